@@ -1,0 +1,76 @@
+//! The servers behind the strategies: connections, their health, and what their failures mean.
+
+pub mod embedded;
+pub mod redis;
+
+use std::sync::Arc;
+
+use crate::{metrics::Metrics, stock::Store};
+
+/// A cause that only people read.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a failed command means to the one who sent it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The command was not sent: nothing happened.
+    #[error("{backend} is unavailable: {cause}")]
+    Unavailable {
+        /// Which server.
+        backend: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// The command was sent and the reply was lost: it may have been executed.
+    #[error("{backend} did not answer, so what happened is unknown: {cause}")]
+    Unknown {
+        /// Which server.
+        backend: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// The server answered with an error: nothing happened.
+    #[error("{backend} refused the command: {cause}")]
+    Refused {
+        /// Which server.
+        backend: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl BackendError {
+    /// Whether the command may have been executed nevertheless.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+/// Ready handles to every configured server.
+pub struct Backends {
+    /// The Redis that holds the stock and the single-node locks.
+    pub redis: Arc<redis::RedisClient>,
+    /// Where measurements go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Whether a store's server answered its last probe; read by `/readyz`, which asks nobody itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// Which store.
+    pub store: Store,
+    /// Whether the last probe was answered.
+    pub up: bool,
+}
+
+impl Backends {
+    /// The health of every configured store.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        vec![Health {
+            store: Store::Redis,
+            up: self.redis.is_up(),
+        }]
+    }
+}

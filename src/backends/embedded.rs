@@ -1,0 +1,251 @@
+//! Private servers for those who gave no URL: real ones, started as children, ended with us.
+//!
+//! Each child runs under a small shell that waits for the end of its standard input. We hold the
+//! other end, so when this process ends in any way, `kill -9` included, the shell kills the server
+//! and removes its folder. That needs neither `unsafe` nor Linux.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::Stdio,
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    time::{self, Duration, Instant},
+};
+
+/// The programs that can serve as Redis, in order of preference.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+/// How long a server may take to answer.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a port may turn out to be taken between finding it free and using it.
+const PORT_TRIES: u32 = 5;
+/// More memory than this and Redis refuses writes: it must neither evict a lock nor eat the host.
+const MEMORY_MAX: &str = "512mb";
+
+/// `$0` is the folder, `$@` the server. Status 137 means that it was killed, by the reader (we are
+/// gone) or by a scenario; any other end is a failure whose log we want to read.
+const GUARD: &str = r#"
+exec 3<&0
+"$@" >"$0/log" 2>&1 </dev/null 3<&- &
+server=$!
+echo $server
+{ read -r _; kill -KILL $server; } <&3 >/dev/null 2>&1 &
+wait $server
+[ $? -eq 137 ] && rm -rf "$0"
+kill $! 2>/dev/null
+"#;
+
+/// Why an embedded server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// No program that can serve is installed.
+    #[error(
+        "no Redis: give --redis-url (REDIS_URL), or install one for the embedded server \
+         (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)"
+    )]
+    NotInstalled,
+    /// The operating system refused.
+    #[error("could not start {program}: {source}")]
+    Start {
+        /// What was to be started.
+        program: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It ended, or never answered.
+    #[error("{program} did not answer on port {port}; it said: {log}")]
+    Silent {
+        /// What was started.
+        program: &'static str,
+        /// Where it should have answered.
+        port: u16,
+        /// The last lines of its output.
+        log: String,
+    },
+}
+
+/// A private `redis-server`; ends when dropped.
+#[derive(Debug)]
+pub struct EmbeddedRedis {
+    /// The shell that guards the server.
+    guard: Child,
+    /// Held open; the guard acts when it closes.
+    alive: Option<ChildStdin>,
+    server: Pid,
+    folder: TempDir,
+    address: SocketAddr,
+    program: &'static str,
+}
+
+impl EmbeddedRedis {
+    /// Starts a Redis on a free loopback port, in a temporary folder, without persistence, and
+    /// waits until it answers.
+    ///
+    /// # Errors
+    /// None is installed, or it did not start.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the server.
+    pub async fn start() -> Result<Self, EmbeddedError> {
+        let program = PROGRAMS
+            .into_iter()
+            .find(|program| is_installed(program))
+            .ok_or(EmbeddedError::NotInstalled)?;
+        let mut tries = 1;
+        loop {
+            match Self::start_once(program).await {
+                Err(EmbeddedError::Silent { log, .. })
+                    if tries < PORT_TRIES && log.contains("already in use") =>
+                {
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn start_once(program: &'static str) -> Result<Self, EmbeddedError> {
+        let failed = |source| EmbeddedError::Start { program, source };
+        let address = free_address().map_err(failed)?;
+        let folder = TempDir::with_prefix("locklab-").map_err(failed)?;
+        let mut guard = Command::new("sh")
+            .args(["-c", GUARD])
+            .arg(folder.path())
+            .arg(program)
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+            .args(["--save", "", "--appendonly", "no"])
+            .args([
+                "--maxmemory",
+                MEMORY_MAX,
+                "--maxmemory-policy",
+                "noeviction",
+            ])
+            .arg("--dir")
+            .arg(folder.path())
+            // A Ctrl-C in the terminal is for us: we drain first, then end the server.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let alive = guard.stdin.take();
+        let server = read_pid(&mut guard).await.map_err(failed)?;
+        let mut redis = Self {
+            guard,
+            alive,
+            server,
+            folder,
+            address,
+            program,
+        };
+        if redis.wait_until_it_answers().await {
+            return Ok(redis);
+        }
+        let log = std::fs::read_to_string(redis.folder.path().join("log")).unwrap_or_default();
+        redis.stop().await;
+        let last_lines: Vec<&str> = log.lines().rev().take(3).collect();
+        let log = last_lines.into_iter().rev().collect::<Vec<_>>().join(" | ");
+        Err(EmbeddedError::Silent {
+            program,
+            port: address.port(),
+            log,
+        })
+    }
+
+    async fn wait_until_it_answers(&mut self) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let Ok(client) = redis::Client::open(self.url()) else {
+            return false;
+        };
+        while Instant::now() < deadline && self.is_running() {
+            if let Ok(mut conn) = client.get_multiplexed_async_connection().await {
+                // The port may belong to somebody who was faster: only our child has this pid.
+                let info: redis::RedisResult<redis::InfoDict> = redis::cmd("INFO")
+                    .arg("server")
+                    .query_async(&mut conn)
+                    .await;
+                let pid = info.ok().and_then(|info| info.get::<i32>("process_id"));
+                if pid == Some(self.server.as_raw()) {
+                    return true;
+                }
+            }
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    /// Where it listens, as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Which program serves.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// Sends the server a signal: STOP and CONT hang and wake it, KILL crashes it.
+    ///
+    /// # Errors
+    /// It is no longer running.
+    pub fn signal(&self, signal: Signal) -> Result<(), nix::Error> {
+        signal::kill(self.server, signal)
+    }
+
+    /// Whether the server runs (or is stopped by a signal, but not ended).
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.guard.try_wait(), Ok(None))
+    }
+
+    /// Ends the server and waits until it is gone.
+    pub async fn stop(mut self) {
+        drop(self.alive.take());
+        if time::timeout(STOP_TIMEOUT, self.guard.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                pid = self.server.as_raw(),
+                "the embedded server did not end in time"
+            );
+        }
+    }
+}
+
+async fn read_pid(guard: &mut Child) -> io::Result<Pid> {
+    let stdout = guard.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await?;
+    line.trim()
+        .parse()
+        .map(Pid::from_raw)
+        .map_err(io::Error::other)
+}
+
+fn is_installed(program: &str) -> bool {
+    std::process::Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}

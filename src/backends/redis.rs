@@ -1,0 +1,374 @@
+//! One Redis: bb8 owns the connections, callers share one of them.
+//!
+//! A supervisor checks a connection out of a bb8 pool of one every [`PROBE_INTERVAL`]: that sends a
+//! PING, replaces a dead connection, and tells `/readyz` the result. The hot path never checks out:
+//! it clones the connection that the supervisor last saw alive, and redis-rs pipelines the commands
+//! of all clones over it. Checking out per command ([`RedisMode::Pooled`]) is kept as an exhibit:
+//! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use bb8_redis::{
+    RedisConnectionManager,
+    bb8::{CustomizeConnection, Pool, PooledConnection, RunError},
+};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ScriptInvocation,
+    ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{self, Duration, Instant},
+};
+
+use crate::{
+    backends::{BackendError, Cause},
+    metrics::{ErrorKind as Kind, Metrics, Op},
+};
+
+/// How often an idle connection is checked.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon the supervisor tries again while Redis is away.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
+/// What errors and metrics call this server.
+const BACKEND: &str = "redis";
+
+/// How commands share connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RedisMode {
+    /// All commands are pipelined over one connection.
+    Multiplexed,
+    /// Every command checks a connection out of a bb8 pool: an exhibit of unfair queueing.
+    Pooled,
+}
+
+/// How to reach one Redis.
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/db]`.
+    pub url: String,
+    /// How commands share connections.
+    pub mode: RedisMode,
+    /// Connections in [`RedisMode::Pooled`].
+    pub pool_size: u32,
+    /// The longest wait for a connection, and for the reply to a command.
+    pub timeout: Duration,
+}
+
+/// A Redis that is connected to lazily and again after every loss.
+pub struct RedisClient {
+    shared: watch::Receiver<Option<MultiplexedConnection>>,
+    /// Present in [`RedisMode::Pooled`] only.
+    pool: Option<Pool<RedisConnectionManager>>,
+    supervised: Pool<RedisConnectionManager>,
+    /// Wakes the supervisor before its interval is over.
+    suspect: Arc<Notify>,
+    timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// The URL was not a Redis URL. The text never contains the URL, for it may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("not a Redis URL ({0}); expected redis://[user:password@]host:port[/db]")]
+pub struct InvalidUrl(RedisError);
+
+impl RedisClient {
+    /// A client for `options.url`, with its supervisor running; connects in the background.
+    ///
+    /// # Errors
+    /// The URL is not valid.
+    pub async fn connect(
+        options: &RedisOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, InvalidUrl> {
+        // Nagle's algorithm would hold a lock's small commands back for the previous one's ACK.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = options
+            .url
+            .as_str()
+            .into_connection_info()
+            .map_err(InvalidUrl)?;
+        let manager =
+            RedisConnectionManager::new(info.set_tcp_settings(tcp)).map_err(InvalidUrl)?;
+        let supervised = build_pool(1, options.timeout, manager.clone());
+        let pool = (options.mode == RedisMode::Pooled)
+            .then(|| build_pool(options.pool_size, options.timeout, manager));
+        let (sender, shared) = watch::channel(None);
+        let suspect = Arc::new(Notify::new());
+        let supervisor = Supervisor {
+            supervised: supervised.clone(),
+            pool: pool.clone(),
+            shared: sender,
+            suspect: Arc::clone(&suspect),
+            metrics: Arc::clone(&metrics),
+        };
+        supervisor.probe().await;
+        tokio::spawn(supervisor.run());
+        Ok(Self {
+            shared,
+            pool,
+            supervised,
+            suspect,
+            timeout: options.timeout,
+            metrics,
+        })
+    }
+
+    /// Whether the last probe was answered.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.shared.borrow().is_some()
+    }
+
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// See [`BackendError`]: not sent, reply lost, or refused.
+    ///
+    /// # Cancellation
+    /// Dropping the future does not recall a command that has been sent.
+    pub async fn command<T: FromRedisValue>(&self, op: Op, cmd: &Cmd) -> Result<T, BackendError> {
+        self.observe(op, async |conn| cmd.query_async(conn).await)
+            .await
+    }
+
+    /// Sends several commands in one round trip; as [`Self::command`].
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn pipeline<T: FromRedisValue>(
+        &self,
+        op: Op,
+        pipeline: &Pipeline,
+    ) -> Result<T, BackendError> {
+        self.observe(op, async |conn| pipeline.query_async(conn).await)
+            .await
+    }
+
+    /// Runs a script by its hash, loading it when the server does not know it (after a restart or a
+    /// failover); as [`Self::command`].
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        op: Op,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, BackendError> {
+        self.observe(op, async |conn| script.invoke_async(conn).await)
+            .await
+    }
+
+    async fn observe<T>(
+        &self,
+        op: Op,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, BackendError> {
+        let started = Instant::now();
+        let result = match self.connection().await {
+            Ok(mut conn) => send(conn.get()).await.map_err(|error| self.classify(error)),
+            Err(error) => Err(error),
+        };
+        self.metrics
+            .backend_request(op, started.elapsed(), result.is_ok());
+        result
+    }
+
+    async fn connection(&self) -> Result<Connection, BackendError> {
+        if let Some(pool) = &self.pool {
+            let started = Instant::now();
+            let checked_out = pool.get_owned().await;
+            self.metrics.pool_wait(started.elapsed());
+            return checked_out.map(Connection::Pooled).map_err(|error| {
+                self.metrics.pool_timeout();
+                self.unavailable(error.into())
+            });
+        }
+        if let Some(conn) = &*self.shared.borrow() {
+            return Ok(Connection::Shared(conn.clone()));
+        }
+        let mut shared = self.shared.clone();
+        match time::timeout(self.timeout, shared.wait_for(Option::is_some)).await {
+            Ok(Ok(conn)) => match &*conn {
+                Some(conn) => Ok(Connection::Shared(conn.clone())),
+                None => Err(self.unavailable("no connection".into())),
+            },
+            Ok(Err(_)) => Err(self.unavailable("the connection is being closed".into())),
+            Err(_) => Err(self.unavailable("no connection within the command timeout".into())),
+        }
+    }
+
+    fn unavailable(&self, cause: Cause) -> BackendError {
+        self.metrics.backend_error(Kind::Unavailable);
+        BackendError::Unavailable {
+            backend: BACKEND,
+            cause,
+        }
+    }
+
+    /// Decides whether a command that was handed to redis-rs may have been executed.
+    fn classify(&self, error: RedisError) -> BackendError {
+        let unavailable = matches!(
+            error.kind(),
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly
+                    | ServerErrorKind::TryAgain
+            )
+        );
+        if unavailable {
+            return self.unavailable(error.into());
+        }
+        if error.is_io_error() {
+            self.suspect.notify_one();
+            let kind = if error.is_timeout() {
+                Kind::Timeout
+            } else {
+                Kind::Io
+            };
+            self.metrics.backend_error(kind);
+            return BackendError::Unknown {
+                backend: BACKEND,
+                cause: error.into(),
+            };
+        }
+        self.metrics.backend_error(Kind::Refused);
+        BackendError::Refused {
+            backend: BACKEND,
+            cause: error.into(),
+        }
+    }
+
+    /// Warns when this Redis may evict keys: an evicted lock is a broken lock.
+    pub async fn warn_of_eviction(&self) {
+        let info: Result<redis::InfoDict, _> = self
+            .command(Op::Info, redis::cmd("INFO").arg("memory"))
+            .await;
+        let policy = info
+            .ok()
+            .and_then(|info| info.get::<String>("maxmemory_policy"));
+        if policy
+            .as_deref()
+            .is_some_and(|policy| policy != "noeviction")
+        {
+            tracing::warn!(
+                policy,
+                "this Redis may evict keys, and an evicted lock is a broken lock: set \
+                 maxmemory-policy noeviction"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClient")
+            .field("pool", &self.supervised.state())
+            .finish()
+    }
+}
+
+/// A connection for one command.
+enum Connection {
+    Shared(MultiplexedConnection),
+    Pooled(PooledConnection<'static, RedisConnectionManager>),
+}
+
+impl Connection {
+    fn get(&mut self) -> &mut MultiplexedConnection {
+        match self {
+            Self::Shared(conn) => conn,
+            Self::Pooled(conn) => conn,
+        }
+    }
+}
+
+fn build_pool(
+    size: u32,
+    timeout: Duration,
+    manager: RedisConnectionManager,
+) -> Pool<RedisConnectionManager> {
+    Pool::builder()
+        .max_size(size)
+        .connection_timeout(timeout)
+        // bb8-redis never says that a connection is broken: only this PING finds out.
+        .test_on_check_out(true)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connection_customizer(Box::new(ResponseTimeout(timeout)))
+        .build_unchecked(manager)
+}
+
+/// Sets the command timeout on every connection that bb8 makes.
+#[derive(Debug)]
+struct ResponseTimeout(Duration);
+
+impl CustomizeConnection<MultiplexedConnection, RedisError> for ResponseTimeout {
+    fn on_acquire<'a>(
+        &'a self,
+        connection: &'a mut MultiplexedConnection,
+    ) -> Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>> {
+        connection.set_response_timeout(self.0);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Keeps one checked connection for everybody.
+struct Supervisor {
+    supervised: Pool<RedisConnectionManager>,
+    pool: Option<Pool<RedisConnectionManager>>,
+    shared: watch::Sender<Option<MultiplexedConnection>>,
+    suspect: Arc<Notify>,
+    metrics: Arc<Metrics>,
+}
+
+impl Supervisor {
+    /// Runs until every client is gone.
+    async fn run(self) {
+        loop {
+            let pause = if self.shared.borrow().is_some() {
+                PROBE_INTERVAL
+            } else {
+                RECONNECT_INTERVAL
+            };
+            tokio::select! {
+                () = time::sleep(pause) => {}
+                () = self.suspect.notified() => {}
+                () = self.shared.closed() => return,
+            }
+            self.probe().await;
+        }
+    }
+
+    async fn probe(&self) {
+        let was_up = self.shared.borrow().is_some();
+        let checked = match self.supervised.get().await {
+            Ok(conn) => {
+                if !was_up {
+                    tracing::info!("redis answers");
+                }
+                Some(conn.clone())
+            }
+            Err(error) => {
+                if was_up {
+                    let error = match error {
+                        RunError::User(error) => error.to_string(),
+                        RunError::TimedOut => "no answer within the command timeout".to_owned(),
+                    };
+                    tracing::warn!(error, "redis is away");
+                }
+                None
+            }
+        };
+        self.metrics.backend_up(checked.is_some());
+        let states = std::iter::once(&self.supervised)
+            .chain(&self.pool)
+            .map(Pool::state);
+        let (all, idle) = states.fold((0, 0), |(all, idle), state| {
+            (all + state.connections, idle + state.idle_connections)
+        });
+        self.metrics.pool_connections(all - idle, idle);
+        self.shared.send_replace(checked);
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line: every flag with its environment variable, default and unit. Nothing else
+//! reads the environment.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::time::Duration;
+use url::Url;
+
+use crate::{backends::redis::RedisMode, duration, stock::STOCK_MAX};
+
+/// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
+pub const EXIT_USAGE: u8 = 64;
+
+/// Sells one scarce item over HTTP under whichever distributed lock you name, and tells the truth
+/// about what happened.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    /// What the server needs to know.
+    #[command(flatten)]
+    pub config: Config,
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Serve over HTTP (the default)
+    Serve,
+    /// Ask a running server's /readyz, at the address of --listen; exit code 0 if it is ready
+    Healthcheck,
+}
+
+/// The configuration.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one
+    #[arg(
+        long,
+        env = "LOCKLAB_LISTEN",
+        default_value = "127.0.0.1:8080",
+        global = true
+    )]
+    pub listen: SocketAddr,
+
+    /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it,
+    /// a private one is started
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    pub redis_url: Option<Secret>,
+
+    /// How commands share connections; pooled is an exhibit of unfair queueing
+    #[arg(
+        long,
+        env = "LOCKLAB_REDIS_MODE",
+        default_value = "multiplexed",
+        global = true
+    )]
+    pub redis_mode: RedisMode,
+
+    /// Connections to Redis with --redis-mode pooled
+    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, global = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub redis_pool_size: u32,
+
+    /// The longest wait for a connection to a backend, and for a reply (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", global = true,
+          value_parser = positive_duration)]
+    pub command_timeout: Duration,
+
+    /// Units of the product "default" to put on sale at the start, unless it is on sale already
+    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, global = true,
+          value_parser = clap::value_parser!(u64).range(0..=STOCK_MAX))]
+    pub stock: u64,
+
+    /// Purchases in flight at once; more are answered with 503
+    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, global = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_in_flight: u32,
+
+    /// How long to finish what is under way when told to stop (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true,
+          value_parser = duration::parse_flag)]
+    pub drain_timeout: Duration,
+
+    /// Makes /reset demand this as a bearer token
+    #[arg(
+        long,
+        env = "LOCKLAB_ADMIN_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    pub admin_token: Option<Secret>,
+
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration::parse_flag(text)?;
+    if duration.is_zero() {
+        Err("expected more than 0".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+/// A text that may hold a password: it is never printed, not even in an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a URL without its password.
+    #[must_use]
+    pub fn redacted_url(&self) -> String {
+        let Ok(mut url) = Url::parse(&self.0) else {
+            return "(not a URL)".to_owned();
+        };
+        let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
+        if hidden {
+            url.to_string()
+        } else {
+            "(hidden)".to_owned()
+        }
+    }
+}
+
+impl FromStr for Secret {
+    // Anything goes here. Whoever uses it validates it, for clap would print what it refuses.
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let secret: Secret = "redis://user:hunter2@host:6379/1".parse().unwrap();
+        assert_eq!(secret.redacted_url(), "redis://user:***@host:6379/1");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+}

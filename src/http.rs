@@ -1,0 +1,220 @@
+//! The HTTP edge: the only place that knows axum. One list of routes; everything else is in the
+//! shop.
+
+mod about;
+mod fields;
+mod parameter;
+mod problem;
+mod product;
+mod purchase;
+mod serve;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use self::serve::serve;
+use crate::{backends::Backends, metrics::Metrics, shop::Shop};
+use problem::Problem;
+
+/// What the handlers share.
+pub struct App {
+    /// Where purchases are carried out.
+    pub shop: Arc<Shop>,
+    /// The servers behind it.
+    pub backends: Backends,
+    /// Where measurements go.
+    pub metrics: Arc<Metrics>,
+    /// Places for purchases in flight; more are turned away.
+    pub places: Arc<Semaphore>,
+    /// The purchases in flight, including those whose client has gone.
+    pub purchases: TaskTracker,
+    /// Cancelled when the server starts to stop.
+    pub draining: CancellationToken,
+    /// What `/reset` demands as a bearer token.
+    pub admin_token: Option<String>,
+    /// The API description.
+    pub openapi: Bytes,
+}
+
+/// Every route, with its description.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(purchase::post, purchase::get))
+        .routes(routes!(product::reset_post, product::reset_get))
+        .routes(routes!(product::stock))
+        .routes(routes!(product::audit))
+        .routes(routes!(about::strategies))
+        .routes(routes!(about::livez))
+        .routes(routes!(about::readyz))
+        .routes(routes!(about::metrics))
+        .routes(routes!(about::openapi))
+        .routes(routes!(about::page))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Locklab", description = "Sells one scarce item under whichever lock you name."),
+    components(schemas(
+        about::HealthReply,
+        about::StrategiesReply,
+        problem::Problem,
+        product::AuditReply,
+        product::ResetReply,
+        product::StockReply,
+        purchase::PurchaseReply,
+    )),
+    modifiers(&AdminToken)
+)]
+struct Description;
+
+/// Describes the bearer token of `--admin-token`.
+struct AdminToken;
+
+impl Modify for AdminToken {
+    fn modify(&self, openapi: &mut openapi::OpenApi) {
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("admin", bearer);
+    }
+}
+
+/// The API description: `/openapi.json`.
+#[must_use]
+pub fn description() -> openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// The whole server as a service that needs no socket.
+#[must_use]
+pub fn router(app: Arc<App>) -> Router {
+    let (router, description) = routes().split_for_parts();
+    declare(&app.metrics, &description);
+    let no_store = HeaderValue::from_static("no-store");
+    router
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(SetResponseHeaderLayer::overriding(
+            header::CACHE_CONTROL,
+            no_store,
+        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), measure))
+        .with_state(app)
+}
+
+/// Starts the series of every reply that a route can give.
+fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
+    for (path, item) in &description.paths.paths {
+        let Some(route) = known_route(path) else {
+            continue;
+        };
+        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+            for status in operation
+                .iter()
+                .flat_map(|operation| operation.responses.responses.keys())
+            {
+                if let Ok(status) = status.parse() {
+                    metrics.http.declare(method, route, status);
+                }
+            }
+        }
+    }
+}
+
+/// The routes as label values.
+const ROUTES: [&str; 10] = [
+    "/purchase",
+    "/reset",
+    "/stock/{product}",
+    "/audit/{product}",
+    "/strategies",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/",
+];
+
+fn known_route(path: &str) -> Option<&'static str> {
+    ROUTES.into_iter().find(|route| *route == path)
+}
+
+/// Measures every request. Label values come from fixed lists only, whatever is requested.
+async fn measure(
+    State(app): State<Arc<App>>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        _ => "_OTHER",
+    };
+    let route = matched
+        .and_then(|matched| known_route(matched.as_str()))
+        .unwrap_or("unmatched");
+    let response = next.run(request).await;
+    app.metrics
+        .http
+        .response(method, route, response.status().as_u16(), started.elapsed());
+    response
+}
+
+async fn no_such_route(request: Request) -> Problem {
+    let routes = ROUTES.join(" ");
+    Problem::unknown_route(format!(
+        "no route {}; there are {routes}",
+        request.uri().path()
+    ))
+}
+
+async fn no_such_method(request: Request) -> Problem {
+    Problem::method_not_allowed(format!("{} is not allowed; see Allow", request.method()))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is tower-http's"
+)]
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Problem::internal("the server failed; the log says why").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_a_label_value() {
+        let described: Vec<String> = description().paths.paths.into_keys().collect();
+        assert_eq!(described.len(), ROUTES.len(), "{described:?}");
+        assert!(
+            described.iter().all(|path| known_route(path).is_some()),
+            "{described:?}"
+        );
+    }
+}

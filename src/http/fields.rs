@@ -1,0 +1,229 @@
+//! Gathers the parameters of a request from its query string and its JSON body; the query wins.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, Method, Request, header, request::Parts},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use tokio::time::{self, Duration};
+
+use crate::http::{
+    parameter::{Input, Parameter, Parameters, scalar_text},
+    problem::{Problem, Valid},
+};
+
+/// The largest body, in bytes.
+pub const BODY_MAX: usize = 16 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The parameters of one request, by name.
+#[derive(Debug)]
+pub struct Fields(BTreeMap<&'static str, Field>);
+
+#[derive(Debug)]
+enum Field {
+    Query(String),
+    Body(Value),
+}
+
+impl Fields {
+    /// Reads a request. Refuses what `known` does not list, and what is given twice.
+    ///
+    /// # Errors
+    /// Says which parameter is to blame and what is valid; nothing has happened yet.
+    pub async fn read(request: Request<Body>, known: Parameters) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::HEAD {
+            return Err(Problem::head());
+        }
+        let mut fields = BTreeMap::new();
+        for (name, value) in read_body(&parts, body).await? {
+            insert(&mut fields, known, &name, Field::Body(value))?;
+        }
+        fields.extend(Self::query(parts.uri.query(), known)?.0);
+        Ok(Self(fields))
+    }
+
+    /// Reads a query string alone.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn query(query: Option<&str>, known: Parameters) -> Result<Self, Problem> {
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            insert(&mut fields, known, &name, Field::Query(value.into_owned()))?;
+        }
+        Ok(Self(fields))
+    }
+
+    /// The value of a parameter, if it was given.
+    ///
+    /// # Errors
+    /// It was given and is not valid.
+    pub fn take<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Option<T>, Problem> {
+        let Some(field) = self.0.remove(parameter.name) else {
+            return Ok(None);
+        };
+        let text = match &field {
+            Field::Query(text) => Some(text.clone()),
+            Field::Body(value) => scalar_text::<T>(value),
+        };
+        match text.as_deref().and_then(T::parse) {
+            Some(value) => Ok(Some(value)),
+            None => Err(invalid(parameter.name, &field, T::valid())),
+        }
+    }
+}
+
+fn insert(
+    fields: &mut BTreeMap<&'static str, Field>,
+    known: Parameters,
+    name: &str,
+    field: Field,
+) -> Result<(), Problem> {
+    let parameter = known
+        .iter()
+        .find(|it| it.name() == name || it.alias() == Some(name));
+    let Some(parameter) = parameter else {
+        let name = shorten(name);
+        let names = || {
+            known
+                .iter()
+                .flat_map(|it| std::iter::once(it.name()).chain(it.alias()))
+        };
+        let valid = names().collect::<Vec<_>>().join(", ");
+        let valid = if valid.is_empty() {
+            "none".to_owned()
+        } else {
+            valid
+        };
+        let detail = format!("unknown parameter {name:?}; valid: {valid}");
+        let names = names().map(str::to_owned).collect();
+        return Err(Problem::invalid_parameter(detail).blame(&name, Valid::OneOf(names)));
+    };
+    if fields.insert(parameter.name(), field).is_some() {
+        let name = parameter.name();
+        let detail = format!("parameter {name:?} is given more than once");
+        let valid = Valid::Words("at most once, under one of its names".to_owned());
+        return Err(Problem::invalid_parameter(detail).blame(name, valid));
+    }
+    Ok(())
+}
+
+fn invalid(name: &str, field: &Field, valid: Valid) -> Problem {
+    let expected = match &valid {
+        Valid::Words(words) => words.clone(),
+        Valid::OneOf(several) => format!("one of {}", several.join(", ")),
+    };
+    let given = match field {
+        Field::Query(text) => format!("{:?}", shorten(text)),
+        Field::Body(value) => shorten(&value.to_string()),
+    };
+    let detail = format!("parameter {name:?}: expected {expected}; got {given}");
+    Problem::invalid_parameter(detail).blame(name, valid)
+}
+
+/// Keeps a reply, and a log, from repeating kilobytes of nonsense.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+async fn read_body(parts: &Parts, body: Body) -> Result<Vec<(String, Value)>, Problem> {
+    let announced = parts.headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > BODY_MAX) {
+        return Err(too_large());
+    }
+    let collected = time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
+    let Ok(collected) = collected else {
+        let seconds = BODY_TIMEOUT.as_secs();
+        return Err(Problem::slow_body(format!(
+            "the body took longer than {seconds} s"
+        )));
+    };
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Err(error) => {
+            return Err(Problem::malformed_body(format!(
+                "the body broke off: {error}"
+            )));
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    if parts.method != Method::POST {
+        let detail = format!(
+            "{} takes its parameters from the query string only",
+            parts.method
+        );
+        return Err(Problem::malformed_body(detail));
+    }
+    require_json(&parts.headers)?;
+    let Members(members) = serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::malformed_body(format!(
+            "the body must be one JSON object of parameters: {error}"
+        ))
+    })?;
+    Ok(members)
+}
+
+fn too_large() -> Problem {
+    Problem::body_too_large(format!("a body has at most {BODY_MAX} bytes"))
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or("?"));
+    let essence = given
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let given = given.map_or_else(|| "none".to_owned(), shorten);
+    Err(Problem::media_type(format!(
+        "expected Content-Type: application/json, got {given}; or put the parameters into the query"
+    )))
+}
+
+/// The members of a JSON object in their order, repeated ones included: a map would keep the last.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}

@@ -1,0 +1,217 @@
+//! Errors as the client sees them: `application/problem+json` (RFC 9457).
+
+use std::collections::BTreeMap;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::{
+    ToSchema,
+    openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder},
+};
+
+use crate::{
+    backends::BackendError,
+    product::Product,
+    shop::{Failure, Outcome},
+};
+
+const PROBLEM_JSON: &str = "application/problem+json";
+/// What a backend that is away may need to come back, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// What would have been valid.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Valid {
+    /// In words.
+    Words(String),
+    /// One of these.
+    OneOf(Vec<String>),
+}
+
+/// An error reply.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem; a program may compare it.
+    #[schema(example = "urn:locklab:problem:invalid-parameter")]
+    r#type: &'static str,
+    /// The kind of problem, in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// The parameter that is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parameter: Option<String>,
+    /// What would have been valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    valid: Option<Valid>,
+    /// How the purchase ended, if it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<Outcome>,
+    /// The methods of the route, for the Allow header.
+    #[serde(skip)]
+    allow: Option<&'static str>,
+}
+
+macro_rules! kinds {
+    ($($constructor:ident, $status:ident, $type:literal, $title:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub fn $constructor(detail: impl Into<String>) -> Self {
+                let r#type = concat!("urn:locklab:problem:", $type);
+                Self::new(StatusCode::$status, r#type, $title, detail.into())
+            }
+        )*
+    };
+}
+
+impl Problem {
+    kinds! {
+        invalid_parameter, BAD_REQUEST, "invalid-parameter", "A parameter is not valid";
+        malformed_body, BAD_REQUEST, "malformed-body", "The body is not a JSON object";
+        unauthorized, UNAUTHORIZED, "unauthorized", "The admin token is needed";
+        unknown_route, NOT_FOUND, "unknown-route", "There is no such route";
+        unknown_product, NOT_FOUND, "unknown-product", "The product is not on sale";
+        method_not_allowed, METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
+        slow_body, REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time";
+        body_too_large, PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
+        media_type, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON";
+        unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
+        overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";
+        draining, SERVICE_UNAVAILABLE, "draining", "The server is stopping";
+        internal, INTERNAL_SERVER_ERROR, "internal", "The server failed";
+    }
+
+    fn new(status: StatusCode, r#type: &'static str, title: &'static str, detail: String) -> Self {
+        let status = status.as_u16();
+        Self {
+            r#type,
+            title,
+            status,
+            detail,
+            parameter: None,
+            valid: None,
+            outcome: None,
+            allow: None,
+        }
+    }
+
+    /// Names the parameter that is to blame, and what is valid for it.
+    #[must_use]
+    pub fn blame(mut self, parameter: &str, valid: Valid) -> Self {
+        self.parameter = Some(parameter.to_owned());
+        self.valid = Some(valid);
+        self
+    }
+
+    /// HEAD must not buy or reset anything, although GET does.
+    #[must_use]
+    pub fn head() -> Self {
+        let mut problem = Self::method_not_allowed("HEAD is not allowed, for GET has effects here");
+        problem.allow = Some("GET, POST");
+        problem
+    }
+
+    /// The product was never reset.
+    #[must_use]
+    pub fn absent(product: &Product) -> Self {
+        Self::unknown_product(format!(
+            "product {product} is not on sale; POST /reset?product={product}&stock=1 puts it there"
+        ))
+    }
+
+    /// A purchase that could not be carried out.
+    #[must_use]
+    pub fn failed_purchase(outcome: Outcome, failure: Option<&Failure>) -> Self {
+        let mut problem = match (outcome, failure) {
+            (_, Some(Failure::Absent(product))) => Self::absent(product),
+            (Outcome::Unavailable, Some(failure)) => Self::unavailable(failure.to_string()),
+            (_, Some(failure)) => Self::internal(failure.to_string()),
+            (_, None) => Self::internal("the purchase failed without a reason"),
+        };
+        problem.outcome = Some(outcome);
+        problem
+    }
+}
+
+impl From<BackendError> for Problem {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Refused { .. } => Self::internal(error.to_string()),
+            _ => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or_default();
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            StatusCode::UNAUTHORIZED => {
+                let bearer = HeaderValue::from_static("Bearer");
+                headers.insert(header::WWW_AUTHENTICATE, bearer);
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// The replies of a route, by status.
+pub type Responses = BTreeMap<String, RefOr<openapi::Response>>;
+
+/// Describes the replies of a route: those with a `T`, and those with a problem.
+#[must_use]
+pub fn describe_responses<T: ToSchema>(decided: &[(u16, &str)], problems: &[u16]) -> Responses {
+    let described = |status: u16, about: &str, schema: String, media_type: &str| {
+        let schema = Ref::from_schema_name(schema);
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(about)
+            .content(media_type, content);
+        (status.to_string(), RefOr::T(response.build()))
+    };
+    let decided = decided.iter().map(|&(status, about)| {
+        described(status, about, T::name().into_owned(), "application/json")
+    });
+    let problems = problems.iter().map(|&status| {
+        described(
+            status,
+            about(status),
+            Problem::name().into_owned(),
+            PROBLEM_JSON,
+        )
+    });
+    decided.chain(problems).collect()
+}
+
+fn about(status: u16) -> &'static str {
+    match status {
+        400 => "A parameter or the body is not valid; nothing happened",
+        401 => "The admin token is needed",
+        404 => "The product is not on sale",
+        408 => "The body did not arrive in time",
+        413 => "The body is too large",
+        415 => "The body is not JSON",
+        500 => "A backend refused, or the server failed",
+        _ => "A backend does not answer, or the server is stopping or overloaded; see Retry-After",
+    }
+}

@@ -1,0 +1,268 @@
+//! `/reset`, `/stock/{product}` and `/audit/{product}`: the state of a product, and what it proves.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, Request, Uri, header},
+};
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema, openapi};
+
+use crate::{
+    http::{
+        App,
+        fields::Fields,
+        parameter::{Input, PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
+        problem::{Problem, Responses, describe_responses},
+    },
+    product::Product,
+    stock::Tally,
+    verdict::{self, Verdict},
+};
+
+/// The parameters of a reset.
+pub struct ResetParameters;
+
+impl ResetParameters {
+    const ALL: Parameters = &[&PRODUCT, &STOCK, &STORE_OF];
+}
+
+impl IntoParams for ResetParameters {
+    fn into_params(
+        _: impl Fn() -> Option<openapi::path::ParameterIn>,
+    ) -> Vec<openapi::path::Parameter> {
+        describe_query(Self::ALL)
+    }
+}
+
+impl PartialSchema for ResetParameters {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        openapi::Schema::Object(describe_body(Self::ALL)).into()
+    }
+}
+
+impl ToSchema for ResetParameters {}
+
+/// A product was put on sale afresh.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResetReply {
+    /// Always `ok`.
+    status: &'static str,
+    /// The product.
+    product_id: String,
+    /// Units on sale.
+    stock: u64,
+}
+
+impl IntoResponses for ResetReply {
+    fn responses() -> Responses {
+        let done = [(200, "The product is on sale afresh")];
+        describe_responses::<Self>(&done, &[400, 401, 408, 413, 415, 500, 503])
+    }
+}
+
+/// Puts a product on sale afresh: sets its stock, clears its ledger and forgets who holds it.
+#[utoipa::path(
+    post,
+    path = "/reset",
+    tag = "shop",
+    params(ResetParameters),
+    request_body(content = Option<ResetParameters>, description = "The query wins."),
+    responses(ResetReply),
+    security((), ("admin" = []))
+)]
+pub async fn reset_post(
+    State(app): State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Json<ResetReply>, Problem> {
+    require_admin(app.admin_token.as_deref(), request.headers())?;
+    let mut fields = Fields::read(request, ResetParameters::ALL).await?;
+    let product = fields.take(&PRODUCT)?.unwrap_or_default();
+    let stock = fields.take(&STOCK)?.map_or(1, |stock| stock.0);
+    let strategy = fields.take(&STORE_OF)?;
+    app.shop.reset(&product, stock, strategy).await?;
+    Ok(Json(ResetReply {
+        status: "ok",
+        product_id: product.to_string(),
+        stock,
+    }))
+}
+
+/// Puts a product on sale afresh, for URLs that are pasted.
+#[utoipa::path(
+    get,
+    path = "/reset",
+    tag = "shop",
+    params(ResetParameters),
+    responses(ResetReply),
+    security((), ("admin" = []))
+)]
+pub async fn reset_get(
+    state: State<Arc<App>>,
+    request: Request<Body>,
+) -> Result<Json<ResetReply>, Problem> {
+    reset_post(state, request).await
+}
+
+fn require_admin(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.as_bytes());
+    let given = given
+        .and_then(|value| value.strip_prefix(b"Bearer "))
+        .unwrap_or_default();
+    // In constant time: the duration of a comparison must not tell how much of a guess was right.
+    if bool::from(given.ct_eq(expected.as_bytes())) {
+        return Ok(());
+    }
+    Err(Problem::unauthorized(
+        "this server wants Authorization: Bearer with its admin token",
+    ))
+}
+
+/// The parameters of a look at a product.
+pub struct LookParameters;
+
+impl LookParameters {
+    const ALL: Parameters = &[&STORE_OF];
+}
+
+impl IntoParams for LookParameters {
+    fn into_params(
+        _: impl Fn() -> Option<openapi::path::ParameterIn>,
+    ) -> Vec<openapi::path::Parameter> {
+        let product = openapi::path::ParameterBuilder::new()
+            .name("product")
+            .parameter_in(openapi::path::ParameterIn::Path)
+            .description(Some("The product."))
+            .schema(Some(Product::schema().build()));
+        std::iter::once(product.build())
+            .chain(describe_query(Self::ALL))
+            .collect()
+    }
+}
+
+/// The state of a product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StockReply {
+    /// The product.
+    product_id: String,
+    /// Units left, as far as the stock knows.
+    stock: i64,
+    /// Units at the last reset.
+    initial: i64,
+    /// Units sold since, from the ledger.
+    sold: i64,
+    /// Units sold beyond what there was.
+    oversold: i64,
+    /// Units that were sold and that the stock still has.
+    lost_updates: i64,
+}
+
+impl IntoResponses for StockReply {
+    fn responses() -> Responses {
+        let found = [(200, "The product is on sale")];
+        describe_responses::<Self>(&found, &[400, 404, 500, 503])
+    }
+}
+
+/// Says how much of a product is left and how much was sold.
+#[utoipa::path(
+    get,
+    path = "/stock/{product}",
+    tag = "evidence",
+    params(LookParameters),
+    responses(StockReply)
+)]
+pub async fn stock(
+    state: State<Arc<App>>,
+    path: Path<String>,
+    uri: Uri,
+) -> Result<Json<StockReply>, Problem> {
+    let (product, tally, verdict) = look(state, path, &uri).await?;
+    Ok(Json(StockReply {
+        product_id: product.to_string(),
+        stock: tally.stock,
+        initial: tally.initial,
+        sold: tally.sold,
+        oversold: verdict.oversold,
+        lost_updates: verdict.lost_updates,
+    }))
+}
+
+/// The verdict over a product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditReply {
+    /// Whether every unit is accounted for and none was sold twice.
+    ok: bool,
+    /// The product.
+    product_id: String,
+    /// Units at the last reset.
+    initial: i64,
+    /// Units left, as far as the stock knows.
+    stock: i64,
+    /// Units sold since, from the ledger.
+    sold: i64,
+    /// Units sold beyond what there was.
+    oversold: i64,
+    /// Units that were sold and that the stock still has.
+    lost_updates: i64,
+    /// Each finding, in words.
+    evidence: Vec<String>,
+}
+
+impl IntoResponses for AuditReply {
+    fn responses() -> Responses {
+        let found = [(200, "The product is on sale, and this is the verdict")];
+        describe_responses::<Self>(&found, &[400, 404, 500, 503])
+    }
+}
+
+/// Judges a product: is every unit accounted for, and was none sold twice?
+#[utoipa::path(
+    get,
+    path = "/audit/{product}",
+    tag = "evidence",
+    params(LookParameters),
+    responses(AuditReply)
+)]
+pub async fn audit(
+    state: State<Arc<App>>,
+    path: Path<String>,
+    uri: Uri,
+) -> Result<Json<AuditReply>, Problem> {
+    let (product, tally, verdict) = look(state, path, &uri).await?;
+    Ok(Json(AuditReply {
+        ok: verdict.ok,
+        product_id: product.to_string(),
+        initial: tally.initial,
+        stock: tally.stock,
+        sold: tally.sold,
+        oversold: verdict.oversold,
+        lost_updates: verdict.lost_updates,
+        evidence: verdict.evidence,
+    }))
+}
+
+async fn look(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    uri: &Uri,
+) -> Result<(Product, Tally, Verdict), Problem> {
+    let Some(product) = Product::parse(&name) else {
+        let detail = "the product in the path is not a product name";
+        return Err(Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid()));
+    };
+    let strategy = Fields::query(uri.query(), LookParameters::ALL)?.take(&STORE_OF)?;
+    let tally = app.shop.tally(&product, strategy).await?;
+    let tally = tally.ok_or_else(|| Problem::absent(&product))?;
+    let verdict = verdict::judge(&tally);
+    Ok((product, tally, verdict))
+}

@@ -1,0 +1,44 @@
+//! Locklab sells one scarce item over HTTP under whichever lock a request names, and tells the
+//! truth about what happened.
+//!
+//! # Where things are
+//!
+//! `POST /purchase?lock=safe` passes four rooms: `http/purchase.rs` parses and validates it,
+//! [`shop`] is the critical section, `lock/safe.rs` grants and ends the lease, `stock/redis.rs`
+//! reads, writes and keeps the ledger.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
+//! | [`lab`] | puts the parts together, and takes them apart in the right order |
+//! | [`http`] | router, handlers, errors: the only place that names axum |
+//! | [`shop`] | the critical section and its outcomes; no axum, no redis, no clap |
+//! | [`lock`] | the registry of strategies, leases; one file per strategy |
+//! | [`release`] | ends claims that nobody else will end |
+//! | [`stock`] | the racy stock and the exact ledger, one file per store |
+//! | [`verdict`] | pure judgement over what was recorded |
+//! | [`backends`] | connections, health, embedded servers |
+//! | [`metrics`] | every name, help, label and bucket |
+//! | [`product`], [`token`], [`duration`] | small types that everybody uses |
+//!
+//! # Invariants
+//!
+//! - Sales are counted by the store, in the same atomic step as the write, never by this process.
+//! - A claim is registered before its acquire is sent, so no dropped future can leak a lease.
+//! - A reply that was lost is unknown. It is never treated as a failure, or as a success.
+//! - Label values come from fixed lists. Product names never become labels.
+
+pub mod backends;
+pub mod cli;
+pub mod duration;
+pub mod healthcheck;
+pub mod http;
+pub mod lab;
+pub mod lock;
+pub mod metrics;
+pub mod product;
+pub mod release;
+pub mod shop;
+pub mod stock;
+pub mod token;
+pub mod verdict;

@@ -1,0 +1,45 @@
+//! `atomic`: one script checks and decrements. The honest winner: no lock is needed.
+//!
+//! - Algorithm: check and decrement in one step at the store; the work follows the sale.
+//! - Guarantees: never oversells.
+//! - Does not guarantee: that a sale whose reply was lost did not happen; fairness.
+//! - Clock: none.
+//! - Cancellation: nothing is held. A sale that has been sent stands.
+//! - Commands sent: EVALSHA (EVAL after NOSCRIPT).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    lock::{Expected, Family, Method, Strategy},
+    shop::{Order, Outcome, Receipt, Sell, Step},
+    stock::{Stock, Store},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "atomic",
+    family: Family::LockFree,
+    store: Store::Redis,
+    summary: "one script: check and decrement",
+    expected: Expected::Exact,
+    fails: "–",
+    steps: &[Step::Take, Step::Work],
+    connect: |_| Method::LockFree(Arc::new(Atomic)),
+};
+
+struct Atomic;
+
+#[async_trait]
+impl Sell for Atomic {
+    async fn sell(&self, order: &Order, stock: &dyn Stock, receipt: &mut Receipt) {
+        match stock.take(&order.product, order.quantity).await {
+            Ok(taken) => receipt.settle(taken, &order.product),
+            Err(error) => return receipt.fail(Step::Take, error),
+        }
+        if receipt.outcome == Outcome::Sold {
+            receipt.work(order.delay).await;
+        }
+    }
+}

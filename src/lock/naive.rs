@@ -1,0 +1,94 @@
+//! `naive`: SETNX, then EXPIRE, then DEL. How not to do it, kept working.
+//!
+//! - Algorithm: three commands, of which no two are atomic.
+//! - Guarantees: mutual exclusion while nobody crashes or works longer than the ttl.
+//! - Does not guarantee: that a crash between SETNX and EXPIRE ever ends; that DEL frees one's own
+//!   lock and not that of the next holder.
+//! - Clock: deadline = monotonic clock before PEXPIRE was sent + ttl.
+//! - Cancellation: leaks. A dropped or unanswered acquire may leave a lock without an expiry, and
+//!   nothing can tell it from a stranger's, so the release task leaves it alone.
+//! - Commands sent: SETNX lock:{product} token; PEXPIRE (EXPIRE, for a ttl in milliseconds);
+//!   MULTI GET DEL EXEC: the GET changes nothing and witnesses whose lock the DEL freed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::{
+    backends::{BackendError, redis::RedisClient},
+    lock::{
+        Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy,
+        safe::{clear, lock_key},
+    },
+    metrics::Op,
+    product::Product,
+    shop::Step,
+    stock::Store,
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "naive",
+    family: Family::Lock,
+    store: Store::Redis,
+    summary: "SETNX, then EXPIRE, then unconditional DEL",
+    expected: Expected::ExactWithinTtl,
+    fails: "work > ttl; a crash between SETNX and EXPIRE locks for ever",
+    steps: &[
+        Step::Acquire,
+        Step::Read,
+        Step::Work,
+        Step::Write,
+        Step::Release,
+    ],
+    connect: |backends| {
+        Method::Lock(Arc::new(NaiveLock {
+            redis: Arc::clone(&backends.redis),
+        }))
+    },
+};
+
+struct NaiveLock {
+    redis: Arc<RedisClient>,
+}
+
+#[async_trait]
+impl Lock for NaiveLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        let key = lock_key(&claim.product);
+        let mut setnx = redis::cmd("SETNX");
+        setnx.arg(&key).arg(claim.token.as_str());
+        let created: bool = self.redis.command(Op::Acquire, &setnx).await?;
+        if !created {
+            return Ok(Attempt::Busy);
+        }
+        let deadline = Instant::now() + claim.ttl;
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(&key).arg(claim.ttl.as_millis() as u64);
+        let () = self.redis.command(Op::Acquire, &expire).await?;
+        Ok(Attempt::Granted(Grant {
+            deadline: Some(deadline),
+        }))
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        let key = lock_key(&claim.product);
+        let mut witnessed = redis::pipe();
+        witnessed.atomic().get(&key).del(&key).ignore();
+        let (holder,): (Option<String>,) = self.redis.pipeline(Op::Release, &witnessed).await?;
+        Ok(match holder {
+            Some(holder) if holder == claim.token.as_str() => Release::Released,
+            Some(_) => Release::Stolen,
+            None => Release::Expired,
+        })
+    }
+
+    async fn undo(&self, _: &Claim) -> Result<Release, BackendError> {
+        Ok(Release::Unknown)
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        clear(&self.redis, product).await
+    }
+}

@@ -1,0 +1,49 @@
+//! `none`: no lock at all. The control that shows the race.
+//!
+//! - Algorithm: GET, work, SET.
+//! - Guarantees: nothing.
+//! - Does not guarantee: anything; any concurrency oversells.
+//! - Clock: none.
+//! - Cancellation: nothing is held, so nothing leaks.
+//! - Commands sent: none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    backends::BackendError,
+    lock::{Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy},
+    product::Product,
+    shop::Step,
+    stock::Store,
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "none",
+    family: Family::Lock,
+    store: Store::Redis,
+    summary: "GET, work, SET",
+    expected: Expected::Oversells,
+    fails: "any concurrency",
+    steps: &[Step::Read, Step::Work, Step::Write],
+    connect: |_| Method::Lock(Arc::new(NoLock)),
+};
+
+struct NoLock;
+
+#[async_trait]
+impl Lock for NoLock {
+    async fn attempt(&self, _: &Claim) -> Result<Attempt, BackendError> {
+        Ok(Attempt::Granted(Grant::default()))
+    }
+
+    async fn release(&self, _: &Claim) -> Result<Release, BackendError> {
+        Ok(Release::Released)
+    }
+
+    async fn clear(&self, _: &Product) -> Result<(), BackendError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! `safe`: one atomic SET NX PX with a random token, released by compare-and-delete.
+//!
+//! - Algorithm: the single-instance lock of the Redis documentation ("Distributed Locks with
+//!   Redis", "Correct Implementation with a Single Instance").
+//! - Guarantees: mutual exclusion while every holder finishes within its ttl and Redis keeps its
+//!   memory; nobody frees a stranger's lock.
+//! - Does not guarantee: anything once work or a pause exceeds the ttl: the next holder comes in and
+//!   the late write still goes through. Nor across a failover, a FLUSHALL or an eviction.
+//! - Clock: deadline = monotonic clock before SET was sent + ttl. Redis measures the ttl by its own
+//!   clock.
+//! - Cancellation: safe at every await; the token is compared and deleted by the release task.
+//! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete (EVAL after
+//!   NOSCRIPT).
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use redis::Script;
+use tokio::time::Instant;
+
+use crate::{
+    backends::{BackendError, redis::RedisClient},
+    lock::{Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy},
+    metrics::Op,
+    product::Product,
+    shop::Step,
+    stock::Store,
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "safe",
+    family: Family::Lock,
+    store: Store::Redis,
+    summary: "SET NX PX token; compare-and-delete script",
+    expected: Expected::ExactWithinTtl,
+    fails: "work > ttl",
+    steps: &[
+        Step::Acquire,
+        Step::Read,
+        Step::Work,
+        Step::Write,
+        Step::Release,
+    ],
+    connect: |backends| {
+        Method::Lock(Arc::new(SafeLock {
+            redis: Arc::clone(&backends.redis),
+        }))
+    },
+};
+
+/// KEYS: lock. ARGV: token. 1: freed; 0: nobody holds it; -1: somebody else does.
+static COMPARE_AND_DELETE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local holder = redis.call('GET', KEYS[1])
+        if not holder then return 0 end
+        if holder ~= ARGV[1] then return -1 end
+        return redis.call('DEL', KEYS[1])
+        ",
+    )
+});
+
+/// The key that any SET-NX-PX library uses for a lock of this name.
+pub(super) fn lock_key(product: &Product) -> String {
+    format!("lock:{product}")
+}
+
+/// Deletes the lock, whoever holds it.
+pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), BackendError> {
+    redis
+        .command(Op::Clear, redis::cmd("DEL").arg(lock_key(product)))
+        .await
+}
+
+struct SafeLock {
+    redis: Arc<RedisClient>,
+}
+
+#[async_trait]
+impl Lock for SafeLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        // Before sending: the ttl may start as soon as the command leaves.
+        let deadline = Instant::now() + claim.ttl;
+        let mut set = redis::cmd("SET");
+        set.arg(lock_key(&claim.product)).arg(claim.token.as_str());
+        // PX takes whole milliseconds; the ttl has been validated as at least one.
+        set.arg("NX").arg("PX").arg(claim.ttl.as_millis() as u64);
+        let reply: Option<String> = self.redis.command(Op::Acquire, &set).await?;
+        Ok(match reply {
+            Some(_) => Attempt::Granted(Grant {
+                deadline: Some(deadline),
+            }),
+            None => Attempt::Busy,
+        })
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
+        script.arg(claim.token.as_str());
+        let freed: i64 = self.redis.script(Op::Release, &script).await?;
+        Ok(match freed {
+            1 => Release::Released,
+            0 => Release::Expired,
+            _ => Release::Stolen,
+        })
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        clear(&self.redis, product).await
+    }
+}

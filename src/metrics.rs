@@ -1,0 +1,305 @@
+//! Every metric: its name, help, labels and buckets, and the handles to record it.
+//!
+//! Handles are made once, for every value that a label can take. That keeps the hot path free of
+//! look-ups, and starts every series at 0: a counter that first appears at 1 never fires
+//! `increase(…) > 0`.
+
+mod definitions;
+mod http;
+
+use metrics::{Counter, Gauge, Histogram};
+use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
+use strum::{IntoStaticStr, VariantArray};
+use tokio::time::Duration;
+
+pub use self::{
+    definitions::{DEFINITIONS, Definition, Kind},
+    http::HttpMetrics,
+};
+use crate::{
+    lock::{Family, Release, StrategyId},
+    release::Cause,
+    shop::{Outcome, Violation},
+};
+
+use self::definitions as def;
+
+/// What a command was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Op {
+    Acquire,
+    Release,
+    Clear,
+    Read,
+    Write,
+    Take,
+    Tally,
+    Reset,
+    Info,
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ErrorKind {
+    Unavailable,
+    Timeout,
+    Io,
+    Refused,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum AttemptOutcome {
+    Acquired,
+    Contended,
+    Unknown,
+    Error,
+}
+
+/// Why a request was turned away before it reached the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Shed {
+    Overload,
+    Draining,
+}
+
+/// Handles of a strategy, present whatever its family.
+struct StrategyMetrics {
+    purchases: Vec<Counter>,
+    units_sold: Counter,
+    units_oversold: Counter,
+    lost_updates: Counter,
+    /// `None` for a strategy that grants no lease.
+    lock: Option<LockMetrics>,
+}
+
+impl StrategyMetrics {
+    fn new(recorder: &PrometheusRecorder, id: StrategyId) -> Self {
+        let lock = ("lock", id.row().name);
+        Self {
+            purchases: def::PURCHASES.counters::<Outcome>(recorder, &[lock], "outcome"),
+            units_sold: def::UNITS_SOLD.counter(recorder, &[lock]),
+            units_oversold: def::UNITS_OVERSOLD.counter(recorder, &[lock]),
+            lost_updates: def::LOST_UPDATES.counter(recorder, &[lock]),
+            lock: (id.row().family == Family::Lock).then(|| LockMetrics::new(recorder, lock)),
+        }
+    }
+}
+
+/// Handles of a lock.
+struct LockMetrics {
+    attempts: Vec<Counter>,
+    wait: Vec<Histogram>,
+    hold: Histogram,
+    hold_ttl_ratio: Histogram,
+    violations: Vec<Counter>,
+    releases: Vec<Counter>,
+    orphans: Vec<Counter>,
+}
+
+impl LockMetrics {
+    fn new(recorder: &PrometheusRecorder, lock: (&'static str, &'static str)) -> Self {
+        Self {
+            attempts: def::LOCK_ATTEMPTS.counters::<AttemptOutcome>(recorder, &[lock], "outcome"),
+            wait: def::LOCK_WAIT.histograms::<AttemptOutcome>(recorder, &[lock], "outcome"),
+            hold: def::LOCK_HOLD.histogram(recorder, &[lock]),
+            hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
+            violations: def::LOCK_TTL_VIOLATIONS.counters::<Violation>(recorder, &[lock], "stage"),
+            releases: def::LOCK_RELEASES.counters::<Release>(recorder, &[lock], "outcome"),
+            orphans: def::LOCK_ORPHANS.counters::<Cause>(recorder, &[lock], "cause"),
+        }
+    }
+}
+
+/// Handles of the Redis client.
+struct BackendMetrics {
+    requests: Vec<[Histogram; 2]>,
+    up: Gauge,
+    errors: Vec<Counter>,
+    pool_used: Gauge,
+    pool_idle: Gauge,
+    pool_wait: Histogram,
+    pool_timeouts: Counter,
+}
+
+impl BackendMetrics {
+    fn new(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        let backend = ("backend", name);
+        let request = |&op: &Op| {
+            let op = ("op", op.into());
+            ["ok", "error"].map(|outcome| {
+                let labels = [backend, op, ("outcome", outcome)];
+                def::BACKEND_REQUEST_DURATION.histogram(recorder, &labels)
+            })
+        };
+        let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
+        Self {
+            requests: Op::VARIANTS.iter().map(request).collect(),
+            up: def::BACKEND_UP.gauge(recorder, &[backend]),
+            errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
+            pool_used: pool("used"),
+            pool_idle: pool("idle"),
+            pool_wait: def::POOL_WAIT.histogram(recorder, &[backend]),
+            pool_timeouts: def::POOL_TIMEOUTS.counter(recorder, &[backend]),
+        }
+    }
+}
+
+/// Every handle of one server.
+pub struct Metrics {
+    exporter: PrometheusHandle,
+    /// What the HTTP layer records.
+    pub http: HttpMetrics,
+    strategies: Vec<StrategyMetrics>,
+    redis: BackendMetrics,
+    resets: Counter,
+    last_reset: Gauge,
+}
+
+impl Metrics {
+    /// Makes every series, at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        let recorder = definitions::recorder();
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", env!("LOCKLAB_REVISION")),
+        ];
+        def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
+        Self {
+            exporter: recorder.handle(),
+            strategies: StrategyId::all()
+                .map(|id| StrategyMetrics::new(&recorder, id))
+                .collect(),
+            redis: BackendMetrics::new(&recorder, "redis"),
+            resets: def::RESETS.counter(&recorder, &[]),
+            last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
+            http: HttpMetrics::new(recorder),
+        }
+    }
+
+    /// The Prometheus text. Takes milliseconds after heavy recording: not for a request worker.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.exporter.render()
+    }
+
+    /// Moves recorded samples into their buckets. Without it they pile up until the next scrape.
+    pub fn upkeep(&self) {
+        self.exporter.run_upkeep();
+    }
+
+    /// A purchase was decided.
+    pub fn purchase(&self, strategy: StrategyId, outcome: Outcome) {
+        self.strategies[strategy.index()].purchases[outcome as usize].increment(1);
+    }
+
+    /// Units were sold; `oversold` of them beyond what there was, and the write overwrote
+    /// `lost_updates` units that others had sold since the read.
+    pub fn sale(&self, strategy: StrategyId, units: u64, oversold: u64, lost_updates: u64) {
+        let strategy = &self.strategies[strategy.index()];
+        strategy.units_sold.increment(units);
+        strategy.units_oversold.increment(oversold);
+        strategy.lost_updates.increment(lost_updates);
+    }
+
+    fn lock(&self, strategy: StrategyId) -> Option<&LockMetrics> {
+        self.strategies[strategy.index()].lock.as_ref()
+    }
+
+    /// An attempt to acquire ended.
+    pub fn attempt(&self, strategy: StrategyId, outcome: AttemptOutcome, wait: Duration) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.attempts[outcome as usize].increment(1);
+            lock.wait[outcome as usize].record(wait);
+        }
+    }
+
+    /// A lease was released by its holder; `ttl` is what it was granted for, if it can expire.
+    pub fn release(
+        &self,
+        strategy: StrategyId,
+        release: Release,
+        hold: Duration,
+        ttl: Option<Duration>,
+    ) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.releases[release as usize].increment(1);
+            lock.hold.record(hold);
+            if let Some(ttl) = ttl {
+                lock.hold_ttl_ratio
+                    .record(hold.as_secs_f64() / ttl.as_secs_f64());
+            }
+        }
+    }
+
+    /// A lease outlived its deadline.
+    pub fn violation(&self, strategy: StrategyId, violation: Violation) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.violations[violation as usize].increment(1);
+        }
+    }
+
+    /// A claim was left to the release task.
+    pub fn orphan(&self, strategy: StrategyId, cause: Cause) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.orphans[cause as usize].increment(1);
+        }
+    }
+
+    /// A command was answered or failed.
+    pub fn backend_request(&self, op: Op, took: Duration, ok: bool) {
+        self.redis.requests[op as usize][usize::from(!ok)].record(took);
+    }
+
+    /// A command failed.
+    pub fn backend_error(&self, kind: ErrorKind) {
+        self.redis.errors[kind as usize].increment(1);
+    }
+
+    /// The last probe was answered, or not.
+    pub fn backend_up(&self, up: bool) {
+        self.redis.up.set(f64::from(u8::from(up)));
+    }
+
+    /// How many pooled connections are in use and idle.
+    pub fn pool_connections(&self, used: u32, idle: u32) {
+        self.redis.pool_used.set(used);
+        self.redis.pool_idle.set(idle);
+    }
+
+    /// A connection was checked out, or not, after this long.
+    pub fn pool_wait(&self, wait: Duration) {
+        self.redis.pool_wait.record(wait);
+    }
+
+    /// No connection could be checked out in time.
+    pub fn pool_timeout(&self) {
+        self.redis.pool_timeouts.increment(1);
+    }
+
+    /// A product was reset.
+    pub fn reset(&self) {
+        self.resets.increment(1);
+        #[expect(clippy::disallowed_types, reason = "dashboards need the time of day")]
+        let now = std::time::SystemTime::now();
+        let since_1970 = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.last_reset.set(since_1970);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

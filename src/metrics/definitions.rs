@@ -1,0 +1,203 @@
+//! The declarations: one constant per metric, and how each becomes series.
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+use strum::VariantArray;
+
+/// How a metric is recorded.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts samples by their size; holds the upper bounds of the buckets.
+    Histogram(&'static [f64]),
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name, unit included.
+    pub name: &'static str,
+    /// How it is recorded.
+    pub kind: Kind,
+    /// The HELP text.
+    pub help: &'static str,
+}
+
+/// A label and its value.
+pub type Pair = (&'static str, &'static str);
+
+impl Definition {
+    const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, kind, help }
+    }
+
+    fn key(&self, labels: &[Pair]) -> Key {
+        let label = |&(name, value): &Pair| Label::from_static_parts(name, value);
+        Key::from_parts(self.name, labels.iter().map(label).collect::<Vec<_>>())
+    }
+
+    pub(super) fn counter(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Counter {
+        let counter = recorder.register_counter(&self.key(labels), &METADATA);
+        counter.increment(0);
+        counter
+    }
+
+    pub(super) fn gauge(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Gauge {
+        let gauge = recorder.register_gauge(&self.key(labels), &METADATA);
+        gauge.set(0.0);
+        gauge
+    }
+
+    pub(super) fn histogram(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Histogram {
+        recorder.register_histogram(&self.key(labels), &METADATA)
+    }
+
+    /// A histogram whose label values are known only at run time.
+    pub(super) fn histogram_labelled(
+        &self,
+        recorder: &PrometheusRecorder,
+        labels: Vec<Label>,
+    ) -> Histogram {
+        recorder.register_histogram(&Key::from_parts(self.name, labels), &METADATA)
+    }
+
+    /// One counter for each value of the label `name`, in the order of the values.
+    pub(super) fn counters<V>(
+        &self,
+        recorder: &PrometheusRecorder,
+        labels: &[Pair],
+        name: &'static str,
+    ) -> Vec<Counter>
+    where
+        V: VariantArray + Copy + Into<&'static str>,
+    {
+        let each = |&value: &V| self.counter(recorder, &[labels, &[(name, value.into())]].concat());
+        V::VARIANTS.iter().map(each).collect()
+    }
+
+    /// One histogram for each value of the label `name`, in the order of the values.
+    pub(super) fn histograms<V>(
+        &self,
+        recorder: &PrometheusRecorder,
+        labels: &[Pair],
+        name: &'static str,
+    ) -> Vec<Histogram>
+    where
+        V: VariantArray + Copy + Into<&'static str>,
+    {
+        let each =
+            |&value: &V| self.histogram(recorder, &[labels, &[(name, value.into())]].concat());
+        V::VARIANTS.iter().map(each).collect()
+    }
+}
+
+const METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound.
+const LOCK_SECONDS: Kind = Kind::Histogram(&[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+]);
+
+/// A command on loopback takes 70 µs; the default command timeout (500 ms) is a bound.
+const BACKEND_SECONDS: Kind = Kind::Histogram(&[
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+]);
+
+/// Fine enough for a request that touches nothing, wide enough for one that waits for a lock.
+const HTTP_SECONDS: Kind = Kind::Histogram(&[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+]);
+
+/// 1 is the violation; the bounds below it warn before.
+const RATIO: Kind = Kind::Histogram(&[0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0]);
+
+macro_rules! definitions {
+    ($($constant:ident: $name:literal, $kind:expr, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Definition = Definition::new($name, $kind, $help);)*
+
+        /// Every metric.
+        pub const DEFINITIONS: &[&Definition] = &[$(&$constant),*];
+    };
+}
+
+definitions! {
+    HTTP_REQUEST_DURATION: "http_server_request_duration_seconds", HTTP_SECONDS,
+        "Time from the request's head to the response's head.";
+    REQUESTS_IN_FLIGHT: "locklab_requests_in_flight", Kind::Gauge,
+        "Purchases being carried out, those included whose client has gone.";
+    REQUESTS_SHED: "locklab_requests_shed_total", Kind::Counter,
+        "Purchases turned away before they started, by reason.";
+    PURCHASES: "locklab_purchases_total", Kind::Counter,
+        "Purchases by strategy and outcome.";
+    UNITS_SOLD: "locklab_units_sold_total", Kind::Counter,
+        "Units that the ledger recorded as sold.";
+    UNITS_OVERSOLD: "locklab_units_oversold_total", Kind::Counter,
+        "Units sold beyond what there was, from the ledger.";
+    LOST_UPDATES: "locklab_lost_updates_total", Kind::Counter,
+        "Units that others had taken from the stock between a read and its write, and that the write put back.";
+    LOCK_ATTEMPTS: "locklab_lock_attempts_total", Kind::Counter,
+        "Tries to acquire a lock, by how each ended; unknown means that the reply was lost.";
+    LOCK_WAIT: "locklab_lock_wait_seconds", LOCK_SECONDS,
+        "Time from wanting a lock to having it, or to giving up.";
+    LOCK_HOLD: "locklab_lock_hold_seconds", LOCK_SECONDS,
+        "Time from the grant of a lease to the end of its release.";
+    LOCK_HOLD_TTL_RATIO: "locklab_lock_hold_ttl_ratio", RATIO,
+        "Hold time divided by ttl: above 1 the lease ended before the work did.";
+    LOCK_TTL_VIOLATIONS: "locklab_lock_ttl_violations_total", Kind::Counter,
+        "Leases that outlived their deadline, by the stage at which that was first seen.";
+    LOCK_RELEASES: "locklab_lock_releases_total", Kind::Counter,
+        "Leases released by their holder, by what the lock service answered.";
+    LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
+        "Claims that no purchase ended and that were left to the release task, by cause.";
+    BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
+        "Time for one exchange with a backend, the wait for a connection included.";
+    BACKEND_UP: "locklab_backend_up", Kind::Gauge,
+        "Whether the last probe of the backend was answered.";
+    BACKEND_ERRORS: "locklab_backend_errors_total", Kind::Counter,
+        "Failed exchanges with a backend, by kind.";
+    POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
+        "Connections that the pools own, by state.";
+    POOL_WAIT: "locklab_pool_wait_seconds", BACKEND_SECONDS,
+        "Time to check a connection out of the pool; multiplexed commands never do.";
+    POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
+        "Commands that got no connection from the pool in time.";
+    RESETS: "locklab_resets_total", Kind::Counter,
+        "Products reset.";
+    LAST_RESET_TIMESTAMP: "locklab_last_reset_timestamp_seconds", Kind::Gauge,
+        "When a product was last reset, in seconds since 1970; 0 if none was.";
+    BUILD_INFO: "locklab_build_info", Kind::Gauge,
+        "Always 1; the labels say which build this is.";
+}
+
+/// A recorder of its own for each server, with buckets and help texts set.
+pub(super) fn recorder() -> PrometheusRecorder {
+    let with_buckets = DEFINITIONS
+        .iter()
+        .fold(PrometheusBuilder::new(), |builder, definition| {
+            let Kind::Histogram(bounds) = definition.kind else {
+                return builder;
+            };
+            #[expect(
+                clippy::expect_used,
+                reason = "fails for no bounds only, and all are constants"
+            )]
+            builder
+                .set_buckets_for_metric(Matcher::Full(definition.name.to_owned()), bounds)
+                .expect("a histogram has bounds")
+        });
+    let recorder = with_buckets.build_recorder();
+    for definition in DEFINITIONS {
+        let (name, help) = (definition.name.into(), definition.help.into());
+        match definition.kind {
+            Kind::Counter => recorder.describe_counter(name, None, help),
+            Kind::Gauge => recorder.describe_gauge(name, None, help),
+            Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
+        }
+    }
+    recorder
+}

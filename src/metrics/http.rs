@@ -1,0 +1,79 @@
+//! What the HTTP layer records: its routes and statuses are known to `http/`, which names them.
+
+use std::collections::HashMap;
+
+use metrics::{Counter, Gauge, Histogram, Label};
+use metrics_exporter_prometheus::PrometheusRecorder;
+use parking_lot::RwLock;
+use tokio::time::Duration;
+
+use super::{Shed, definitions as def};
+
+/// Method, route and status of a response.
+type ResponseKey = (&'static str, &'static str, u16);
+
+/// Handles of the HTTP layer.
+pub struct HttpMetrics {
+    recorder: PrometheusRecorder,
+    /// Filled by [`Self::declare`]; bounded because routes and statuses are.
+    responses: RwLock<HashMap<ResponseKey, Histogram>>,
+    in_flight: Gauge,
+    shed: Vec<Counter>,
+}
+
+impl HttpMetrics {
+    pub(super) fn new(recorder: PrometheusRecorder) -> Self {
+        Self {
+            responses: RwLock::default(),
+            in_flight: def::REQUESTS_IN_FLIGHT.gauge(&recorder, &[]),
+            shed: def::REQUESTS_SHED.counters::<Shed>(&recorder, &[], "reason"),
+            recorder,
+        }
+    }
+
+    /// Starts the series of a response that a route can give at 0.
+    pub fn declare(&self, method: &'static str, route: &'static str, status: u16) -> Histogram {
+        let make = || {
+            let labels = vec![
+                Label::new("http_request_method", method),
+                Label::new("http_route", route),
+                Label::new("http_response_status_code", status.to_string()),
+            ];
+            def::HTTP_REQUEST_DURATION.histogram_labelled(&self.recorder, labels)
+        };
+        self.responses
+            .write()
+            .entry((method, route, status))
+            .or_insert_with(make)
+            .clone()
+    }
+
+    /// A request was answered.
+    pub fn response(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
+        let known = self.responses.read().get(&(method, route, status)).cloned();
+        known
+            .unwrap_or_else(|| self.declare(method, route, status))
+            .record(took);
+    }
+
+    /// A purchase starts; the gauge falls when the guard is dropped.
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.increment(1);
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A purchase was turned away.
+    pub fn shed(&self, reason: Shed) {
+        self.shed[reason as usize].increment(1);
+    }
+}
+
+/// One purchase in flight.
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}

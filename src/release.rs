@@ -1,0 +1,130 @@
+//! The release task: ends claims that nobody else will end.
+//!
+//! A purchase whose acquire was never answered, or whose future was dropped, may still be the
+//! holder. Its claim comes here and is released by token, again and again until the lock service
+//! has said so or the ttl has freed it anyway.
+
+use std::sync::Arc;
+
+use strum::{IntoStaticStr, VariantArray};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{self, Duration, Instant},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    lock::{Claim, Lock, Release, StrategyId},
+    metrics::Metrics,
+};
+
+/// Claims that may wait or be under way; for more than that their ttl has to do.
+const CLAIMS_MAX: usize = 16_384;
+/// Commands sent at once, so that an outage that ends is not followed by a flood.
+const SENDING_MAX: usize = 64;
+/// How often "nobody holds it" is checked again after a lost reply.
+const CHECKS_MAX: u32 = 6;
+/// Pause after the first try; doubled each time, up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between tries.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Why nobody else ends a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Cause {
+    /// The reply to its acquire or its release was lost.
+    Unknown,
+    /// Its future was dropped.
+    Dropped,
+    /// The backend failed while it was held, and the caller did not wait for it again.
+    BackendDown,
+}
+
+/// A claim that nobody else will end.
+pub struct Orphan {
+    /// The claim.
+    pub claim: Claim,
+    /// Where it was made.
+    pub lock: Arc<dyn Lock>,
+    /// Why it is here.
+    pub cause: Cause,
+    /// Whose it is, for the metric.
+    pub strategy: StrategyId,
+}
+
+/// The way to the release task. Cheap to clone.
+#[derive(Clone)]
+pub struct ReleaseQueue {
+    sender: mpsc::Sender<Orphan>,
+    metrics: Arc<Metrics>,
+}
+
+impl ReleaseQueue {
+    /// Hands a claim over; never waits, so that it can be called from `Drop`.
+    pub fn push(&self, orphan: Orphan) {
+        self.metrics.orphan(orphan.strategy, orphan.cause);
+        if let Err(error) = self.sender.try_send(orphan) {
+            tracing::warn!(%error, "a claim was not released: its ttl has to free it");
+        }
+    }
+}
+
+/// The release task; see the module.
+pub struct ReleaseTask(mpsc::Receiver<Orphan>);
+
+/// A queue and its task. The task ends when the last clone of the queue is gone and every claim
+/// has been dealt with.
+#[must_use]
+pub fn channel(metrics: Arc<Metrics>) -> (ReleaseQueue, ReleaseTask) {
+    let (sender, receiver) = mpsc::channel(CLAIMS_MAX);
+    (ReleaseQueue { sender, metrics }, ReleaseTask(receiver))
+}
+
+impl ReleaseTask {
+    /// Releases claims until the queue is closed and empty.
+    pub async fn run(mut self) {
+        let tracker = TaskTracker::new();
+        let sending = Arc::new(Semaphore::new(SENDING_MAX));
+        let under_way = Arc::new(Semaphore::new(CLAIMS_MAX));
+        while let Some(orphan) = self.0.recv().await {
+            let Ok(place) = Arc::clone(&under_way).acquire_owned().await else {
+                break;
+            };
+            let sending = Arc::clone(&sending);
+            tracker.spawn(async move {
+                orphan.end(&sending).await;
+                drop(place);
+            });
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+impl Orphan {
+    /// Tries until the lock service has answered for good, or the ttl has freed the claim.
+    async fn end(&self, sending: &Semaphore) {
+        let freed = Instant::now() + self.claim.ttl;
+        let (mut pause, mut checks) = (PAUSE_MIN, 0);
+        loop {
+            let place = sending.acquire().await;
+            let answer = self.lock.undo(&self.claim).await;
+            drop(place);
+            match answer {
+                // After a lost acquire, "nobody holds it" can be too early: the acquire may still
+                // be under way on a connection that we no longer have.
+                Ok(Release::Expired) if self.cause != Cause::BackendDown && checks < CHECKS_MAX => {
+                    checks += 1;
+                }
+                Ok(_) => return,
+                Err(error) => tracing::debug!(product = %self.claim.product, %error, "release"),
+            }
+            if Instant::now() + pause >= freed {
+                return;
+            }
+            time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What is on sale: the racy stock that strategies read and write, and beside it the ledger.
+//!
+//! The stock is a plain number: two purchases that read it before either writes both write the same
+//! result, and the stock hides that. The ledger cannot race: the store adds to it in the same
+//! atomic step as every write, so oversell is counted from the ledger.
+
+pub mod redis;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
+
+use crate::{backends::BackendError, product::Product};
+
+/// The most units a product can start with.
+pub const STOCK_MAX: u64 = 1_000_000_000;
+/// The most units one purchase can take.
+pub const QUANTITY_MAX: u32 = 1_000;
+
+/// Which kind of server holds the stock.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, Serialize, ToSchema,
+)]
+#[strum(serialize_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// Redis.
+    Redis,
+}
+
+impl Store {
+    /// Its name in the API and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Units left, as far as the stock knows.
+    pub stock: i64,
+    /// Which reset the product is at. A write names it again, so that a purchase that began before
+    /// a reset cannot sell from the stock that came after.
+    pub generation: String,
+}
+
+/// What a write or a take did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The sale stands in the ledger.
+    Sold(Sold),
+    /// There were fewer units than wanted; nothing was written.
+    SoldOut {
+        /// How many there were.
+        stock: i64,
+    },
+    /// The product was reset since it was read; nothing was written.
+    Reset,
+    /// The product was never put on sale; nothing was written.
+    Absent,
+}
+
+/// A sale, as the ledger saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sold {
+    /// What the stock said just before.
+    pub found: i64,
+    /// What the stock says now.
+    pub stock: i64,
+    /// Units of this sale beyond what there was.
+    pub oversold: u64,
+    /// Units that others had sold since the read, and that this write put back into the stock.
+    pub lost_updates: u64,
+}
+
+/// The state of a product: the three numbers from which its verdict follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Units at the last reset.
+    pub initial: i64,
+    /// Units left, as far as the stock knows.
+    pub stock: i64,
+    /// Units sold since the last reset, from the ledger.
+    pub sold: i64,
+}
+
+/// A store of products.
+///
+/// # Cancellation
+/// Dropping any of these futures does not recall a command that has been sent.
+#[async_trait]
+pub trait Stock: Send + Sync {
+    /// Reads the stock. `None`: the product was never put on sale.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn read(&self, product: &Product) -> Result<Option<Reading>, BackendError>;
+
+    /// Writes `reading.stock − quantity`, whatever the stock is by now, and records the sale.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: the sale may stand.
+    async fn write(
+        &self,
+        product: &Product,
+        reading: &Reading,
+        quantity: u32,
+    ) -> Result<Written, BackendError>;
+
+    /// Checks and decrements the stock and records the sale, in one atomic step.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: the sale may stand.
+    async fn take(&self, product: &Product, quantity: u32) -> Result<Written, BackendError>;
+
+    /// Puts `stock` units on sale afresh and clears the ledger.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened.
+    async fn reset(&self, product: &Product, stock: u64) -> Result<(), BackendError>;
+
+    /// As [`Self::reset`], but only if the product is not on sale yet; says whether it did.
+    ///
+    /// # Errors
+    /// As [`Self::reset`].
+    async fn open(&self, product: &Product, stock: u64) -> Result<bool, BackendError>;
+
+    /// Reads stock and ledger at one instant. `None`: the product was never put on sale.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn tally(&self, product: &Product) -> Result<Option<Tally>, BackendError>;
+}
