@@ -106,7 +106,6 @@ pub fn description() -> openapi::OpenApi {
 }
 
 /// The whole server as a service that needs no socket.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     let (router, description) = routes().split_for_parts();
     declare(&app.metrics, &description);
@@ -196,10 +195,6 @@ async fn no_such_method(request: Request) -> Problem {
     Problem::method_not_allowed(format!("{} is not allowed; see Allow", request.method()))
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is tower-http's"
-)]
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::internal("the server failed; the log says why").into_response()
 }

@@ -127,7 +127,6 @@ impl Lab {
     }
 
     /// The server as a service that needs no socket.
-    #[must_use]
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.app))
     }

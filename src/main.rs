@@ -1,7 +1,7 @@
 //! Parses the command line and does what it says.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -33,9 +33,7 @@ async fn main() -> ExitCode {
     };
     let result = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&cli.config).await,
-        Command::Healthcheck => healthcheck::check(cli.config.listen)
-            .await
-            .map_err(Into::into),
+        Command::Healthcheck => healthcheck::check(cli.config.listen).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +57,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let address = config.listen;
     let listener = TcpListener::bind(address)
@@ -67,12 +66,14 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
     let lab = Lab::open(config).await?;
     let url = format!("http://{}", listener.local_addr()?);
+    // Whoever started this need not read it, nor keep the pipe open.
     writeln!(
         io::stdout(),
         "Locklab {} on {url}\n  redis  {}\n  try    curl '{url}/purchase?lock=safe'",
         env!("CARGO_PKG_VERSION"),
         lab.redis(),
-    )?;
+    )
+    .ok();
     if !lab.serve(listener, stop).await {
         tracing::warn!("stopped before everything was finished");
     }

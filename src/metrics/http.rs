@@ -32,7 +32,11 @@ impl HttpMetrics {
     }
 
     /// Starts the series of a response that a route can give at 0.
-    pub fn declare(&self, method: &'static str, route: &'static str, status: u16) -> Histogram {
+    pub fn declare(&self, method: &'static str, route: &'static str, status: u16) {
+        drop(self.histogram(method, route, status));
+    }
+
+    fn histogram(&self, method: &'static str, route: &'static str, status: u16) -> Histogram {
         let make = || {
             let labels = vec![
                 Label::new("http_request_method", method),
@@ -52,7 +56,7 @@ impl HttpMetrics {
     pub fn response(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
         let known = self.responses.read().get(&(method, route, status)).cloned();
         known
-            .unwrap_or_else(|| self.declare(method, route, status))
+            .unwrap_or_else(|| self.histogram(method, route, status))
             .record(took);
     }
 

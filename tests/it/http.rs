@@ -1,0 +1,467 @@
+//! The HTTP contract: what is accepted, what is refused, and that refusing changes nothing.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    redis_server::Redis,
+    server::{Reply, Server, count, until},
+};
+
+/// The PHP lab's requests and replies, to the letter.
+#[tokio::test]
+async fn the_php_labs_contract() {
+    let server = Server::start(&[]);
+    let reset = server
+        .post_json("/reset", &json!({"product_id": "p", "stock": 1}))
+        .await;
+    assert_eq!(
+        reset.json,
+        json!({"status": "ok", "product_id": "p", "stock": 1})
+    );
+    let order = json!({"product_id": "p", "quantity": 1, "lock_strategy": "safe"});
+
+    let sold = server.post_json("/purchase", &order).await;
+    assert_eq!(sold.status, StatusCode::OK);
+    assert_eq!(sold.json["success"], true);
+    assert_eq!(sold.json["process_id"], server.pid());
+    assert_eq!(sold.json["lock_acquired"], true);
+    assert_eq!(
+        (&sold.json["stock_before"], &sold.json["stock_after"]),
+        (&json!(1), &json!(0))
+    );
+    assert!(
+        sold.json["duration_ms"].as_f64().unwrap() >= 1.0,
+        "the work alone takes 1 ms"
+    );
+    assert_eq!(sold.json["error"], Value::Null);
+
+    let sold_out = server.post_json("/purchase", &order).await;
+    assert_eq!(
+        (sold_out.status, &sold_out.json["success"]),
+        (StatusCode::OK, &json!(false))
+    );
+    assert_eq!(sold_out.json["error"], "Insufficient stock");
+    assert_eq!(sold_out.json["stock_before"], 0);
+
+    let stock = server.get("/stock/p").await.json;
+    assert_eq!(
+        (&stock["product_id"], &stock["stock"]),
+        (&json!("p"), &json!(0))
+    );
+}
+
+/// What we add to it.
+#[tokio::test]
+async fn a_sale_in_full() {
+    let server = Server::start(&[]);
+    server.reset("p", 5).await;
+    let reply = server
+        .get("/purchase?lock=safe&product=p&quantity=2&delay=5ms&ttl=2s")
+        .await;
+    let json = &reply.json;
+    assert_eq!((reply.outcome(), &json["lock"]), ("sold", &json!("safe")));
+    assert_eq!(
+        (&json["retries"], &json["fencing_token"]),
+        (&json!(0), &Value::Null)
+    );
+    assert_eq!(json["ttl_violated"], false);
+    assert_eq!(json["order_id"].as_str().unwrap().len(), 32);
+    let number = |name: &str| json[name].as_f64().unwrap();
+    assert!(number("hold_ms") >= 5.0, "the work is part of the hold");
+    assert!(number("duration_ms") >= number("wait_ms") + number("hold_ms"));
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let timing = reply.header("server-timing");
+    assert!(
+        ["wait;dur=", "work;dur=", "backend;dur="]
+            .iter()
+            .all(|it| timing.contains(it))
+    );
+    let stock = server.get("/stock/p").await.json;
+    let expected = json!({
+        "product_id": "p", "stock": 3, "initial": 5, "sold": 2, "oversold": 0, "lost_updates": 0,
+    });
+    assert_eq!(stock, expected);
+}
+
+/// Without any parameter there is something to buy: the first `curl` of a newcomer.
+#[tokio::test]
+async fn the_default_product_is_on_sale() {
+    let server = Server::start(&[]);
+    let reply = server.get("/purchase").await;
+    assert_eq!(
+        (reply.outcome(), &reply.json["lock"]),
+        ("sold", &json!("safe"))
+    );
+    assert_eq!(server.get("/stock/default").await.json["initial"], 100);
+    assert_eq!(server.get("/reset").await.json["stock"], 1);
+}
+
+/// The query wins over the body, and both know the names of the PHP lab.
+#[tokio::test]
+async fn the_query_wins() {
+    let server = Server::start(&[]);
+    let body = json!({"product_id": "body", "stock": 3});
+    let reply = server.post_json("/reset?product=query", &body).await;
+    assert_eq!(
+        reply.json,
+        json!({"status": "ok", "product_id": "query", "stock": 3})
+    );
+    let reply = server
+        .post_json("/reset?product_id=query&stock=4", &body)
+        .await;
+    assert_eq!(
+        reply.json,
+        json!({"status": "ok", "product_id": "query", "stock": 4})
+    );
+    let reply = server
+        .post_json("/reset", &json!({"product": 17, "stock": 2.0}))
+        .await;
+    assert_eq!(
+        reply.json,
+        json!({"status": "ok", "product_id": "17", "stock": 2})
+    );
+}
+
+/// `strict` is for tools that see nothing but the status.
+#[tokio::test]
+async fn strict_maps_outcomes_to_statuses() {
+    let server = Server::start(&[]);
+    server.reset("p", 1).await;
+    let mut replies = server
+        .race(20, "product=p&lock=safe&delay=50ms&strict=true")
+        .await;
+    replies.push(server.post("/purchase?product=p&strict=true").await);
+    let statuses = |status: StatusCode| replies.iter().filter(|it| it.status == status).count();
+    assert_eq!(statuses(StatusCode::OK), count(&replies, "sold"));
+    assert_eq!(statuses(StatusCode::LOCKED), count(&replies, "busy"));
+    assert_eq!(statuses(StatusCode::CONFLICT), count(&replies, "sold_out"));
+    assert!(count(&replies, "busy") > 0 && count(&replies, "sold_out") > 0);
+}
+
+/// Each of these is refused, says what is valid, and changes nothing.
+#[tokio::test]
+async fn bad_input_is_refused_and_changes_nothing() {
+    let server = Server::start(&[]);
+    server.reset("default", 5).await;
+    let long = "x".repeat(65);
+    let bad_queries = [
+        ("/purchase?lock=safee", "lock"),
+        ("/purchase?lock=", "lock"),
+        ("/purchase?lock=SAFE", "lock"),
+        ("/purchase?quantity=0", "quantity"),
+        ("/purchase?quantity=-1", "quantity"),
+        ("/purchase?quantity=%2B1", "quantity"),
+        ("/purchase?quantity=1.5", "quantity"),
+        ("/purchase?quantity=1001", "quantity"),
+        (
+            "/purchase?quantity=1000000000000000000000000000000",
+            "quantity",
+        ),
+        ("/purchase?quantity=one", "quantity"),
+        ("/purchase?product=a%20b", "product"),
+        ("/purchase?product=a%2Fb", "product"),
+        ("/purchase?product=%00", "product"),
+        ("/purchase?product=%ff", "product"),
+        ("/purchase?product=", "product"),
+        (&format!("/purchase?product={long}"), "product"),
+        ("/purchase?delay=61s", "delay"),
+        ("/purchase?delay=-1", "delay"),
+        ("/purchase?delay=1h", "delay"),
+        ("/purchase?ttl=0", "ttl"),
+        ("/purchase?ttl=601s", "ttl"),
+        ("/purchase?ttl=1500us", "ttl"),
+        ("/purchase?strict=yes", "strict"),
+        ("/purchase?retry=jitter", "retry"),
+        ("/purchase?fault=crash", "fault"),
+        ("/purchase?LOCK=safe", "LOCK"),
+        ("/purchase?lock=safe&lock=safe", "lock"),
+        ("/purchase?lock=safe&lock_strategy=none", "lock"),
+        ("/reset?stock=1000000001", "stock"),
+        ("/reset?stock=-1", "stock"),
+        ("/reset?stock=0.5", "stock"),
+        ("/reset?product=%7Bdefault%7D", "product"),
+        ("/reset?quantity=1", "quantity"),
+        ("/stock/default?lock=safee", "lock"),
+        ("/stock/a%20b", "product"),
+        ("/stock/default?x=1", "x"),
+        ("/audit/%7B%7D", "product"),
+    ];
+    for (path, parameter) in bad_queries {
+        let reply = server.get(path).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::BAD_REQUEST,
+            "{path}: {}",
+            reply.text
+        );
+        assert_eq!(reply.json["parameter"], parameter, "{path}: {}", reply.text);
+        assert!(
+            !reply.json["valid"].is_null(),
+            "{path} says what is valid: {}",
+            reply.text
+        );
+    }
+    let bad_bodies = [
+        json!({"quantity": 0}),
+        json!({"quantity": -1}),
+        json!({"quantity": 1.5}),
+        json!({"quantity": 1e30}),
+        json!({"quantity": "1"}),
+        json!({"quantity": null}),
+        json!({"quantity": [1]}),
+        json!({"quantity": true}),
+        json!({"product_id": ""}),
+        json!({"product_id": {"a": 1}}),
+        json!({"lock_strategy": 1}),
+        json!({"strict": "true"}),
+        json!({"items": []}),
+    ];
+    for body in bad_bodies {
+        let reply = server.post_json("/purchase", &body).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::BAD_REQUEST,
+            "{body}: {}",
+            reply.text
+        );
+        assert!(
+            !reply.json["valid"].is_null(),
+            "{body} says what is valid: {}",
+            reply.text
+        );
+    }
+    let stock = server.get("/stock/default").await.json;
+    assert_eq!((&stock["stock"], &stock["sold"]), (&json!(5), &json!(0)));
+}
+
+/// A body that is not one JSON object of parameters.
+#[tokio::test]
+async fn bad_bodies_are_refused_and_change_nothing() {
+    let server = Server::start(&[]);
+    server.reset("default", 5).await;
+    let send = async |body: &str, content_type: Option<&str>| -> Reply {
+        let mut request = server
+            .request(Method::POST, "/purchase")
+            .body(body.to_owned());
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        server.exchange(request).await
+    };
+    let json_type = Some("application/json");
+    let deep = "[".repeat(10_000);
+    for body in [
+        "{",
+        "[]",
+        "1",
+        "null",
+        "\"x\"",
+        "{\"quantity\":1}{}",
+        "{quantity:1}",
+        "\u{feff}{}",
+        "{\"quantity\":1e999}",
+        &deep,
+    ] {
+        let reply = send(body, json_type).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::BAD_REQUEST,
+            "{body:.40}: {}",
+            reply.text
+        );
+        assert!(
+            reply.json["detail"]
+                .as_str()
+                .unwrap()
+                .contains("JSON object"),
+            "{}",
+            reply.text
+        );
+    }
+    let twice = send("{\"quantity\":1,\"quantity\":2}", json_type).await;
+    assert_eq!(
+        (twice.status, &twice.json["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("quantity"))
+    );
+    for content_type in [
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        None,
+    ] {
+        let reply = send("{}", content_type).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{content_type:?}"
+        );
+        assert!(
+            reply.json["detail"]
+                .as_str()
+                .unwrap()
+                .contains("application/json")
+        );
+    }
+    let megabyte = format!("{{\"product_id\":\"{}\"}}", "x".repeat(1_000_000));
+    assert_eq!(
+        send(&megabyte, json_type).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    let with_charset = send("{\"quantity\":1}", Some("Application/JSON; charset=utf-8")).await;
+    assert_eq!(with_charset.outcome(), "sold", "a charset does no harm");
+    assert_eq!(server.get("/stock/default").await.json["sold"], 1);
+}
+
+/// A body on GET would be ignored by half of the world's proxies: it is refused.
+#[tokio::test]
+async fn get_takes_no_body_and_head_buys_nothing() {
+    let server = Server::start(&[]);
+    let request = server
+        .request(Method::GET, "/purchase")
+        .json(&json!({"lock": "none"}));
+    assert_eq!(
+        server.exchange(request).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    for path in ["/purchase", "/reset"] {
+        let reply = server.exchange(server.request(Method::HEAD, path)).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(reply.header("allow"), "GET, POST");
+    }
+    let stock = server.get("/stock/default").await.json;
+    assert_eq!(
+        (&stock["initial"], &stock["sold"]),
+        (&json!(100), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn unknown_routes_methods_and_products() {
+    let server = Server::start(&[]);
+    let reply = server.get("/purchases").await;
+    assert_eq!(reply.status, StatusCode::NOT_FOUND);
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    assert!(
+        reply.json["detail"]
+            .as_str()
+            .unwrap()
+            .contains("/purchase "),
+        "{}",
+        reply.text
+    );
+    let reply = server
+        .exchange(server.request(Method::DELETE, "/purchase"))
+        .await;
+    assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(reply.header("content-type"), "application/problem+json");
+    let allowed = reply.header("allow");
+    assert!(
+        allowed.contains("GET") && allowed.contains("POST"),
+        "{allowed}"
+    );
+    for path in [
+        "/stock/nothing",
+        "/audit/nothing",
+        "/purchase?product=nothing",
+    ] {
+        let reply = server.get(path).await;
+        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(
+            reply.json["detail"]
+                .as_str()
+                .unwrap()
+                .contains("/reset?product=nothing")
+        );
+    }
+    for lock in ["none", "atomic"] {
+        let reply = server
+            .get(&format!("/purchase?product=nothing&lock={lock}"))
+            .await;
+        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{lock}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_says_of_itself() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/livez").await.json["status"], "alive");
+    let ready = server.get("/readyz").await;
+    assert_eq!(
+        ready.json,
+        json!({"status": "ready", "backends": [{"name": "redis", "up": true}]})
+    );
+    let strategies = server.get("/strategies").await.json;
+    let safe = strategies["strategies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["name"] == "safe");
+    let expected = json!({
+        "name": "safe", "summary": "SET NX PX token; compare-and-delete script", "store": "redis",
+        "expected": "exact while work < ttl", "available": true, "reason": null,
+        "steps": ["acquire", "read", "work", "write", "release"],
+    });
+    assert_eq!(safe, Some(&expected));
+    let page = server.get("/").await;
+    assert!(page.header("content-type").starts_with("text/html"));
+    for link in page
+        .text
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|it| it.split('"').next())
+    {
+        assert_eq!(server.get(link).await.status, StatusCode::OK, "{link}");
+    }
+}
+
+/// With an admin token, a reset needs it; without it, nothing changes.
+#[tokio::test]
+async fn the_admin_token_guards_resets() {
+    let server = Server::start(&["--admin-token", "s3cret"]);
+    let reset = |token: &str| {
+        server
+            .request(Method::POST, "/reset?stock=9")
+            .header("authorization", token.to_owned())
+    };
+    for token in ["", "Bearer", "Bearer wrong", "Basic s3cret", "bearer s3cre"] {
+        let reply = server.exchange(reset(token)).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{token}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer");
+    }
+    assert_eq!(server.get("/stock/default").await.json["initial"], 100);
+    assert_eq!(
+        server.exchange(reset("Bearer s3cret")).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(server.get("/stock/default").await.json["initial"], 9);
+}
+
+/// A client that hangs up in the middle: its purchase is finished and its lock is freed.
+#[tokio::test]
+async fn a_client_that_hangs_up_leaks_nothing() {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url()]);
+    for lock in ["safe", "naive", "mutex"] {
+        server.reset(lock, 1).await;
+        let path = format!("/purchase?product={lock}&lock={lock}&delay=200ms&ttl=60s");
+        {
+            let request = server.request(Method::POST, &path).send();
+            let in_flight = async || server.metric("locklab_requests_in_flight").await == 1.0;
+            tokio::select! {
+                _ = request => panic!("the purchase takes longer"),
+                () = until("the purchase is in flight", in_flight) => {}
+            }
+        }
+        until("the unit is sold", async || {
+            server.audit(lock).await["sold"] == 1
+        })
+        .await;
+        let in_flight = "locklab_requests_in_flight";
+        until("it is done", async || server.metric(in_flight).await == 0.0).await;
+        assert!(!redis.is_locked(lock).await, "{lock}");
+        let next = server
+            .post(&format!("/purchase?product={lock}&lock={lock}"))
+            .await;
+        assert_eq!(next.outcome(), "sold_out", "{lock}");
+    }
+}

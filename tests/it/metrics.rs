@@ -1,0 +1,229 @@
+//! The metrics: named as they should be, all there from the start, and true.
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use locklab::{
+    lock::{Family, STRATEGIES},
+    metrics::{DEFINITIONS, Kind},
+    shop::Outcome,
+};
+use serde_json::Value;
+use strum::VariantArray;
+
+use crate::server::{Server, count, until};
+
+/// Prometheus' own linter has nothing to say, before and after traffic.
+#[tokio::test]
+async fn promtool_is_content() {
+    let server = Server::start(&[]);
+    for _ in 0..2 {
+        let reply = server.get("/metrics").await;
+        assert_eq!(
+            reply.header("content-type"),
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the tests need promtool; `make test` installs it");
+        promtool
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(reply.text.as_bytes())
+            .unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && complaints.is_empty(),
+            "{complaints}"
+        );
+        server.race(20, "lock=safe").await;
+    }
+}
+
+/// Every series is there before anything has happened, at 0.
+#[tokio::test]
+async fn every_series_starts_at_zero() {
+    let server = Server::start(&["--stock", "0"]);
+    for strategy in STRATEGIES {
+        let lock = strategy.name;
+        for outcome in Outcome::VARIANTS.iter().map(<&str>::from) {
+            let series =
+                format!("locklab_purchases_total{{lock=\"{lock}\",outcome=\"{outcome}\"}}");
+            assert_eq!(server.metric(&series).await, 0.0);
+        }
+        for name in ["units_sold", "units_oversold", "lost_updates"] {
+            let series = format!("locklab_{name}_total{{lock=\"{lock}\"}}");
+            assert_eq!(server.metric(&series).await, 0.0);
+        }
+        if strategy.family == Family::Lock {
+            for stage in ["work", "write", "release"] {
+                let name = "locklab_lock_ttl_violations_total";
+                let series = format!("{name}{{lock=\"{lock}\",stage=\"{stage}\"}}");
+                assert_eq!(server.metric(&series).await, 0.0);
+            }
+            let series = format!("locklab_lock_hold_seconds_count{{lock=\"{lock}\"}}");
+            assert_eq!(server.metric(&series).await, 0.0);
+        }
+    }
+    let series = "http_server_request_duration_seconds_count{http_request_method=\"POST\",\
+                  http_route=\"/purchase\",http_response_status_code=\"503\"}";
+    assert_eq!(server.metric(series).await, 0.0);
+}
+
+/// What is counted is what happened.
+#[tokio::test]
+async fn counts_are_true() {
+    let server = Server::start(&[]);
+    server.reset("p", 3).await;
+    let replies = server.race(40, "product=p&lock=none").await;
+    let sold = count(&replies, "sold");
+    let audit = server.audit("p").await;
+    let value = async |series: &str| server.metric(series).await as usize;
+    assert_eq!(
+        value("locklab_purchases_total{lock=\"none\",outcome=\"sold\"}").await,
+        sold
+    );
+    assert_eq!(value("locklab_units_sold_total{lock=\"none\"}").await, sold);
+    let oversold = value("locklab_units_oversold_total{lock=\"none\"}").await;
+    assert_eq!(Value::from(oversold), audit["oversold"]);
+    let lost_updates = value("locklab_lost_updates_total{lock=\"none\"}").await;
+    assert!(lost_updates > 0, "a race for three units loses updates");
+    // The default product was put on sale at the start, without a reset.
+    assert_eq!(value("locklab_resets_total").await, 1);
+    assert!(server.metric("locklab_last_reset_timestamp_seconds").await > 1e9);
+
+    server.reset("p", 1).await;
+    let replies = server.race(40, "product=p&lock=safe&delay=20ms").await;
+    let attempts = async |outcome: &str| {
+        value(&format!(
+            "locklab_lock_attempts_total{{lock=\"safe\",outcome=\"{outcome}\"}}"
+        ))
+        .await
+    };
+    assert_eq!(attempts("contended").await, count(&replies, "busy"));
+    assert_eq!(attempts("acquired").await, 40 - count(&replies, "busy"));
+    let released = "locklab_lock_releases_total{lock=\"safe\",outcome=\"released\"}";
+    assert_eq!(value(released).await, attempts("acquired").await);
+    let holds = "locklab_lock_hold_seconds_count{lock=\"safe\"}";
+    assert_eq!(value(holds).await, attempts("acquired").await);
+    let waits = "locklab_lock_wait_seconds_count{lock=\"safe\",outcome=\"contended\"}";
+    assert_eq!(value(waits).await, attempts("contended").await);
+}
+
+/// Label values come from fixed lists: whatever is requested opens no new series.
+#[tokio::test]
+async fn requests_open_no_series() {
+    let server = Server::start(&[]);
+    let names = async || -> BTreeSet<String> {
+        let text = server.get("/metrics").await.text;
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        series
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    server.get("/nothing").await;
+    let before = names().await;
+    for path in [
+        "/nothing/else",
+        "/stock/a",
+        "/stock/b",
+        "/purchase?product=c",
+        "/%20",
+    ] {
+        server.get(path).await;
+    }
+    for status_twice in ["/purchase", "/reset?product=d"] {
+        server.post(status_twice).await;
+    }
+    assert_eq!(
+        names().await.difference(&before).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+}
+
+/// Samples are moved into their buckets without anybody scraping: memory stays bounded.
+#[tokio::test]
+async fn in_flight_falls_back_to_zero() {
+    let server = Server::start(&[]);
+    server.race(10, "lock=none").await;
+    let gauge = "locklab_requests_in_flight";
+    until("nothing is in flight", async || {
+        server.metric(gauge).await == 0.0
+    })
+    .await;
+}
+
+/// Every metric that a dashboard names is one that the server exports.
+#[test]
+fn dashboards_name_real_metrics() {
+    let mut exported = BTreeSet::from(["up".to_owned()]);
+    for definition in DEFINITIONS {
+        match definition.kind {
+            Kind::Histogram(_) => exported
+                .extend(["_bucket", "_sum", "_count"].map(|it| format!("{}{it}", definition.name))),
+            _ => drop(exported.insert(definition.name.to_owned())),
+        }
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/grafana/dashboards");
+    let (mut dashboards, mut named) = (0, BTreeSet::new());
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        collect_metrics(&dashboard, &mut named);
+        dashboards += 1;
+    }
+    assert!(
+        dashboards > 0 && named.len() > 10,
+        "{dashboards} dashboards name {named:?}"
+    );
+    let unknown: Vec<_> = named.difference(&exported).collect();
+    assert!(unknown.is_empty(), "not exported: {unknown:?}");
+}
+
+/// Collects what looks like a metric of ours from every query in a dashboard.
+fn collect_metrics(node: &Value, named: &mut BTreeSet<String>) {
+    match node {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str() {
+                    Some(query) if ["expr", "query", "definition"].contains(&name.as_str()) => {
+                        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                        let ours = |word: &&str| {
+                            word.starts_with("locklab_") || word.starts_with("http_server_")
+                        };
+                        named.extend(words.filter(ours).map(str::to_owned));
+                    }
+                    _ => collect_metrics(value, named),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_metrics(item, named)),
+        _ => {}
+    }
+}
+
+/// The project's own Prometheus configuration is valid.
+#[test]
+fn the_prometheus_configuration_is_valid() {
+    let output = Command::new("promtool")
+        .args([
+            "check",
+            "config",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus.yml"),
+        ])
+        .output()
+        .expect("the tests need promtool; `make test` installs it");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

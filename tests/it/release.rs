@@ -1,0 +1,213 @@
+//! Dropped futures: at whatever await an acquire or a release is dropped, no key is left behind.
+
+use std::{future::Future, sync::Arc, task::Poll};
+
+use locklab::{
+    backends::{
+        Backends,
+        redis::{RedisClient, RedisMode, RedisOptions},
+    },
+    lock::{self, Lock, Method, Release, StrategyId},
+    metrics::Metrics,
+    product::Product,
+    release::{self, ReleaseQueue},
+};
+use tokio::{task::JoinHandle, time::Duration};
+
+use crate::{redis_server::Redis, server::until};
+
+const TTL: Duration = Duration::from_secs(600);
+
+/// A lock against a real Redis, with its release task.
+struct Bench {
+    redis: Redis,
+    lock: Arc<dyn Lock>,
+    strategy: StrategyId,
+    releases: ReleaseQueue,
+    task: JoinHandle<()>,
+}
+
+impl Bench {
+    async fn new(name: &str, mode: RedisMode) -> Self {
+        let redis = Redis::start().await;
+        let options = RedisOptions {
+            url: redis.url(),
+            mode,
+            pool_size: 4,
+            timeout: Duration::from_millis(500),
+        };
+        let metrics = Arc::new(Metrics::new());
+        let client = RedisClient::connect(&options, Arc::clone(&metrics))
+            .await
+            .unwrap();
+        let backends = Backends {
+            redis: Arc::new(client),
+            metrics: Arc::clone(&metrics),
+        };
+        let strategy: StrategyId = name.parse().unwrap();
+        let Method::Lock(lock) = (strategy.row().connect)(&backends) else {
+            panic!("no lock")
+        };
+        let (releases, task) = release::channel(metrics);
+        Self {
+            redis,
+            lock,
+            strategy,
+            releases,
+            task: tokio::spawn(task.run()),
+        }
+    }
+
+    async fn acquire(&self, product: &Product) -> Option<lock::Lease> {
+        lock::acquire(self.strategy, &self.lock, product, TTL, &self.releases)
+            .await
+            .unwrap()
+    }
+
+    /// Closes the queue and waits until every claim has been dealt with.
+    async fn flush(self) -> Redis {
+        drop(self.releases);
+        self.task.await.unwrap();
+        self.redis
+    }
+}
+
+/// Polls a future that many times, then drops it. Says whether it was done by then.
+async fn drop_after(polls: usize, future: impl Future) -> bool {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
+
+/// How many polls an uninterrupted run may take; far more than any does.
+const POLLS_MAX: usize = 50;
+
+async fn is_lockable(redis: &Redis, product: &str) -> bool {
+    !redis.is_locked(product).await
+}
+
+#[tokio::test]
+async fn a_dropped_acquire_leaves_no_lock() {
+    for mode in [RedisMode::Multiplexed, RedisMode::Pooled] {
+        let bench = Bench::new("safe", mode).await;
+        let mut products = Vec::new();
+        for polls in 0..POLLS_MAX {
+            let product: Product = format!("p{polls}").parse().unwrap();
+            let acquire =
+                lock::acquire(bench.strategy, &bench.lock, &product, TTL, &bench.releases);
+            products.push(product.clone());
+            // A lease that was granted is dropped with the future's output.
+            if drop_after(polls, acquire).await {
+                break;
+            }
+        }
+        assert!(
+            (2..POLLS_MAX).contains(&products.len()),
+            "every await was hit"
+        );
+        let redis = bench.flush().await;
+        for product in products {
+            let free = async || is_lockable(&redis, product.as_str()).await;
+            until("the lock is free", free).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_release_leaves_no_lock() {
+    for mode in [RedisMode::Multiplexed, RedisMode::Pooled] {
+        let bench = Bench::new("safe", mode).await;
+        let mut products = Vec::new();
+        for polls in 0..POLLS_MAX {
+            let product: Product = format!("p{polls}").parse().unwrap();
+            let lease = bench.acquire(&product).await.expect("nobody holds it");
+            products.push(product);
+            if drop_after(polls, lease.release()).await {
+                break;
+            }
+        }
+        assert!(
+            (2..POLLS_MAX).contains(&products.len()),
+            "every await was hit"
+        );
+        let redis = bench.flush().await;
+        for product in products {
+            assert!(is_lockable(&redis, product.as_str()).await, "{product}");
+        }
+    }
+}
+
+/// The control: `naive` cannot tell its lock from a stranger's, so a dropped acquire leaks.
+#[tokio::test]
+async fn naive_leaks_when_dropped() {
+    let bench = Bench::new("naive", RedisMode::Multiplexed).await;
+    let product = Product::default();
+    drop(bench.acquire(&product).await.expect("nobody holds it"));
+    let redis = bench.flush().await;
+    assert!(
+        redis.is_locked("default").await,
+        "naive was not caught leaking"
+    );
+}
+
+/// The mutex of this process is freed when its lease is dropped.
+#[tokio::test]
+async fn a_dropped_mutex_is_freed() {
+    let bench = Bench::new("mutex", RedisMode::Multiplexed).await;
+    let product = Product::default();
+    let held = bench.acquire(&product).await.expect("nobody holds it");
+    assert!(bench.acquire(&product).await.is_none(), "it excludes");
+    drop(held);
+    until("it is free", async || {
+        bench.acquire(&product).await.is_some()
+    })
+    .await;
+}
+
+/// What a release says: each of its answers is a finding of its own.
+#[tokio::test]
+async fn a_release_says_how_the_lease_ended() {
+    let bench = Bench::new("safe", RedisMode::Multiplexed).await;
+    let product = Product::default();
+    let lease = bench.acquire(&product).await.unwrap();
+    assert_eq!(lease.release().await, Release::Released);
+
+    let lease = bench.acquire(&product).await.unwrap();
+    let () = bench.redis.send(&["DEL", "lock:default"]).await;
+    assert_eq!(lease.release().await, Release::Expired);
+
+    let lease = bench.acquire(&product).await.unwrap();
+    let () = bench
+        .redis
+        .send(&["SET", "lock:default", "a stranger"])
+        .await;
+    assert_eq!(lease.release().await, Release::Stolen);
+    let () = bench.redis.send(&["DEL", "lock:default"]).await;
+
+    let lease = bench.acquire(&product).await.unwrap();
+    bench.redis.hang();
+    assert_eq!(lease.release().await, Release::Unknown);
+    bench.redis.wake();
+    until("the lock is free", async || {
+        !bench.redis.is_locked("default").await
+    })
+    .await;
+}
+
+/// The ttl reaches Redis in milliseconds, and the deadline is never later than Redis's own.
+#[tokio::test]
+async fn the_ttl_is_in_milliseconds() {
+    let bench = Bench::new("safe", RedisMode::Multiplexed).await;
+    let lease = bench.acquire(&Product::default()).await.unwrap();
+    let left: u64 = bench.redis.send(&["PTTL", "lock:default"]).await;
+    assert!((1..=600_000).contains(&left), "{left} ms left");
+    assert!(lease.can_expire() && !lease.is_past_deadline());
+    assert_eq!(lease.release().await, Release::Released);
+}

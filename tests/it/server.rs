@@ -1,0 +1,221 @@
+//! Locklab servers for tests: the real binary in its own process, on a free port.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::Value;
+
+use crate::openapi::Contract;
+
+/// A running `locklab`; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub url: String,
+    /// The Redis that it printed.
+    pub redis: String,
+    client: Client,
+}
+
+impl Server {
+    /// Starts `locklab` with these arguments on a free port, and waits until it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("locklab starts");
+        let mut banner = BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            banner.read_line(&mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let (first, second) = (line(), line());
+        let Some((_, url)) = first.split_once(" on ") else {
+            let mut log = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut log)
+                .unwrap();
+            panic!("locklab did not start: {log}");
+        };
+        let redis = second.split_whitespace().nth(1).unwrap().to_owned();
+        drain(child.stderr.take().unwrap());
+        let client = Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self {
+            child,
+            url: url.to_owned(),
+            redis,
+            client,
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(mut self) -> ExitStatus {
+        tokio::task::spawn_blocking(move || self.child.wait().unwrap())
+            .await
+            .unwrap()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends a request and holds the reply against the API description.
+    pub async fn exchange(&self, request: reqwest::RequestBuilder) -> Reply {
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.client.execute(request).await.expect("a reply");
+        let reply = Reply::read(response).await;
+        Contract::get().check(&method, &path, &reply);
+        reply
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.exchange(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Reply {
+        self.exchange(self.request(Method::POST, path)).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &Value) -> Reply {
+        self.exchange(self.request(Method::POST, path).json(body))
+            .await
+    }
+
+    /// Puts units on sale.
+    pub async fn reset(&self, product: &str, stock: u64) {
+        let reply = self
+            .post(&format!("/reset?product={product}&stock={stock}"))
+            .await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
+    }
+
+    /// Sends that many purchases at once and returns their replies.
+    pub async fn race(&self, buyers: usize, query: &str) -> Vec<Reply> {
+        let path = format!("/purchase?{query}");
+        futures_util::future::join_all((0..buyers).map(|_| self.post(&path))).await
+    }
+
+    /// The verdict over a product.
+    pub async fn audit(&self, product: &str) -> Value {
+        self.get(&format!("/audit/{product}")).await.json
+    }
+
+    /// The value of one series of `/metrics`.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let metrics = self.get("/metrics").await.text;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series}"))
+            .parse()
+            .unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Only fails when it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The binary under test, with an environment of its own.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_locklab"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command
+        .env_clear()
+        .env("PATH", path)
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Reads the log so that the pipe never fills up.
+fn drain(mut log: impl Read + Send + 'static) {
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+}
+
+/// A reply, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    /// Null if the reply is not JSON.
+    pub json: Value,
+}
+
+impl Reply {
+    async fn read(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Self {
+            status,
+            headers,
+            text,
+            json,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// How the purchase ended.
+    pub fn outcome(&self) -> &str {
+        self.json["outcome"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no outcome: {}", self.text))
+    }
+}
+
+/// How many of the replies have that outcome.
+pub fn count(replies: &[Reply], outcome: &str) -> usize {
+    replies
+        .iter()
+        .filter(|reply| reply.outcome() == outcome)
+        .count()
+}
+
+/// Waits until a condition holds; a condition that never does fails the test.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    // Far longer than anything takes: this is no assertion on speed.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "never came true: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
