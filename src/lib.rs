@@ -12,8 +12,10 @@
 //! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
 //! | [`lab`] | puts the parts together, and takes them apart in the right order |
 //! | [`http`] | router, handlers, errors: the only place that names axum |
-//! | [`shop`] | the critical section and its outcomes; no axum, no redis, no clap |
-//! | [`lock`] | the registry of strategies, leases; one file per strategy |
+//! | [`shop`] | the critical section; no axum, no redis, no clap |
+//! | [`order`] | orders, outcomes, receipts |
+//! | [`lock`] | the list of strategies, leases; one file per strategy |
+//! | [`strategy`] | what a strategy says of itself |
 //! | [`release`] | ends claims that nobody else will end |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`verdict`] | pure judgement over what was recorded |
@@ -36,9 +38,11 @@ pub mod http;
 pub mod lab;
 pub mod lock;
 pub mod metrics;
+pub mod order;
 pub mod product;
 pub mod release;
 pub mod shop;
 pub mod stock;
+pub mod strategy;
 pub mod token;
 pub mod verdict;

@@ -17,9 +17,10 @@ pub use self::{
     http::HttpMetrics,
 };
 use crate::{
-    lock::{Family, Release, StrategyId},
+    lock::Release,
+    order::{Outcome, Violation},
     release::Cause,
-    shop::{Outcome, Violation},
+    strategy::{Family, StrategyId},
 };
 
 use self::definitions as def;

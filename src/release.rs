@@ -14,8 +14,9 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    lock::{Claim, Lock, Release, StrategyId},
+    lock::{Claim, Lock, Release},
     metrics::Metrics,
+    strategy::StrategyId,
 };
 
 /// Claims that may wait or be under way; for more than that their ttl has to do.

@@ -6,12 +6,17 @@
 
 pub mod redis;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-use crate::{backends::BackendError, product::Product};
+use crate::{
+    backends::{BackendError, Backends},
+    product::Product,
+};
 
 /// The most units a product can start with.
 pub const STOCK_MAX: u64 = 1_000_000_000;
@@ -133,4 +138,27 @@ pub trait Stock: Send + Sync {
     /// # Errors
     /// The store could not be read.
     async fn tally(&self, product: &Product) -> Result<Option<Tally>, BackendError>;
+}
+
+/// The products of every store.
+pub struct Stocks {
+    redis: redis::RedisStock,
+}
+
+impl Stocks {
+    /// Over the configured backends.
+    #[must_use]
+    pub fn new(backends: &Backends) -> Self {
+        Self {
+            redis: redis::RedisStock::new(Arc::clone(&backends.redis)),
+        }
+    }
+
+    /// The products of one store.
+    #[must_use]
+    pub fn of(&self, store: Store) -> &dyn Stock {
+        match store {
+            Store::Redis => &self.redis,
+        }
+    }
 }

@@ -1,16 +1,18 @@
 //! One Redis: bb8 owns the connections, callers share one of them.
 //!
-//! A supervisor checks a connection out of a bb8 pool of one every [`PROBE_INTERVAL`]: that sends a
+//! A supervisor checks a connection out of a bb8 pool of one every second: that sends a
 //! PING, replaces a dead connection, and tells `/readyz` the result. The hot path never checks out:
 //! it clones the connection that the supervisor last saw alive, and redis-rs pipelines the commands
 //! of all clones over it. Checking out per command ([`RedisMode::Pooled`]) is kept as an exhibit:
 //! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
 
+mod supervisor;
+
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bb8_redis::{
     RedisConnectionManager,
-    bb8::{CustomizeConnection, Pool, PooledConnection, RunError},
+    bb8::{CustomizeConnection, Pool, PooledConnection},
 };
 use redis::{
     Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ScriptInvocation,
@@ -21,15 +23,12 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
+use self::supervisor::Supervisor;
 use crate::{
     backends::{BackendError, Cause},
     metrics::{ErrorKind as Kind, Metrics, Op},
 };
 
-/// How often an idle connection is checked.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon the supervisor tries again while Redis is away.
-const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 /// What errors and metrics call this server.
 const BACKEND: &str = "redis";
 
@@ -311,64 +310,5 @@ impl CustomizeConnection<MultiplexedConnection, RedisError> for ResponseTimeout 
     ) -> Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>> {
         connection.set_response_timeout(self.0);
         Box::pin(async { Ok(()) })
-    }
-}
-
-/// Keeps one checked connection for everybody.
-struct Supervisor {
-    supervised: Pool<RedisConnectionManager>,
-    pool: Option<Pool<RedisConnectionManager>>,
-    shared: watch::Sender<Option<MultiplexedConnection>>,
-    suspect: Arc<Notify>,
-    metrics: Arc<Metrics>,
-}
-
-impl Supervisor {
-    /// Runs until every client is gone.
-    async fn run(self) {
-        loop {
-            let pause = if self.shared.borrow().is_some() {
-                PROBE_INTERVAL
-            } else {
-                RECONNECT_INTERVAL
-            };
-            tokio::select! {
-                () = time::sleep(pause) => {}
-                () = self.suspect.notified() => {}
-                () = self.shared.closed() => return,
-            }
-            self.probe().await;
-        }
-    }
-
-    async fn probe(&self) {
-        let was_up = self.shared.borrow().is_some();
-        let checked = match self.supervised.get().await {
-            Ok(conn) => {
-                if !was_up {
-                    tracing::info!("redis answers");
-                }
-                Some(conn.clone())
-            }
-            Err(error) => {
-                if was_up {
-                    let error = match error {
-                        RunError::User(error) => error.to_string(),
-                        RunError::TimedOut => "no answer within the command timeout".to_owned(),
-                    };
-                    tracing::warn!(error, "redis is away");
-                }
-                None
-            }
-        };
-        self.metrics.backend_up(checked.is_some());
-        let states = std::iter::once(&self.supervised)
-            .chain(&self.pool)
-            .map(Pool::state);
-        let (all, idle) = states.fold((0, 0), |(all, idle), state| {
-            (all + state.connections, idle + state.idle_connections)
-        });
-        self.metrics.pool_connections(all - idle, idle);
-        self.shared.send_replace(checked);
     }
 }

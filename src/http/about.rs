@@ -16,9 +16,9 @@ use crate::{
         App,
         problem::{Problem, Responses, describe_responses},
     },
-    lock::StrategyId,
-    shop::Step,
+    order::Step,
     stock::Store,
+    strategy::StrategyId,
 };
 
 /// Every strategy.

@@ -14,9 +14,9 @@ use utoipa::openapi::{
 use crate::{
     duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
     http::problem::Valid,
-    lock::{self, StrategyId},
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
     stock::{QUANTITY_MAX, STOCK_MAX},
+    strategy::{self, StrategyId},
 };
 
 /// The longest work between read and write.
@@ -293,13 +293,13 @@ impl Input for StrategyId {
     }
 
     fn valid() -> Valid {
-        Valid::OneOf(lock::names().into_iter().map(str::to_owned).collect())
+        Valid::OneOf(strategy::names().into_iter().map(str::to_owned).collect())
     }
 
     fn schema() -> ObjectBuilder {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(lock::names()))
+            .enum_values(Some(strategy::names()))
     }
 }
 

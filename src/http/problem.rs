@@ -14,8 +14,8 @@ use utoipa::{
 
 use crate::{
     backends::BackendError,
+    order::{Failure, Outcome},
     product::Product,
-    shop::{Failure, Outcome},
 };
 
 const PROBLEM_JSON: &str = "application/problem+json";

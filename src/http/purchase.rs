@@ -23,7 +23,7 @@ use crate::{
         problem::{Problem, Responses, describe_responses},
     },
     metrics::Shed,
-    shop::{Order, Outcome, Receipt},
+    order::{Order, Outcome, Receipt},
 };
 
 /// The parameters of a purchase.

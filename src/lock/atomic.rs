@@ -12,9 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    lock::{Expected, Family, Method, Strategy},
-    shop::{Order, Outcome, Receipt, Sell, Step},
+    lock::Method,
+    order::{Order, Outcome, Receipt, Step},
+    shop::Sell,
     stock::{Stock, Store},
+    strategy::{Expected, Family, Strategy},
 };
 
 /// The registry row.

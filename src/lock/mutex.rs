@@ -15,10 +15,11 @@ use parking_lot::Mutex;
 
 use crate::{
     backends::BackendError,
-    lock::{Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy},
+    lock::{Attempt, Claim, Grant, Lock, Method, Release},
+    order::Step,
     product::Product,
-    shop::Step,
     stock::Store,
+    strategy::{Expected, Family, Strategy},
     token::Token,
 };
 

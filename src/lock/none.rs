@@ -13,10 +13,11 @@ use async_trait::async_trait;
 
 use crate::{
     backends::BackendError,
-    lock::{Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy},
+    lock::{Attempt, Claim, Grant, Lock, Method, Release},
+    order::Step,
     product::Product,
-    shop::Step,
     stock::Store,
+    strategy::{Expected, Family, Strategy},
 };
 
 /// The registry row.

@@ -20,11 +20,12 @@ use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
-    lock::{Attempt, Claim, Expected, Family, Grant, Lock, Method, Release, Strategy},
+    lock::{Attempt, Claim, Grant, Lock, Method, Release},
     metrics::Op,
+    order::Step,
     product::Product,
-    shop::Step,
     stock::Store,
+    strategy::{Expected, Family, Strategy},
 };
 
 /// The registry row.

@@ -1,6 +1,7 @@
 //! One binary for every integration test: each module is a room, `support` starts real servers.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
+mod bad_input;
 mod cli;
 mod contract;
 mod http;

@@ -7,9 +7,10 @@ use std::{
 };
 
 use locklab::{
-    lock::{Family, STRATEGIES},
+    lock::STRATEGIES,
     metrics::{DEFINITIONS, Kind},
-    shop::Outcome,
+    order::Outcome,
+    strategy::Family,
 };
 use serde_json::Value;
 use strum::VariantArray;

@@ -7,10 +7,11 @@ use locklab::{
         Backends,
         redis::{RedisClient, RedisMode, RedisOptions},
     },
-    lock::{self, Lock, Method, Release, StrategyId},
+    lock::{self, Lock, Method, Release},
     metrics::Metrics,
     product::Product,
     release::{self, ReleaseQueue},
+    strategy::StrategyId,
 };
 use tokio::{task::JoinHandle, time::Duration};
 

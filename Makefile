@@ -1,0 +1,30 @@
+.PHONY: help run test bench
+
+# The k6 that scripts/k6 installs, when there is no other.
+export PATH := $(PATH):$(CURDIR)/.venv/bin
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
+	@scripts/need cc build-essential
+	@scripts/need redis-server redis-server
+	cargo run --release --locked
+
+test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
+	@scripts/need cc build-essential
+	@scripts/need redis-server redis-server
+	@scripts/need promtool prometheus
+	@scripts/k6
+	cargo fmt --check
+	cargo clippy --quiet --locked --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps
+	cargo test --quiet --locked
+
+bench: ## purchases per second, as a ratio to a route that touches nothing
+	@scripts/need cc build-essential
+	@scripts/need redis-server redis-server
+	@scripts/need wrk wrk
+	@scripts/need curl curl
+	cargo build --quiet --release --locked
+	benches/purchases

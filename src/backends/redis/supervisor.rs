@@ -1,0 +1,80 @@
+//! Keeps the shared connection alive, and knows whether it is.
+
+use std::sync::Arc;
+
+use bb8_redis::{
+    RedisConnectionManager,
+    bb8::{Pool, RunError},
+};
+use redis::aio::MultiplexedConnection;
+use tokio::{
+    sync::{Notify, watch},
+    time::{self, Duration},
+};
+
+use crate::metrics::Metrics;
+
+/// How often an idle connection is checked.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon to try again while Redis is away.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Keeps one checked connection for everybody.
+pub(super) struct Supervisor {
+    pub(super) supervised: Pool<RedisConnectionManager>,
+    pub(super) pool: Option<Pool<RedisConnectionManager>>,
+    pub(super) shared: watch::Sender<Option<MultiplexedConnection>>,
+    pub(super) suspect: Arc<Notify>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Supervisor {
+    /// Runs until every client is gone.
+    pub(super) async fn run(self) {
+        loop {
+            let pause = if self.shared.borrow().is_some() {
+                PROBE_INTERVAL
+            } else {
+                RECONNECT_INTERVAL
+            };
+            tokio::select! {
+                () = time::sleep(pause) => {}
+                () = self.suspect.notified() => {}
+                () = self.shared.closed() => return,
+            }
+            self.probe().await;
+        }
+    }
+
+    /// Checks the connection, or makes a new one, and tells everybody.
+    pub(super) async fn probe(&self) {
+        let was_up = self.shared.borrow().is_some();
+        let checked = match self.supervised.get().await {
+            Ok(conn) => {
+                if !was_up {
+                    tracing::info!("redis answers");
+                }
+                Some(conn.clone())
+            }
+            Err(error) => {
+                if was_up {
+                    let error = match error {
+                        RunError::User(error) => error.to_string(),
+                        RunError::TimedOut => "no answer within the command timeout".to_owned(),
+                    };
+                    tracing::warn!(error, "redis is away");
+                }
+                None
+            }
+        };
+        self.metrics.backend_up(checked.is_some());
+        let states = std::iter::once(&self.supervised)
+            .chain(&self.pool)
+            .map(Pool::state);
+        let (all, idle) = states.fold((0, 0), |(all, idle), state| {
+            (all + state.connections, idle + state.idle_connections)
+        });
+        self.metrics.pool_connections(all - idle, idle);
+        self.shared.send_replace(checked);
+    }
+}

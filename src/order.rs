@@ -1,0 +1,218 @@
+//! An order, its outcome, and the receipt that says how far it came.
+
+use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
+use tokio::time::{self, Duration, Instant};
+use utoipa::ToSchema;
+
+use crate::{
+    backends::BackendError,
+    product::Product,
+    stock::{Sold, Written},
+    strategy::StrategyId,
+    token::Token,
+};
+
+/// A step of a purchase, as `/strategies` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
+#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Step {
+    Acquire,
+    Read,
+    Work,
+    Write,
+    Take,
+    Release,
+}
+
+/// How one purchase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The buyer has the units.
+    Sold,
+    /// There were fewer units than wanted.
+    SoldOut,
+    /// Somebody else held the lock until the buyer gave up.
+    Busy,
+    /// The store refused the write, for a newer holder had been granted the lock.
+    Fenced,
+    /// The lease was lost, and the work stopped before the write.
+    Lost,
+    /// The product changed between read and write in a way that the store could see.
+    Conflict,
+    /// A backend did not answer.
+    Unavailable,
+    /// A backend refused, or the purchase broke.
+    Error,
+}
+
+/// Where it was first seen that a lease had outlived its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Violation {
+    /// After the work, before the write.
+    Work,
+    /// After the write, before the release.
+    Write,
+    /// At the release.
+    Release,
+}
+
+/// What a buyer wants.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What to buy.
+    pub product: Product,
+    /// How many units.
+    pub quantity: u32,
+    /// Under which strategy.
+    pub strategy: StrategyId,
+    /// How long the work between read and write takes, at least.
+    pub delay: Duration,
+    /// How long a lease lasts.
+    pub ttl: Duration,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub struct Receipt {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether the lock was granted; true for a strategy that needs none.
+    pub lock_acquired: bool,
+    /// The name of the sale, if there was one.
+    pub order_id: Option<Token>,
+    /// What the buyer read, if it came to that.
+    pub stock_before: Option<i64>,
+    /// What the stock was after the buyer's write, or what it read if it did not write.
+    pub stock_after: Option<i64>,
+    /// The sale as the ledger saw it, if there was one.
+    pub sale: Option<Sold>,
+    /// From wanting the lock to having it.
+    pub wait: Duration,
+    /// From reading to the end of the work.
+    pub work: Duration,
+    /// From the grant to the end of the release; zero if nothing was held.
+    pub hold: Duration,
+    /// All of it.
+    pub duration: Duration,
+    /// Where it was first seen that the lease had outlived its deadline, if it had.
+    pub violation: Option<Violation>,
+    /// Why it failed, for outcomes that are failures.
+    pub failure: Option<Failure>,
+}
+
+/// Why an order failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A backend failed at a step.
+    #[error("{}: {error}", <&str>::from(.step))]
+    Backend {
+        /// During which step.
+        step: Step,
+        /// How.
+        error: BackendError,
+    },
+    /// The product was never put on sale.
+    #[error("product {0} is not on sale")]
+    Absent(Product),
+    /// The product was reset between read and write.
+    #[error("product {0} was reset during the purchase")]
+    Reset(Product),
+}
+
+impl Receipt {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self {
+            outcome: Outcome::Error,
+            lock_acquired: false,
+            order_id: None,
+            stock_before: None,
+            stock_after: None,
+            sale: None,
+            wait: Duration::ZERO,
+            work: Duration::ZERO,
+            hold: Duration::ZERO,
+            duration: Duration::ZERO,
+            violation: None,
+            failure: None,
+        }
+    }
+
+    /// The backend failed at a step.
+    pub fn fail(&mut self, step: Step, error: BackendError) {
+        self.outcome = match error {
+            BackendError::Unavailable { .. } | BackendError::Unknown { .. } => Outcome::Unavailable,
+            BackendError::Refused { .. } => Outcome::Error,
+        };
+        self.failure = Some(Failure::Backend { step, error });
+    }
+
+    /// The work of the buyer: a pause of at least `delay`, in steps of the timer's millisecond.
+    pub async fn work(&mut self, delay: Duration) {
+        let started = Instant::now();
+        if !delay.is_zero() {
+            time::sleep(delay).await;
+        }
+        self.work = started.elapsed();
+    }
+
+    /// The store has carried out, or refused, a write or a take.
+    pub fn settle(&mut self, written: Written, product: &Product) {
+        match written {
+            Written::Sold(sold) => {
+                self.outcome = Outcome::Sold;
+                self.order_id = Some(Token::random());
+                self.stock_before.get_or_insert(sold.found);
+                self.stock_after = Some(sold.stock);
+                self.sale = Some(sold);
+            }
+            Written::SoldOut { stock } => self.sold_out(stock),
+            Written::Reset => {
+                self.outcome = Outcome::Conflict;
+                self.failure = Some(Failure::Reset(product.clone()));
+            }
+            Written::Absent => self.absent(product),
+        }
+    }
+
+    /// There was less than wanted.
+    pub fn sold_out(&mut self, stock: i64) {
+        self.outcome = Outcome::SoldOut;
+        self.stock_before = Some(stock);
+        self.stock_after = Some(stock);
+    }
+
+    /// The product was never put on sale.
+    pub fn absent(&mut self, product: &Product) {
+        self.outcome = Outcome::Error;
+        self.failure = Some(Failure::Absent(product.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outcomes_are_these() {
+        let labels: Vec<&str> = Outcome::VARIANTS.iter().map(Into::into).collect();
+        let pinned = [
+            "sold",
+            "sold_out",
+            "busy",
+            "fenced",
+            "lost",
+            "conflict",
+            "unavailable",
+            "error",
+        ];
+        assert_eq!(labels, pinned);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a strategy says of itself, and how one is named.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    backends::Backends,
+    lock::{Method, STRATEGIES},
+    order::Step,
+    stock::Store,
+};
+
+/// A named way to sell under contention: one row of the registry.
+#[derive(Debug)]
+pub struct Strategy {
+    /// The value of `lock=`.
+    pub name: &'static str,
+    /// Whether it grants leases or sells without any.
+    pub family: Family,
+    /// Which kind of store it sells from.
+    pub store: Store,
+    /// The protocol in a line.
+    pub summary: &'static str,
+    /// What the test suite demands of it.
+    pub expected: Expected,
+    /// How it fails, on demand.
+    pub fails: &'static str,
+    /// The steps of a purchase, in order.
+    pub steps: &'static [Step],
+    /// Builds it over the configured backends.
+    pub connect: fn(&Backends) -> Method,
+}
+
+/// Whether a strategy grants leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Grants a lease around a read-modify-write.
+    Lock,
+    /// Needs no lease.
+    LockFree,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lock => "lock",
+            Self::LockFree => "lock-free",
+        })
+    }
+}
+
+/// What the test suite demands. A strategy that oversells must be caught at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Oversells under any concurrency.
+    Oversells,
+    /// Oversells when the work outlasts the ttl, and a crash in the middle of its acquire locks for
+    /// ever.
+    OversellsOrSticks,
+    /// Exact within one server process, oversells with two.
+    ExactOnOneServer,
+    /// Exact while the work takes less than the ttl.
+    ExactWithinTtl,
+    /// Exact whatever happens.
+    Exact,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oversells => "oversells",
+            Self::OversellsOrSticks => {
+                "oversells when work > ttl; stuck for ever when it crashes between the two commands"
+            }
+            Self::ExactOnOneServer => "exact on 1 server, oversells on 2",
+            Self::ExactWithinTtl => "exact while work < ttl",
+            Self::Exact => "exact",
+        })
+    }
+}
+
+/// A strategy by its place in [`STRATEGIES`]: small, `Copy`, and an index for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StrategyId(usize);
+
+impl StrategyId {
+    /// Every strategy.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..STRATEGIES.len()).map(Self)
+    }
+
+    /// The place in the registry.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+
+    /// The row in the registry.
+    #[must_use]
+    pub fn row(self) -> &'static Strategy {
+        STRATEGIES[self.0]
+    }
+}
+
+/// `safe`, as in the PHP lab's own HTTP server.
+impl Default for StrategyId {
+    fn default() -> Self {
+        Self(
+            STRATEGIES
+                .iter()
+                .position(|row| row.name == "safe")
+                .unwrap_or(0),
+        )
+    }
+}
+
+/// No strategy has that name; [`STRATEGIES`] lists those that exist.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one of {}", names().join(", "))]
+pub struct UnknownStrategy;
+
+/// The names of all strategies.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    STRATEGIES.iter().map(|strategy| strategy.name).collect()
+}
+
+impl FromStr for StrategyId {
+    type Err = UnknownStrategy;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        STRATEGIES
+            .iter()
+            .position(|row| row.name == name)
+            .map(Self)
+            .ok_or(UnknownStrategy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_parse_back() {
+        for id in StrategyId::all() {
+            assert_eq!(id.row().name.parse::<StrategyId>().unwrap(), id);
+        }
+        assert!("safee".parse::<StrategyId>().is_err());
+        assert!("SAFE".parse::<StrategyId>().is_err());
+    }
+}
