@@ -166,7 +166,7 @@ fn metrics_are_named_alike() {
 fn documents_name_real_files() {
     for document in ["README.md", "CONTRIBUTING.md", "load-tests/README.md"] {
         let text = read(document);
-        for word in text.split(|c: char| c.is_whitespace() || "`()[],;|'\"<"".contains(c)) {
+        for word in text.split(|c: char| c.is_whitespace() || "`()[],;|'\"<".contains(c)) {
             let word = word.trim_end_matches(['.', ':']);
             let is_path = ["src/", "tests/", "load-tests/", "grafana/"].iter();
             if is_path.clone().any(|folder| word.starts_with(folder)) && !word.contains('*') {
