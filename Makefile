@@ -8,7 +8,7 @@ help: ## what can be made
 
 run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
-	@scripts/need redis-server redis-server
+	@command -v valkey-server >/dev/null || scripts/need redis-server redis-server
 	cargo run --release --locked
 
 test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts

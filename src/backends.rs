@@ -40,6 +40,15 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// The same failure, after an earlier command has had an effect already.
+    #[must_use]
+    pub fn into_unknown(self) -> Self {
+        let (Self::Unavailable { backend, cause }
+        | Self::Unknown { backend, cause }
+        | Self::Refused { backend, cause }) = self;
+        Self::Unknown { backend, cause }
+    }
+
     /// Whether the command may have been executed nevertheless.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
@@ -51,6 +60,8 @@ impl BackendError {
 pub struct Backends {
     /// The Redis that holds the stock and the single-node locks.
     pub redis: Arc<redis::RedisClient>,
+    /// What to do when it is away.
+    pub redis_remedy: &'static str,
     /// Where measurements go.
     pub metrics: Arc<Metrics>,
 }
@@ -68,9 +79,6 @@ impl Backends {
     /// The health of every configured store.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
-        vec![Health {
-            store: Store::Redis,
-            up: self.redis.is_up(),
-        }]
+        vec![Health { store: Store::Redis, up: self.redis.is_up() }]
     }
 }

@@ -38,26 +38,16 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one
-    #[arg(
-        long,
-        env = "LOCKLAB_LISTEN",
-        default_value = "127.0.0.1:8080",
-        global = true
-    )]
+    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", global = true)]
     pub listen: SocketAddr,
 
-    /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it,
-    /// a private one is started
+    /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it, or
+    /// empty, a private one is started
     #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
-    pub redis_url: Option<Secret>,
+    redis_url: Option<Secret>,
 
     /// How commands share connections; pooled is an exhibit of unfair queueing
-    #[arg(
-        long,
-        env = "LOCKLAB_REDIS_MODE",
-        default_value = "multiplexed",
-        global = true
-    )]
+    #[arg(long, env = "LOCKLAB_REDIS_MODE", default_value = "multiplexed", global = true)]
     pub redis_mode: RedisMode,
 
     /// Connections to Redis with --redis-mode pooled
@@ -85,27 +75,32 @@ pub struct Config {
           value_parser = duration::parse_flag)]
     pub drain_timeout: Duration,
 
-    /// Makes /reset demand this as a bearer token
-    #[arg(
-        long,
-        env = "LOCKLAB_ADMIN_TOKEN",
-        hide_env_values = true,
-        global = true
-    )]
-    pub admin_token: Option<Secret>,
+    /// Makes /reset demand this as a bearer token; empty means none
+    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true)]
+    admin_token: Option<Secret>,
 
     /// What to log: error, warn, info, debug, trace, or a tracing filter
     #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true)]
     pub log: String,
 }
 
+impl Config {
+    /// The Redis to connect to. Compose files pass variables that nobody has set as empty ones.
+    #[must_use]
+    pub fn redis_url(&self) -> Option<&Secret> {
+        self.redis_url.as_ref().filter(|url| !url.expose().is_empty())
+    }
+
+    /// What `/reset` demands.
+    #[must_use]
+    pub fn admin_token(&self) -> Option<&Secret> {
+        self.admin_token.as_ref().filter(|token| !token.expose().is_empty())
+    }
+}
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse_flag(text)?;
-    if duration.is_zero() {
-        Err("expected more than 0".to_owned())
-    } else {
-        Ok(duration)
-    }
+    if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
 }
 
 /// A text that may hold a password: it is never printed, not even in an error.
@@ -125,12 +120,10 @@ impl Secret {
         let Ok(mut url) = Url::parse(&self.0) else {
             return "(not a URL)".to_owned();
         };
+        url.set_query(None);
+        url.set_fragment(None);
         let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
-        if hidden {
-            url.to_string()
-        } else {
-            "(hidden)".to_owned()
-        }
+        if hidden { url.to_string() } else { "(hidden)".to_owned() }
     }
 }
 
@@ -164,6 +157,8 @@ mod tests {
     fn passwords_are_not_printed() {
         let secret: Secret = "redis://user:hunter2@host:6379/1".parse().unwrap();
         assert_eq!(secret.redacted_url(), "redis://user:***@host:6379/1");
+        let in_query: Secret = "redis://host/?pass=hunter2#hunter2".parse().unwrap();
+        assert_eq!(in_query.redacted_url(), "redis://host/");
         assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

@@ -63,11 +63,7 @@ mod tests {
             ("99999999999999999999", BareUnit::Millis, None),
         ];
         for (text, bare, micros) in cases {
-            assert_eq!(
-                parse(text, bare),
-                micros.map(Duration::from_micros),
-                "{text:?}"
-            );
+            assert_eq!(parse(text, bare), micros.map(Duration::from_micros), "{text:?}");
         }
     }
 }

@@ -12,7 +12,6 @@ mod serve;
 use std::{any::Any, sync::Arc};
 
 use axum::{
-    Router,
     body::Bytes,
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, header},
@@ -25,11 +24,13 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self,
+        self, RefOr, Required,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use axum::Router;
 
 pub use self::serve::serve;
 use crate::{backends::Backends, metrics::Metrics, shop::Shop};
@@ -49,6 +50,8 @@ pub struct App {
     pub purchases: TaskTracker,
     /// Cancelled when the server starts to stop.
     pub draining: CancellationToken,
+    /// Cancelled when purchases in flight have had their time.
+    pub abandon: CancellationToken,
     /// What `/reset` demands as a bearer token.
     pub admin_token: Option<String>,
     /// The API description.
@@ -92,32 +95,34 @@ struct AdminToken;
 impl Modify for AdminToken {
     fn modify(&self, openapi: &mut openapi::OpenApi) {
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("admin", bearer);
+        openapi.components.get_or_insert_default().add_security_scheme("admin", bearer);
     }
 }
 
 /// The API description: `/openapi.json`.
 #[must_use]
 pub fn description() -> openapi::OpenApi {
-    routes().into_openapi()
+    let mut description = routes().into_openapi();
+    for item in description.paths.paths.values_mut() {
+        let body = item.post.as_mut().and_then(|post| post.request_body.as_mut());
+        if let Some(RefOr::T(body)) = body {
+            // The macro knows optional bodies only as nullable ones, which these are not.
+            body.required = Some(Required::False);
+        }
+    }
+    description
 }
 
 /// The whole server as a service that needs no socket.
 pub fn router(app: Arc<App>) -> Router {
-    let (router, description) = routes().split_for_parts();
-    declare(&app.metrics, &description);
+    let router = axum::Router::from(routes());
+    declare(&app.metrics, &description());
     let no_store = HeaderValue::from_static("no-store");
     router
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(SetResponseHeaderLayer::overriding(
-            header::CACHE_CONTROL,
-            no_store,
-        ))
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), measure))
         .with_state(app)
 }
@@ -129,9 +134,8 @@ fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
             continue;
         };
         for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
-            for status in operation
-                .iter()
-                .flat_map(|operation| operation.responses.responses.keys())
+            for status in
+                operation.iter().flat_map(|operation| operation.responses.responses.keys())
             {
                 if let Ok(status) = status.parse() {
                     metrics.http.declare(method, route, status);
@@ -173,26 +177,23 @@ async fn measure(
         Method::HEAD => "HEAD",
         _ => "_OTHER",
     };
-    let route = matched
-        .and_then(|matched| known_route(matched.as_str()))
-        .unwrap_or("unmatched");
+    let route = matched.and_then(|matched| known_route(matched.as_str())).unwrap_or("unmatched");
     let response = next.run(request).await;
-    app.metrics
-        .http
-        .response(method, route, response.status().as_u16(), started.elapsed());
+    app.metrics.http.response(method, route, response.status().as_u16(), started.elapsed());
     response
 }
 
 async fn no_such_route(request: Request) -> Problem {
-    let routes = ROUTES.join(" ");
-    Problem::unknown_route(format!(
-        "no route {}; there are {routes}",
-        request.uri().path()
-    ))
+    let (path, routes) = (fields::shorten(request.uri().path()), ROUTES.join(" "));
+    Problem::unknown_route(format!("no route {path}; there are {routes}"))
 }
 
 async fn no_such_method(request: Request) -> Problem {
-    Problem::method_not_allowed(format!("{} is not allowed; see Allow", request.method()))
+    let problem =
+        Problem::method_not_allowed(format!("{} is not allowed; see Allow", request.method()));
+    // axum would list HEAD, which comes with GET, but must not buy or reset anything.
+    let has_effects = ["/purchase", "/reset"].contains(&request.uri().path());
+    if has_effects { problem.allow("GET, POST") } else { problem }
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
@@ -207,9 +208,6 @@ mod tests {
     fn every_route_is_a_label_value() {
         let described: Vec<String> = description().paths.paths.into_keys().collect();
         assert_eq!(described.len(), ROUTES.len(), "{described:?}");
-        assert!(
-            described.iter().all(|path| known_route(path).is_some()),
-            "{described:?}"
-        );
+        assert!(described.iter().all(|path| known_route(path).is_some()), "{described:?}");
     }
 }

@@ -1,8 +1,7 @@
 //! Puts the parts together, and takes them apart in the right order.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use axum::Router;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -38,14 +37,6 @@ pub enum LabError {
     /// The embedded Redis did not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
-    /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
 /// Everything that runs: ready handles instead of configuration.
@@ -53,30 +44,33 @@ pub struct Lab {
     app: Arc<App>,
     /// Where Redis is, for people.
     redis: String,
-    embedded: Option<EmbeddedRedis>,
+    embedded: Option<Arc<EmbeddedRedis>>,
     release_task: JoinHandle<()>,
-    upkeep: JoinHandle<()>,
+    /// Ends the release task.
+    closing: CancellationToken,
+    /// What runs until the lab is closed.
+    background: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
+    release_timeout: Duration,
 }
 
 impl Lab {
-    /// Connects, or starts what there is nothing to connect to.
+    /// Connects, or starts what there is nothing to connect to. Cancelling `stop` makes it take no
+    /// more purchases.
     ///
     /// # Errors
     /// The configuration is not valid, or the embedded Redis did not start. A Redis that is away
     /// is not an error: it may come.
-    pub async fn open(config: &Config) -> Result<Self, LabError> {
+    pub async fn open(config: &Config, stop: CancellationToken) -> Result<Self, LabError> {
         let metrics = Arc::new(Metrics::new());
-        let embedded = match config.redis_url {
-            Some(_) => None,
-            None => Some(EmbeddedRedis::start().await?),
-        };
-        let url = match (&config.redis_url, &embedded) {
-            (Some(url), _) => url.expose().to_owned(),
-            (None, embedded) => embedded
-                .as_ref()
-                .map(EmbeddedRedis::url)
-                .unwrap_or_default(),
+        let (url, redis, embedded) = match config.redis_url() {
+            Some(url) => (url.expose().to_owned(), url.redacted_url(), None),
+            None => {
+                let embedded = EmbeddedRedis::start().await?;
+                let (url, program) = (embedded.url(), embedded.program());
+                let shown = format!("{url} (embedded {program}; ends with this process)");
+                (url, shown, Some(Arc::new(embedded)))
+            }
         };
         let options = RedisOptions {
             url,
@@ -85,50 +79,59 @@ impl Lab {
             timeout: config.command_timeout,
         };
         let client = RedisClient::connect(&options, Arc::clone(&metrics)).await?;
-        let redis = match (&config.redis_url, &embedded) {
-            (Some(url), _) => url.redacted_url(),
-            (None, Some(embedded)) => {
-                format!(
-                    "{} (embedded {}; ends with this process)",
-                    options.url,
-                    embedded.program()
-                )
-            }
-            (None, None) => options.url,
+        let redis_remedy = match embedded {
+            Some(_) => "its embedded server has ended or hangs; restart locklab",
+            None => "start it, or name another with --redis-url",
         };
-        let backends = Backends {
-            redis: Arc::new(client),
-            metrics: Arc::clone(&metrics),
-        };
+        let backends =
+            Backends { redis: Arc::new(client), redis_remedy, metrics: Arc::clone(&metrics) };
         let (releases, task) = release::channel(Arc::clone(&metrics));
-        let shop = Shop::new(&backends, releases);
-        prepare(&backends, &shop, config.stock).await;
+        let shop = Arc::new(Shop::new(&backends, releases));
+        let mut background = vec![tokio::spawn(keep_up(Arc::clone(&metrics)))];
+        if backends.redis.is_up() {
+            prepare(&backends.redis, &shop, config.stock).await;
+        } else {
+            tracing::warn!("redis does not answer yet; purchases fail until it does");
+        }
+        let (client, prepared) = (Arc::clone(&backends.redis), Arc::clone(&shop));
+        background.push(tokio::spawn(prepare_again(client, prepared, config.stock)));
+        if let Some(embedded) = &embedded {
+            background.push(tokio::spawn(watch(Arc::clone(embedded))));
+        }
         let app = App {
-            shop: Arc::new(shop),
+            shop,
             backends,
-            metrics: Arc::clone(&metrics),
+            metrics,
             places: Arc::new(Semaphore::new(config.max_in_flight as usize)),
             purchases: TaskTracker::new(),
-            draining: CancellationToken::new(),
-            admin_token: config
-                .admin_token
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
+            draining: stop,
+            abandon: CancellationToken::new(),
+            admin_token: config.admin_token().map(|token| token.expose().to_owned()),
             openapi: http::description().to_json().unwrap_or_default().into(),
         };
+        let closing = CancellationToken::new();
         Ok(Self {
             app: Arc::new(app),
             redis,
             embedded,
-            release_task: tokio::spawn(task.run()),
-            upkeep: tokio::spawn(keep_up(metrics)),
+            release_task: tokio::spawn(task.run(closing.clone())),
+            closing,
+            background,
             drain_timeout: config.drain_timeout,
+            // One command, and one more after its timeout.
+            release_timeout: config.command_timeout * 2,
         })
     }
 
     /// The server as a service that needs no socket.
-    pub fn router(&self) -> Router {
+    pub fn router(&self) -> http::Router {
         http::router(Arc::clone(&self.app))
+    }
+
+    /// Where measurements go.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.app.metrics)
     }
 
     /// Where Redis is, without its password.
@@ -137,36 +140,32 @@ impl Lab {
         &self.redis
     }
 
-    /// Serves until `stop` is cancelled, then finishes what is under way, releases what is held and
-    /// ends the embedded servers. Says whether everything was finished within the drain timeout.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> bool {
-        let router = self.router();
-        let draining = self.app.draining.clone();
-        // First of all, so that /readyz and purchases on open connections say so.
-        tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                stop.cancelled().await;
-                draining.cancel();
-            }
-        });
-        let started = http::serve(listener, router, stop, self.drain_timeout);
-        let requests_done = started.await;
-        self.close().await && requests_done
+    /// Serves until the token given to [`Self::open`] is cancelled, then closes the lab.
+    pub async fn serve(self, listener: TcpListener) -> bool {
+        let stop = self.app.draining.clone();
+        let finished = http::serve(listener, self.router(), &stop, self.drain_timeout);
+        let (requests_done, deadline) = finished.await;
+        self.close(deadline).await && requests_done
     }
 
-    /// Waits for purchases whose client has gone, then for the release task.
-    async fn close(self) -> bool {
-        let deadline = Instant::now() + self.drain_timeout;
-        self.app.purchases.close();
-        let purchases_done = time::timeout_at(deadline, self.app.purchases.wait())
-            .await
-            .is_ok();
-        self.upkeep.abort();
-        // The last handle on the shop is the last on the release queue, which ends the task.
-        drop(self.app);
-        let released = time::timeout_at(deadline, self.release_task).await.is_ok();
-        if let Some(embedded) = self.embedded {
+    /// Finishes the purchases under way until `deadline`, abandons the others, releases what is
+    /// held and ends the embedded servers. Says whether nothing had to be abandoned.
+    pub async fn close(self, deadline: Instant) -> bool {
+        let Self { app, embedded, release_task, closing, background, release_timeout, .. } = self;
+        app.draining.cancel();
+        app.purchases.close();
+        // A purchase whose client has gone is in no connection.
+        let purchases_done = time::timeout_at(deadline, app.purchases.wait()).await.is_ok();
+        app.abandon.cancel();
+        app.purchases.wait().await;
+        closing.cancel();
+        let released = time::timeout(release_timeout, release_task).await.is_ok();
+        for task in background {
+            task.abort();
+            // An error says that it was aborted.
+            task.await.ok();
+        }
+        if let Some(embedded) = embedded.and_then(Arc::into_inner) {
             embedded.stop().await;
         }
         purchases_done && released
@@ -174,18 +173,29 @@ impl Lab {
 }
 
 /// Makes the first purchase possible, and warns of what would make locks a lie.
-async fn prepare(backends: &Backends, shop: &Shop, stock: u64) {
-    if !backends.redis.is_up() {
-        tracing::warn!("redis does not answer yet; purchases fail until it does");
-        return;
-    }
-    backends.redis.warn_of_eviction().await;
+async fn prepare(redis: &RedisClient, shop: &Shop, stock: u64) {
+    redis.warn_of_eviction().await;
     let product = Product::default();
     if stock > 0
         && let Err(error) = shop.stock(Store::Redis).open(&product, stock).await
     {
         tracing::warn!(%error, %product, "could not put the product on sale");
     }
+}
+
+/// Prepares whenever Redis comes back: it may be another one, or have forgotten everything.
+async fn prepare_again(redis: Arc<RedisClient>, shop: Arc<Shop>, stock: u64) {
+    loop {
+        redis.until(false).await;
+        redis.until(true).await;
+        prepare(&redis, &shop, stock).await;
+    }
+}
+
+/// Says so when the embedded server ends by itself: nobody but us can do anything about it.
+async fn watch(embedded: Arc<EmbeddedRedis>) {
+    let log = embedded.ended().await;
+    tracing::error!(log, "the embedded {} has ended; restart locklab", embedded.program());
 }
 
 async fn keep_up(metrics: Arc<Metrics>) {

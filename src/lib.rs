@@ -10,6 +10,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
+//! | [`server`], [`healthcheck`] | the subcommands |
 //! | [`lab`] | puts the parts together, and takes them apart in the right order |
 //! | [`http`] | router, handlers, errors: the only place that names axum |
 //! | [`shop`] | the critical section; no axum, no redis, no clap |
@@ -41,6 +42,7 @@ pub mod metrics;
 pub mod order;
 pub mod product;
 pub mod release;
+pub mod server;
 pub mod shop;
 pub mod stock;
 pub mod strategy;

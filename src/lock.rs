@@ -24,13 +24,8 @@ use crate::{
 };
 
 /// Every strategy, in the order in which people are shown them.
-pub static STRATEGIES: &[&Strategy] = &[
-    &none::STRATEGY,
-    &mutex::STRATEGY,
-    &naive::STRATEGY,
-    &safe::STRATEGY,
-    &atomic::STRATEGY,
-];
+pub static STRATEGIES: &[&Strategy] =
+    &[&none::STRATEGY, &mutex::STRATEGY, &naive::STRATEGY, &safe::STRATEGY, &atomic::STRATEGY];
 
 /// A strategy ready to use: both families sell, each in its own way.
 #[derive(Clone)]
@@ -67,6 +62,16 @@ pub struct Grant {
     /// When the lease must be taken for lost: read from the monotonic clock *before* the request
     /// was sent, plus the ttl. `None` when it never expires.
     pub deadline: Option<Instant>,
+    /// Whether nobody is excluded, so that there is nothing to release.
+    pub excludes_nobody: bool,
+}
+
+impl Grant {
+    /// A lease that ends at a deadline.
+    #[must_use]
+    pub fn until(deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), excludes_nobody: false }
+    }
 }
 
 /// How a lease ended. All but the first are findings.
@@ -92,7 +97,8 @@ pub trait Lock: Send + Sync {
     /// One try; never waits for the holder.
     ///
     /// # Errors
-    /// [`BackendError::Unknown`] means that the claim may be the holder.
+    /// [`BackendError::Unknown`]: the claim may be the holder. Any other error promises that it is
+    /// not: an attempt of several commands must not return one after the first has had an effect.
     ///
     /// # Cancellation
     /// May be dropped at any await: [`acquire`] then hands the claim to the release task.
@@ -125,19 +131,20 @@ pub trait Lock: Send + Sync {
 /// Dropping a lease (a dropped future, a panic) hands its claim to the release task.
 #[must_use = "a lease that is not released blocks everybody until its ttl"]
 pub struct Lease {
-    /// `None` once somebody else is responsible for the claim.
-    claim: Option<Claim>,
+    claim: Claim,
     grant: Grant,
     lock: Arc<dyn Lock>,
-    releases: ReleaseQueue,
     strategy: StrategyId,
+    releases: ReleaseQueue,
+    /// Whether a write may be under way to the store.
+    writing: bool,
+    /// Whether the claim is somebody else's business by now, or nobody's.
+    ended: bool,
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("claim", &self.claim)
-            .finish_non_exhaustive()
+        f.debug_struct("Lease").field("claim", &self.claim).finish_non_exhaustive()
     }
 }
 
@@ -151,9 +158,18 @@ impl Lease {
     /// Whether the local deadline has passed.
     #[must_use]
     pub fn is_past_deadline(&self) -> bool {
-        self.grant
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
+        self.grant.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// A write is about to be sent. Until [`Self::write_ended`] says that the store has answered,
+    /// it may land at any time, and whoever ends this lease must not let the next holder in early.
+    pub fn write_begins(&mut self) {
+        self.writing = true;
+    }
+
+    /// The store has answered, or was never asked.
+    pub fn write_ended(&mut self) {
+        self.writing = false;
     }
 
     /// Ends the lease and says how it ended.
@@ -161,16 +177,13 @@ impl Lease {
     /// # Cancellation
     /// Dropping this future leaves the claim to the release task.
     pub async fn release(mut self) -> Release {
-        let Some(claim) = &self.claim else {
-            return Release::Unknown;
-        };
-        match self.lock.release(claim).await {
+        match self.lock.release(&self.claim).await {
             Ok(release) => {
-                self.claim = None;
+                self.ended = true;
                 release
             }
-            Err(cause) => {
-                tracing::debug!(product = %claim.product, error = %cause, "release is unknown");
+            Err(error) => {
+                tracing::debug!(product = %self.claim.product, %error, "release is unknown");
                 self.hand_over(Cause::Unknown);
                 Release::Unknown
             }
@@ -180,12 +193,11 @@ impl Lease {
     /// Gives the claim to the release task and returns at once: for when the backend just failed
     /// and waiting for it again would keep the caller.
     pub fn hand_over(&mut self, cause: Cause) {
-        if let Some(claim) = self.claim.take() {
-            let lock = Arc::clone(&self.lock);
+        if !std::mem::replace(&mut self.ended, true) && !self.grant.excludes_nobody {
             self.releases.push(Orphan {
-                claim,
-                lock,
-                cause,
+                claim: self.claim.clone(),
+                lock: Arc::clone(&self.lock),
+                cause: if self.writing { Cause::WriteUnknown } else { cause },
                 strategy: self.strategy,
             });
         }
@@ -214,32 +226,29 @@ pub async fn acquire(
     ttl: Duration,
     releases: &ReleaseQueue,
 ) -> Result<Option<Lease>, BackendError> {
-    let claim = Claim {
-        product: product.clone(),
-        token: Token::random(),
-        ttl,
-    };
     let mut pending = Lease {
-        claim: Some(claim.clone()),
+        claim: Claim { product: product.clone(), token: Token::random(), ttl },
         grant: Grant::default(),
         lock: Arc::clone(lock),
-        releases: releases.clone(),
         strategy,
+        releases: releases.clone(),
+        writing: false,
+        ended: false,
     };
-    match lock.attempt(&claim).await {
+    match lock.attempt(&pending.claim).await {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;
             Ok(Some(pending))
         }
         Ok(Attempt::Busy) => {
-            pending.claim = None;
+            pending.ended = true;
             Ok(None)
         }
         Err(error) => {
             if error.is_unknown() {
                 pending.hand_over(Cause::Unknown);
             }
-            pending.claim = None;
+            pending.ended = true;
             Err(error)
         }
     }

@@ -33,6 +33,7 @@ pub enum Op {
     Acquire,
     Release,
     Clear,
+    Generation,
     Read,
     Write,
     Take,
@@ -170,16 +171,12 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let recorder = definitions::recorder();
-        let build = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", env!("LOCKLAB_REVISION")),
-        ];
+        let build =
+            [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("LOCKLAB_REVISION"))];
         def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
         Self {
             exporter: recorder.handle(),
-            strategies: StrategyId::all()
-                .map(|id| StrategyMetrics::new(&recorder, id))
-                .collect(),
+            strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
@@ -236,8 +233,7 @@ impl Metrics {
             lock.releases[release as usize].increment(1);
             lock.hold.record(hold);
             if let Some(ttl) = ttl {
-                lock.hold_ttl_ratio
-                    .record(hold.as_secs_f64() / ttl.as_secs_f64());
+                lock.hold_ttl_ratio.record(hold.as_secs_f64() / ttl.as_secs_f64());
             }
         }
     }
@@ -292,9 +288,7 @@ impl Metrics {
         self.resets.increment(1);
         #[expect(clippy::disallowed_types, reason = "dashboards need the time of day")]
         let now = std::time::SystemTime::now();
-        let since_1970 = now
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.last_reset.set(since_1970);
     }
 }

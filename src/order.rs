@@ -203,16 +203,8 @@ mod tests {
     #[test]
     fn the_outcomes_are_these() {
         let labels: Vec<&str> = Outcome::VARIANTS.iter().map(Into::into).collect();
-        let pinned = [
-            "sold",
-            "sold_out",
-            "busy",
-            "fenced",
-            "lost",
-            "conflict",
-            "unavailable",
-            "error",
-        ];
+        let pinned =
+            ["sold", "sold_out", "busy", "fenced", "lost", "conflict", "unavailable", "error"];
         assert_eq!(labels, pinned);
     }
 }

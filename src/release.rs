@@ -11,7 +11,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::{self, Duration, Instant},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     lock::{Claim, Lock, Release},
@@ -19,11 +19,12 @@ use crate::{
     strategy::StrategyId,
 };
 
-/// Claims that may wait or be under way; for more than that their ttl has to do.
-const CLAIMS_MAX: usize = 16_384;
+/// Claims that may wait to be taken up, and claims that may be under way; for more than that their
+/// ttl has to do.
+const CLAIMS_MAX: usize = 8_192;
 /// Commands sent at once, so that an outage that ends is not followed by a flood.
 const SENDING_MAX: usize = 64;
-/// How often "nobody holds it" is checked again after a lost reply.
+/// How often "you are not the holder" is checked again after a lost reply.
 const CHECKS_MAX: u32 = 6;
 /// Pause after the first try; doubled each time, up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -40,6 +41,8 @@ pub enum Cause {
     Dropped,
     /// The backend failed while it was held, and the caller did not wait for it again.
     BackendDown,
+    /// The reply to a write under its lease was lost: the write may still land.
+    WriteUnknown,
 }
 
 /// A claim that nobody else will end.
@@ -74,8 +77,7 @@ impl ReleaseQueue {
 /// The release task; see the module.
 pub struct ReleaseTask(mpsc::Receiver<Orphan>);
 
-/// A queue and its task. The task ends when the last clone of the queue is gone and every claim
-/// has been dealt with.
+/// A queue and its task.
 #[must_use]
 pub fn channel(metrics: Arc<Metrics>) -> (ReleaseQueue, ReleaseTask) {
     let (sender, receiver) = mpsc::channel(CLAIMS_MAX);
@@ -83,18 +85,24 @@ pub fn channel(metrics: Arc<Metrics>) -> (ReleaseQueue, ReleaseTask) {
 }
 
 impl ReleaseTask {
-    /// Releases claims until the queue is closed and empty.
-    pub async fn run(mut self) {
+    /// Releases claims until `closing` is cancelled, then those that have come by then.
+    pub async fn run(mut self, closing: CancellationToken) {
         let tracker = TaskTracker::new();
         let sending = Arc::new(Semaphore::new(SENDING_MAX));
         let under_way = Arc::new(Semaphore::new(CLAIMS_MAX));
-        while let Some(orphan) = self.0.recv().await {
-            let Ok(place) = Arc::clone(&under_way).acquire_owned().await else {
-                break;
+        loop {
+            let orphan = match closing.run_until_cancelled(self.0.recv()).await {
+                Some(orphan) => orphan,
+                None => {
+                    self.0.close();
+                    self.0.recv().await
+                }
             };
-            let sending = Arc::clone(&sending);
+            let Some(orphan) = orphan else { break };
+            let Ok(place) = Arc::clone(&under_way).acquire_owned().await else { break };
+            let (sending, closing) = (Arc::clone(&sending), closing.clone());
             tracker.spawn(async move {
-                orphan.end(&sending).await;
+                orphan.end(&sending, &closing).await;
                 drop(place);
             });
         }
@@ -105,7 +113,15 @@ impl ReleaseTask {
 
 impl Orphan {
     /// Tries until the lock service has answered for good, or the ttl has freed the claim.
-    async fn end(&self, sending: &Semaphore) {
+    async fn end(&self, sending: &Semaphore, closing: &CancellationToken) {
+        if self.cause == Cause::WriteUnknown {
+            // The write may still land, and must not land on the next holder's: the lease has to
+            // last as long as it was granted for. On the way out, that is left to the lock service.
+            let ttl = time::sleep(self.claim.ttl);
+            if closing.run_until_cancelled(ttl).await.is_none() {
+                return;
+            }
+        }
         let freed = Instant::now() + self.claim.ttl;
         let (mut pause, mut checks) = (PAUSE_MIN, 0);
         loop {
@@ -113,19 +129,21 @@ impl Orphan {
             let answer = self.lock.undo(&self.claim).await;
             drop(place);
             match answer {
-                // After a lost acquire, "nobody holds it" can be too early: the acquire may still
-                // be under way on a connection that we no longer have.
-                Ok(Release::Expired) if self.cause != Cause::BackendDown && checks < CHECKS_MAX => {
-                    checks += 1;
-                }
+                Ok(Release::Expired | Release::Stolen) if self.may_come_late() => checks += 1,
                 Ok(_) => return,
                 Err(error) => tracing::debug!(product = %self.claim.product, %error, "release"),
             }
-            if Instant::now() + pause >= freed {
+            if checks > CHECKS_MAX || Instant::now() + pause >= freed {
                 return;
             }
             time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Whether "you are not the holder" can be too early: the acquire may still be under way, on a
+    /// connection that we no longer have, and succeed once the present holder is gone.
+    fn may_come_late(&self) -> bool {
+        matches!(self.cause, Cause::Unknown | Cause::Dropped)
     }
 }

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, Backends},
-    lock::{self, Lease, Lock, Method, Release},
+    lock::{self, Lease, Lock, Method},
     metrics::{AttemptOutcome, Metrics},
     order::{Order, Outcome, Receipt, Step, Violation},
     product::Product,
     release::{Cause, ReleaseQueue},
-    stock::{Stock, Stocks, Store, Tally},
+    stock::{Generation, Sale, Stock, Stocks, Store, Tally},
     strategy::StrategyId,
 };
 
@@ -41,9 +41,7 @@ impl Shop {
     #[must_use]
     pub fn new(backends: &Backends, releases: ReleaseQueue) -> Self {
         Self {
-            methods: StrategyId::all()
-                .map(|id| (id.row().connect)(backends))
-                .collect(),
+            methods: StrategyId::all().map(|id| (id.row().connect)(backends)).collect(),
             stocks: Stocks::new(backends),
             releases,
             metrics: Arc::clone(&backends.metrics),
@@ -76,8 +74,7 @@ impl Shop {
         self.metrics.purchase(order.strategy, receipt.outcome);
         if let Some(sold) = receipt.sale {
             let units = u64::from(order.quantity);
-            self.metrics
-                .sale(order.strategy, units, sold.oversold, sold.lost_updates);
+            self.metrics.sale(order.strategy, units, sold.oversold, sold.lost_updates);
         }
         receipt
     }
@@ -89,26 +86,27 @@ impl Shop {
         stock: &dyn Stock,
         receipt: &mut Receipt,
     ) {
-        let Some(mut lease) = self.acquire(order, lock, receipt).await else {
-            return;
+        // Before the lease is wanted: see `Generation`.
+        let generation = match stock.generation(&order.product).await {
+            Ok(Some(generation)) => generation,
+            Ok(None) => return receipt.absent(&order.product),
+            Err(error) => return receipt.fail(Step::Read, error),
         };
+        let Some(mut lease) = self.acquire(order, lock, receipt).await else { return };
         let granted = Instant::now();
-        critical_section(order, &lease, stock, receipt).await;
+        critical_section(order, &generation, &mut lease, stock, receipt).await;
+        let ttl = lease.can_expire().then_some(order.ttl);
         if receipt.outcome == Outcome::Unavailable {
             // Waiting for a backend that just failed would only keep the buyer.
             lease.hand_over(Cause::BackendDown);
-            receipt.hold = granted.elapsed();
-            return;
+        } else {
+            if lease.is_past_deadline() {
+                receipt.violation.get_or_insert(Violation::Release);
+            }
+            let release = lease.release().await;
+            self.metrics.release(order.strategy, release, granted.elapsed(), ttl);
         }
-        let ttl = lease.can_expire().then_some(order.ttl);
-        let past_deadline = lease.is_past_deadline();
-        let release = lease.release().await;
         receipt.hold = granted.elapsed();
-        self.metrics
-            .release(order.strategy, release, receipt.hold, ttl);
-        if past_deadline || matches!(release, Release::Expired | Release::Stolen) {
-            receipt.violation.get_or_insert(Violation::Release);
-        }
         if let Some(violation) = receipt.violation {
             self.metrics.violation(order.strategy, violation);
         }
@@ -121,14 +119,8 @@ impl Shop {
         receipt: &mut Receipt,
     ) -> Option<Lease> {
         let started = Instant::now();
-        let acquired = lock::acquire(
-            order.strategy,
-            lock,
-            &order.product,
-            order.ttl,
-            &self.releases,
-        )
-        .await;
+        let acquired =
+            lock::acquire(order.strategy, lock, &order.product, order.ttl, &self.releases).await;
         receipt.wait = started.elapsed();
         let (lease, attempt) = match acquired {
             Ok(Some(lease)) => (Some(lease), AttemptOutcome::Acquired),
@@ -139,14 +131,7 @@ impl Shop {
             Err(error) => {
                 let unknown = error.is_unknown();
                 receipt.fail(Step::Acquire, error);
-                (
-                    None,
-                    if unknown {
-                        AttemptOutcome::Unknown
-                    } else {
-                        AttemptOutcome::Error
-                    },
-                )
+                (None, if unknown { AttemptOutcome::Unknown } else { AttemptOutcome::Error })
             }
         };
         receipt.lock_acquired = lease.is_some();
@@ -166,18 +151,16 @@ impl Shop {
         strategy: Option<StrategyId>,
     ) -> Result<(), BackendError> {
         let only = strategy.map(|id| id.row().store);
-        let stores = Store::VARIANTS
-            .iter()
-            .filter(|&&store| only.is_none_or(|it| it == store));
+        let stores = Store::VARIANTS.iter().filter(|&&store| only.is_none_or(|it| it == store));
         for &store in stores {
-            self.stock(store).reset(product, units).await?;
-            // After the stock: a purchase that slips in between has read the old generation, and
-            // its write will be refused.
+            // Before the stock: whoever is granted a lease after this keeps it, and whoever was
+            // granted one before began at the old generation, so that its write will be refused.
             for id in StrategyId::all().filter(|id| id.row().store == store) {
                 if let Method::Lock(lock) = &self.methods[id.index()] {
                     lock.clear(product).await?;
                 }
             }
+            self.stock(store).reset(product, units).await?;
         }
         self.metrics.reset();
         Ok(())
@@ -200,21 +183,33 @@ impl Shop {
 
 /// Read, work, write. Whether the lease still stands is observed, not enforced: enforcing it is
 /// what distinguishes strategies.
-async fn critical_section(order: &Order, lease: &Lease, stock: &dyn Stock, receipt: &mut Receipt) {
-    let reading = match stock.read(&order.product).await {
-        Ok(Some(reading)) => reading,
+async fn critical_section(
+    order: &Order,
+    generation: &Generation,
+    lease: &mut Lease,
+    stock: &dyn Stock,
+    receipt: &mut Receipt,
+) {
+    let read = match stock.read(&order.product).await {
+        Ok(Some(read)) => read,
         Ok(None) => return receipt.absent(&order.product),
         Err(error) => return receipt.fail(Step::Read, error),
     };
-    if reading.stock < i64::from(order.quantity) {
-        return receipt.sold_out(reading.stock);
+    if read < i64::from(order.quantity) {
+        return receipt.sold_out(read);
     }
-    receipt.stock_before = Some(reading.stock);
+    receipt.stock_before = Some(read);
     receipt.work(order.delay).await;
     if lease.is_past_deadline() {
         receipt.violation = Some(Violation::Work);
     }
-    match stock.write(&order.product, &reading, order.quantity).await {
+    lease.write_begins();
+    let sale = Sale { generation, read, quantity: order.quantity };
+    let written = stock.write(&order.product, sale).await;
+    if !written.as_ref().is_err_and(BackendError::is_unknown) {
+        lease.write_ended();
+    }
+    match written {
         Ok(written) => receipt.settle(written, &order.product),
         Err(error) => receipt.fail(Step::Write, error),
     }

@@ -42,14 +42,22 @@ impl Store {
     }
 }
 
-/// What a read found.
+/// Which reset a product is at.
+///
+/// A purchase asks for it before it acquires, and its write names it again. So whoever was granted
+/// a lease before a reset, which forgets leases, cannot sell from the stock that came after.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// Units left, as far as the stock knows.
-    pub stock: i64,
-    /// Which reset the product is at. A write names it again, so that a purchase that began before
-    /// a reset cannot sell from the stock that came after.
-    pub generation: String,
+pub struct Generation(pub String);
+
+/// What a purchase wants written.
+#[derive(Debug, Clone, Copy)]
+pub struct Sale<'a> {
+    /// The reset at which the purchase began.
+    pub generation: &'a Generation,
+    /// The stock that it read.
+    pub read: i64,
+    /// How many units it takes.
+    pub quantity: u32,
 }
 
 /// What a write or a take did.
@@ -62,7 +70,7 @@ pub enum Written {
         /// How many there were.
         stock: i64,
     },
-    /// The product was reset since it was read; nothing was written.
+    /// The product was reset since the purchase began; nothing was written.
     Reset,
     /// The product was never put on sale; nothing was written.
     Absent,
@@ -98,22 +106,23 @@ pub struct Tally {
 /// Dropping any of these futures does not recall a command that has been sent.
 #[async_trait]
 pub trait Stock: Send + Sync {
+    /// Which reset the product is at. `None`: it was never put on sale.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn generation(&self, product: &Product) -> Result<Option<Generation>, BackendError>;
+
     /// Reads the stock. `None`: the product was never put on sale.
     ///
     /// # Errors
     /// The store could not be read.
-    async fn read(&self, product: &Product) -> Result<Option<Reading>, BackendError>;
+    async fn read(&self, product: &Product) -> Result<Option<i64>, BackendError>;
 
-    /// Writes `reading.stock − quantity`, whatever the stock is by now, and records the sale.
+    /// Writes `sale.read − sale.quantity`, whatever the stock is by now, and records the sale.
     ///
     /// # Errors
-    /// [`BackendError::Unknown`]: the sale may stand.
-    async fn write(
-        &self,
-        product: &Product,
-        reading: &Reading,
-        quantity: u32,
-    ) -> Result<Written, BackendError>;
+    /// [`BackendError::Unknown`]: the sale may stand, or may still come to stand.
+    async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError>;
 
     /// Checks and decrements the stock and records the sale, in one atomic step.
     ///
@@ -149,9 +158,7 @@ impl Stocks {
     /// Over the configured backends.
     #[must_use]
     pub fn new(backends: &Backends) -> Self {
-        Self {
-            redis: redis::RedisStock::new(Arc::clone(&backends.redis)),
-        }
+        Self { redis: redis::RedisStock::new(Arc::clone(&backends.redis)) }
     }
 
     /// The products of one store.

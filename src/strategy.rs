@@ -104,12 +104,7 @@ impl StrategyId {
 /// `safe`, as in the PHP lab's own HTTP server.
 impl Default for StrategyId {
     fn default() -> Self {
-        Self(
-            STRATEGIES
-                .iter()
-                .position(|row| row.name == "safe")
-                .unwrap_or(0),
-        )
+        Self(STRATEGIES.iter().position(|row| row.name == "safe").unwrap_or(0))
     }
 }
 
@@ -128,11 +123,7 @@ impl FromStr for StrategyId {
     type Err = UnknownStrategy;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        STRATEGIES
-            .iter()
-            .position(|row| row.name == name)
-            .map(Self)
-            .ok_or(UnknownStrategy)
+        STRATEGIES.iter().position(|row| row.name == name).map(Self).ok_or(UnknownStrategy)
     }
 }
 

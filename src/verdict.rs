@@ -19,11 +19,7 @@ pub struct Verdict {
 /// the stock, which lost updates leave too high, is what it is judged against.
 #[must_use]
 pub fn judge(tally: &Tally) -> Verdict {
-    let Tally {
-        initial,
-        stock,
-        sold,
-    } = *tally;
+    let Tally { initial, stock, sold } = *tally;
     let oversold = (sold - initial).max(0);
     // What the stock should be if every sale had been subtracted once.
     let expected = initial - sold;
@@ -43,12 +39,7 @@ pub fn judge(tally: &Tally) -> Verdict {
              something other than a purchase wrote to it"
         ));
     }
-    Verdict {
-        ok: evidence.is_empty(),
-        oversold,
-        lost_updates,
-        evidence,
-    }
+    Verdict { ok: evidence.is_empty(), oversold, lost_updates, evidence }
 }
 
 #[cfg(test)]
@@ -56,11 +47,7 @@ mod tests {
     use super::*;
 
     fn judged(initial: i64, stock: i64, sold: i64) -> (bool, i64, i64) {
-        let verdict = judge(&Tally {
-            initial,
-            stock,
-            sold,
-        });
+        let verdict = judge(&Tally { initial, stock, sold });
         assert_eq!(verdict.ok, verdict.evidence.is_empty());
         (verdict.ok, verdict.oversold, verdict.lost_updates)
     }
@@ -70,21 +57,9 @@ mod tests {
         assert_eq!(judged(10, 10, 0), (true, 0, 0), "nothing sold");
         assert_eq!(judged(10, 7, 3), (true, 0, 0), "three sold");
         assert_eq!(judged(10, 0, 10), (true, 0, 0), "sold out");
-        assert_eq!(
-            judged(1, 0, 7),
-            (false, 6, 6),
-            "the race that the stock hides"
-        );
-        assert_eq!(
-            judged(10, 8, 3),
-            (false, 0, 1),
-            "a lost update without oversell"
-        );
+        assert_eq!(judged(1, 0, 7), (false, 6, 6), "the race that the stock hides");
+        assert_eq!(judged(10, 8, 3), (false, 0, 1), "a lost update without oversell");
         assert_eq!(judged(10, 6, 3), (false, 0, 0), "somebody else took a unit");
-        assert_eq!(
-            judged(1, -1, 2),
-            (false, 1, 0),
-            "an oversell that the stock shows"
-        );
+        assert_eq!(judged(1, -1, 2), (false, 1, 0), "an oversell that the stock shows");
     }
 }

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdin, Command},
+    sync::watch,
     time::{self, Duration, Instant},
 };
 
@@ -33,8 +34,10 @@ const PORT_TRIES: u32 = 5;
 const MEMORY_MAX: &str = "512mb";
 
 /// `$0` is the folder, `$@` the server. Status 137 means that it was killed, by the reader (we are
-/// gone) or by a scenario; any other end is a failure whose log we want to read.
+/// gone) or by a scenario; any other end is a failure whose log we want to read. HUP is what the
+/// kernel sends to a group that has lost its parent while a member is stopped.
 const GUARD: &str = r#"
+trap "" HUP
 exec 3<&0
 "$@" >"$0/log" 2>&1 </dev/null 3<&- &
 server=$!
@@ -77,8 +80,8 @@ pub enum EmbeddedError {
 /// A private `redis-server`; ends when dropped.
 #[derive(Debug)]
 pub struct EmbeddedRedis {
-    /// The shell that guards the server.
-    guard: Child,
+    /// Becomes true when the server, and the shell that guards it, has ended.
+    ended: watch::Receiver<bool>,
     /// Held open; the guard acts when it closes.
     alive: Option<ChildStdin>,
     server: Pid,
@@ -124,12 +127,7 @@ impl EmbeddedRedis {
             .arg(program)
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
-            .args([
-                "--maxmemory",
-                MEMORY_MAX,
-                "--maxmemory-policy",
-                "noeviction",
-            ])
+            .args(["--maxmemory", MEMORY_MAX, "--maxmemory-policy", "noeviction"])
             .arg("--dir")
             .arg(folder.path())
             // A Ctrl-C in the terminal is for us: we drain first, then end the server.
@@ -141,29 +139,21 @@ impl EmbeddedRedis {
             .map_err(failed)?;
         let alive = guard.stdin.take();
         let server = read_pid(&mut guard).await.map_err(failed)?;
-        let mut redis = Self {
-            guard,
-            alive,
-            server,
-            folder,
-            address,
-            program,
-        };
+        let (sender, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            guard.wait().await.ok();
+            sender.send_replace(true);
+        });
+        let redis = Self { ended, alive, server, folder, address, program };
         if redis.wait_until_it_answers().await {
             return Ok(redis);
         }
-        let log = std::fs::read_to_string(redis.folder.path().join("log")).unwrap_or_default();
+        let log = redis.last_words();
         redis.stop().await;
-        let last_lines: Vec<&str> = log.lines().rev().take(3).collect();
-        let log = last_lines.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        Err(EmbeddedError::Silent {
-            program,
-            port: address.port(),
-            log,
-        })
+        Err(EmbeddedError::Silent { program, port: address.port(), log })
     }
 
-    async fn wait_until_it_answers(&mut self) -> bool {
+    async fn wait_until_it_answers(&self) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         let Ok(client) = redis::Client::open(self.url()) else {
             return false;
@@ -171,10 +161,8 @@ impl EmbeddedRedis {
         while Instant::now() < deadline && self.is_running() {
             if let Ok(mut conn) = client.get_multiplexed_async_connection().await {
                 // The port may belong to somebody who was faster: only our child has this pid.
-                let info: redis::RedisResult<redis::InfoDict> = redis::cmd("INFO")
-                    .arg("server")
-                    .query_async(&mut conn)
-                    .await;
+                let info: redis::RedisResult<redis::InfoDict> =
+                    redis::cmd("INFO").arg("server").query_async(&mut conn).await;
                 let pid = info.ok().and_then(|info| info.get::<i32>("process_id"));
                 if pid == Some(self.server.as_raw()) {
                     return true;
@@ -206,22 +194,28 @@ impl EmbeddedRedis {
     }
 
     /// Whether the server runs (or is stopped by a signal, but not ended).
-    #[must_use]
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.guard.try_wait(), Ok(None))
+    fn is_running(&self) -> bool {
+        !*self.ended.borrow()
+    }
+
+    /// Waits until the server has ended; returns what it said last.
+    pub async fn ended(&self) -> String {
+        // An error means that nobody watches any more, which is as good as ended.
+        self.ended.clone().wait_for(|ended| *ended).await.ok();
+        self.last_words()
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(3).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
     /// Ends the server and waits until it is gone.
     pub async fn stop(mut self) {
         drop(self.alive.take());
-        if time::timeout(STOP_TIMEOUT, self.guard.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                pid = self.server.as_raw(),
-                "the embedded server did not end in time"
-            );
+        if time::timeout(STOP_TIMEOUT, self.ended()).await.is_err() {
+            tracing::warn!(pid = self.server.as_raw(), "the embedded server did not end in time");
         }
     }
 }
@@ -230,10 +224,7 @@ async fn read_pid(guard: &mut Child) -> io::Result<Pid> {
     let stdout = guard.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).await?;
-    line.trim()
-        .parse()
-        .map(Pid::from_raw)
-        .map_err(io::Error::other)
+    line.trim().parse().map(Pid::from_raw).map_err(io::Error::other)
 }
 
 fn is_installed(program: &str) -> bool {

@@ -12,11 +12,12 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bb8_redis::{
     RedisConnectionManager,
-    bb8::{CustomizeConnection, Pool, PooledConnection},
+    bb8::{CustomizeConnection, ErrorSink, Pool, PooledConnection, RunError},
 };
+use parking_lot::Mutex;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ScriptInvocation,
-    ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
+    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -61,14 +62,21 @@ pub struct RedisClient {
     supervised: Pool<RedisConnectionManager>,
     /// Wakes the supervisor before its interval is over.
     suspect: Arc<Notify>,
+    last_error: LastError,
     timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
-/// The URL was not a Redis URL. The text never contains the URL, for it may hold a password.
+/// The URL was not one that works here. The text never contains it, for it may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[error("not a Redis URL ({0}); expected redis://[user:password@]host:port[/db]")]
-pub struct InvalidUrl(RedisError);
+pub struct InvalidUrl(String);
+
+impl From<RedisError> for InvalidUrl {
+    fn from(error: RedisError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl RedisClient {
     /// A client for `options.url`, with its supervisor running; connects in the background.
@@ -81,16 +89,15 @@ impl RedisClient {
     ) -> Result<Self, InvalidUrl> {
         // Nagle's algorithm would hold a lock's small commands back for the previous one's ACK.
         let tcp = TcpSettings::default().set_nodelay(true);
-        let info = options
-            .url
-            .as_str()
-            .into_connection_info()
-            .map_err(InvalidUrl)?;
-        let manager =
-            RedisConnectionManager::new(info.set_tcp_settings(tcp)).map_err(InvalidUrl)?;
-        let supervised = build_pool(1, options.timeout, manager.clone());
-        let pool = (options.mode == RedisMode::Pooled)
-            .then(|| build_pool(options.pool_size, options.timeout, manager));
+        let info = options.url.as_str().into_connection_info()?;
+        if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
+            return Err(InvalidUrl("neither TLS nor Unix sockets are supported".to_owned()));
+        }
+        let manager = RedisConnectionManager::new(info.set_tcp_settings(tcp))?;
+        let last_error = LastError::default();
+        let pool = |size, manager| build_pool(size, options.timeout, manager, last_error.clone());
+        let supervised = pool(1, manager.clone());
+        let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
@@ -98,6 +105,7 @@ impl RedisClient {
             pool: pool.clone(),
             shared: sender,
             suspect: Arc::clone(&suspect),
+            last_error: last_error.clone(),
             metrics: Arc::clone(&metrics),
         };
         supervisor.probe().await;
@@ -107,6 +115,7 @@ impl RedisClient {
             pool,
             supervised,
             suspect,
+            last_error,
             timeout: options.timeout,
             metrics,
         })
@@ -118,6 +127,13 @@ impl RedisClient {
         self.shared.borrow().is_some()
     }
 
+    /// Waits until a probe is answered, or (`up` false) until one is not.
+    pub async fn until(&self, up: bool) {
+        let mut shared = self.shared.clone();
+        // Fails only when the supervisor has ended, which it does after the last client.
+        shared.wait_for(|conn| conn.is_some() == up).await.ok();
+    }
+
     /// Sends one command.
     ///
     /// # Errors
@@ -126,8 +142,7 @@ impl RedisClient {
     /// # Cancellation
     /// Dropping the future does not recall a command that has been sent.
     pub async fn command<T: FromRedisValue>(&self, op: Op, cmd: &Cmd) -> Result<T, BackendError> {
-        self.observe(op, async |conn| cmd.query_async(conn).await)
-            .await
+        self.observe(op, async |conn| cmd.query_async(conn).await).await
     }
 
     /// Sends several commands in one round trip; as [`Self::command`].
@@ -139,8 +154,7 @@ impl RedisClient {
         op: Op,
         pipeline: &Pipeline,
     ) -> Result<T, BackendError> {
-        self.observe(op, async |conn| pipeline.query_async(conn).await)
-            .await
+        self.observe(op, async |conn| pipeline.query_async(conn).await).await
     }
 
     /// Runs a script by its hash, loading it when the server does not know it (after a restart or a
@@ -153,8 +167,7 @@ impl RedisClient {
         op: Op,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, BackendError> {
-        self.observe(op, async |conn| script.invoke_async(conn).await)
-            .await
+        self.observe(op, async |conn| script.invoke_async(conn).await).await
     }
 
     async fn observe<T>(
@@ -167,8 +180,7 @@ impl RedisClient {
             Ok(mut conn) => send(conn.get()).await.map_err(|error| self.classify(error)),
             Err(error) => Err(error),
         };
-        self.metrics
-            .backend_request(op, started.elapsed(), result.is_ok());
+        self.metrics.backend_request(op, started.elapsed(), result.is_ok());
         result
     }
 
@@ -177,31 +189,28 @@ impl RedisClient {
             let started = Instant::now();
             let checked_out = pool.get_owned().await;
             self.metrics.pool_wait(started.elapsed());
-            return checked_out.map(Connection::Pooled).map_err(|error| {
-                self.metrics.pool_timeout();
-                self.unavailable(error.into())
+            return checked_out.map(Connection::Pooled).map_err(|error| match error {
+                RunError::User(error) => self.unavailable(error.into()),
+                RunError::TimedOut => {
+                    self.metrics.pool_timeout();
+                    self.unavailable(self.last_error.describe().into())
+                }
             });
         }
         if let Some(conn) = &*self.shared.borrow() {
             return Ok(Connection::Shared(conn.clone()));
         }
         let mut shared = self.shared.clone();
-        match time::timeout(self.timeout, shared.wait_for(Option::is_some)).await {
-            Ok(Ok(conn)) => match &*conn {
-                Some(conn) => Ok(Connection::Shared(conn.clone())),
-                None => Err(self.unavailable("no connection".into())),
-            },
-            Ok(Err(_)) => Err(self.unavailable("the connection is being closed".into())),
-            Err(_) => Err(self.unavailable("no connection within the command timeout".into())),
+        let waited = time::timeout(self.timeout, shared.wait_for(Option::is_some)).await;
+        match waited.ok().and_then(Result::ok).and_then(|conn| conn.clone()) {
+            Some(conn) => Ok(Connection::Shared(conn)),
+            None => Err(self.unavailable(self.last_error.describe().into())),
         }
     }
 
     fn unavailable(&self, cause: Cause) -> BackendError {
         self.metrics.backend_error(Kind::Unavailable);
-        BackendError::Unavailable {
-            backend: BACKEND,
-            cause,
-        }
+        BackendError::Unavailable { backend: BACKEND, cause }
     }
 
     /// Decides whether a command that was handed to redis-rs may have been executed.
@@ -219,38 +228,24 @@ impl RedisClient {
         if unavailable {
             return self.unavailable(error.into());
         }
-        if error.is_io_error() {
-            self.suspect.notify_one();
-            let kind = if error.is_timeout() {
-                Kind::Timeout
-            } else {
-                Kind::Io
-            };
-            self.metrics.backend_error(kind);
-            return BackendError::Unknown {
-                backend: BACKEND,
-                cause: error.into(),
-            };
+        // An extension is an error reply whose code redis-rs does not know.
+        if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
+            self.metrics.backend_error(Kind::Refused);
+            return BackendError::Refused { backend: BACKEND, cause: error.into() };
         }
-        self.metrics.backend_error(Kind::Refused);
-        BackendError::Refused {
-            backend: BACKEND,
-            cause: error.into(),
-        }
+        // A broken connection, a timeout, or a reply that makes no sense: all after sending.
+        self.suspect.notify_one();
+        let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Io };
+        self.metrics.backend_error(kind);
+        BackendError::Unknown { backend: BACKEND, cause: error.into() }
     }
 
     /// Warns when this Redis may evict keys: an evicted lock is a broken lock.
     pub async fn warn_of_eviction(&self) {
-        let info: Result<redis::InfoDict, _> = self
-            .command(Op::Info, redis::cmd("INFO").arg("memory"))
-            .await;
-        let policy = info
-            .ok()
-            .and_then(|info| info.get::<String>("maxmemory_policy"));
-        if policy
-            .as_deref()
-            .is_some_and(|policy| policy != "noeviction")
-        {
+        let info: Result<redis::InfoDict, _> =
+            self.command(Op::Info, redis::cmd("INFO").arg("memory")).await;
+        let policy = info.ok().and_then(|info| info.get::<String>("maxmemory_policy"));
+        if policy.as_deref().is_some_and(|policy| policy != "noeviction") {
             tracing::warn!(
                 policy,
                 "this Redis may evict keys, and an evicted lock is a broken lock: set \
@@ -262,9 +257,7 @@ impl RedisClient {
 
 impl fmt::Debug for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisClient")
-            .field("pool", &self.supervised.state())
-            .finish()
+        f.debug_struct("RedisClient").field("pool", &self.supervised.state()).finish()
     }
 }
 
@@ -287,6 +280,7 @@ fn build_pool(
     size: u32,
     timeout: Duration,
     manager: RedisConnectionManager,
+    last_error: LastError,
 ) -> Pool<RedisConnectionManager> {
     Pool::builder()
         .max_size(size)
@@ -296,6 +290,7 @@ fn build_pool(
         .idle_timeout(None)
         .max_lifetime(None)
         .connection_customizer(Box::new(ResponseTimeout(timeout)))
+        .error_sink(Box::new(last_error))
         .build_unchecked(manager)
 }
 
@@ -310,5 +305,29 @@ impl CustomizeConnection<MultiplexedConnection, RedisError> for ResponseTimeout 
     ) -> Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>> {
         connection.set_response_timeout(self.0);
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// Why bb8 last failed to connect. It tells its callers only that they have waited too long.
+#[derive(Debug, Clone, Default)]
+struct LastError(Arc<Mutex<Option<String>>>);
+
+impl LastError {
+    fn describe(&self) -> String {
+        self.0.lock().clone().unwrap_or_else(|| "no connection in time".to_owned())
+    }
+
+    fn clear(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+impl ErrorSink<RedisError> for LastError {
+    fn sink(&self, error: RedisError) {
+        *self.0.lock() = Some(error.to_string());
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<RedisError>> {
+        Box::new(self.clone())
     }
 }

@@ -59,23 +59,20 @@ pub async fn strategies(State(app): State<Arc<App>>) -> Json<StrategiesReply> {
     let health = app.backends.health();
     let strategies = StrategyId::all().map(|id| {
         let row = id.row();
-        let away = health
-            .iter()
-            .any(|health| health.store == row.store && !health.up);
-        let store = row.store.name();
+        let away = health.iter().any(|health| health.store == row.store && !health.up);
         StrategyReply {
             name: row.name,
             summary: row.summary,
             store: row.store,
             expected: row.expected.to_string(),
             available: !away,
-            reason: away.then(|| format!("{store} does not answer: start it, or name another")),
+            reason: away.then(|| {
+                format!("{} does not answer: {}", row.store.name(), app.backends.redis_remedy)
+            }),
             steps: row.steps,
         }
     });
-    Json(StrategiesReply {
-        strategies: strategies.collect(),
-    })
+    Json(StrategiesReply { strategies: strategies.collect() })
 }
 
 /// Whether the server is alive or ready.
@@ -111,10 +108,7 @@ impl IntoResponses for HealthReply {
     responses((status = 200, description = "It is", body = HealthReply))
 )]
 pub async fn livez() -> Json<HealthReply> {
-    Json(HealthReply {
-        status: "alive",
-        backends: Vec::new(),
-    })
+    Json(HealthReply { status: "alive", backends: Vec::new() })
 }
 
 /// Says whether purchases can be carried out, from what the last probe found.
@@ -125,22 +119,11 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
     }
     let health = app.backends.health();
     if let Some(away) = health.iter().find(|health| !health.up) {
-        return Err(Problem::unavailable(format!(
-            "{} does not answer",
-            away.store.name()
-        )));
+        return Err(Problem::unavailable(format!("{} does not answer", away.store.name())));
     }
-    let backends = health
-        .iter()
-        .map(|health| BackendReply {
-            name: health.store,
-            up: health.up,
-        })
-        .collect();
-    Ok(Json(HealthReply {
-        status: "ready",
-        backends,
-    }))
+    let backends =
+        health.iter().map(|health| BackendReply { name: health.store, up: health.up }).collect();
+    Ok(Json(HealthReply { status: "ready", backends }))
 }
 
 /// The metrics, as Prometheus text.
@@ -158,14 +141,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     // Rendering drains every histogram: milliseconds that no purchase should wait for.
     let text = tokio::task::spawn_blocking(move || metrics.render()).await;
     let text = text.map_err(|error| Problem::internal(format!("rendering broke: {error}")))?;
-    Ok((
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// This description.
@@ -176,11 +152,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     responses((status = 200, description = "OpenAPI 3.1", body = Object))
 )]
 pub async fn openapi(State(app): State<Arc<App>>) -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        app.openapi.clone(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/json")], app.openapi.clone()).into_response()
 }
 
 /// A page for people.

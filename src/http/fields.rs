@@ -39,7 +39,8 @@ impl Fields {
     pub async fn read(request: Request<Body>, known: Parameters) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         if parts.method == Method::HEAD {
-            return Err(Problem::head());
+            let problem = Problem::method_not_allowed("HEAD is not allowed, for GET has effects");
+            return Err(problem.allow("GET, POST"));
         }
         let mut fields = BTreeMap::new();
         for (name, value) in read_body(&parts, body).await? {
@@ -86,22 +87,12 @@ fn insert(
     name: &str,
     field: Field,
 ) -> Result<(), Problem> {
-    let parameter = known
-        .iter()
-        .find(|it| it.name() == name || it.alias() == Some(name));
+    let parameter = known.iter().find(|it| it.name() == name || it.alias() == Some(name));
     let Some(parameter) = parameter else {
         let name = shorten(name);
-        let names = || {
-            known
-                .iter()
-                .flat_map(|it| std::iter::once(it.name()).chain(it.alias()))
-        };
+        let names = || known.iter().flat_map(|it| std::iter::once(it.name()).chain(it.alias()));
         let valid = names().collect::<Vec<_>>().join(", ");
-        let valid = if valid.is_empty() {
-            "none".to_owned()
-        } else {
-            valid
-        };
+        let valid = if valid.is_empty() { "none".to_owned() } else { valid };
         let detail = format!("unknown parameter {name:?}; valid: {valid}");
         let names = names().map(str::to_owned).collect();
         return Err(Problem::invalid_parameter(detail).blame(&name, Valid::OneOf(names)));
@@ -129,7 +120,7 @@ fn invalid(name: &str, field: &Field, valid: Valid) -> Problem {
 }
 
 /// Keeps a reply, and a log, from repeating kilobytes of nonsense.
-fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -146,34 +137,25 @@ async fn read_body(parts: &Parts, body: Body) -> Result<Vec<(String, Value)>, Pr
     let collected = time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
     let Ok(collected) = collected else {
         let seconds = BODY_TIMEOUT.as_secs();
-        return Err(Problem::slow_body(format!(
-            "the body took longer than {seconds} s"
-        )));
+        return Err(Problem::slow_body(format!("the body took longer than {seconds} s")));
     };
     let bytes = match collected {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
         Err(error) => {
-            return Err(Problem::malformed_body(format!(
-                "the body broke off: {error}"
-            )));
+            return Err(Problem::malformed_body(format!("the body broke off: {error}")));
         }
     };
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
     if parts.method != Method::POST {
-        let detail = format!(
-            "{} takes its parameters from the query string only",
-            parts.method
-        );
+        let detail = format!("{} takes its parameters from the query string only", parts.method);
         return Err(Problem::malformed_body(detail));
     }
     require_json(&parts.headers)?;
     let Members(members) = serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::malformed_body(format!(
-            "the body must be one JSON object of parameters: {error}"
-        ))
+        Problem::malformed_body(format!("the body must be one JSON object of parameters: {error}"))
     })?;
     Ok(members)
 }
@@ -183,15 +165,8 @@ fn too_large() -> Problem {
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.to_str().unwrap_or("?"));
-    let essence = given
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let given = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }

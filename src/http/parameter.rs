@@ -46,13 +46,7 @@ pub struct Parameter<T> {
 
 impl<T> Parameter<T> {
     const fn new(name: &'static str, default: Option<&'static str>, about: &'static str) -> Self {
-        Self {
-            name,
-            alias: None,
-            about,
-            default,
-            value: PhantomData,
-        }
+        Self { name, alias: None, about, default, value: PhantomData }
     }
 
     /// The name that the PHP lab gave it.
@@ -80,11 +74,8 @@ pub const DELAY: Parameter<Delay> = Parameter::new(
     "Work between read and write, at least; the timer's step is 1 ms. A bare number is in µs.",
 );
 /// How long a lease lasts.
-pub const TTL: Parameter<Ttl> = Parameter::new(
-    "ttl",
-    Some("5s"),
-    "How long a lease lasts. A bare number is in ms.",
-);
+pub const TTL: Parameter<Ttl> =
+    Parameter::new("ttl", Some("5s"), "How long a lease lasts. A bare number is in ms.");
 /// Whether losing is an HTTP failure.
 pub const STRICT: Parameter<Flag> = Parameter::new(
     "strict",
@@ -114,18 +105,13 @@ impl<T: Input> AnyParameter for Parameter<T> {
     }
 
     fn describe(&self) -> Object {
-        let default = self
-            .default
-            .map(|text| match T::schema().build().schema_type {
-                SchemaType::Type(Type::Integer | Type::Boolean) => {
-                    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
-                }
-                _ => Value::from(text),
-            });
-        T::schema()
-            .description(Some(self.about))
-            .default(default)
-            .build()
+        let default = self.default.map(|text| match T::schema().build().schema_type {
+            SchemaType::Type(Type::Integer | Type::Boolean) => {
+                serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+            }
+            _ => Value::from(text),
+        });
+        T::schema().description(Some(self.about)).default(default).build()
     }
 }
 
@@ -137,7 +123,10 @@ pub type Parameters = &'static [&'static dyn AnyParameter];
 pub fn describe_query(parameters: Parameters) -> Vec<path::Parameter> {
     let named = |parameter: &dyn AnyParameter, name: &str| {
         let mut schema = parameter.describe();
-        let about = schema.description.take();
+        let mut about = schema.description.take();
+        if name != parameter.name() {
+            about = Some(format!("Another name of `{}`: give one of the two.", parameter.name()));
+        }
         ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Query)
@@ -148,9 +137,7 @@ pub fn describe_query(parameters: Parameters) -> Vec<path::Parameter> {
     };
     let both = |parameter: &&'static dyn AnyParameter| {
         let names = std::iter::once(parameter.name()).chain(parameter.alias());
-        names
-            .map(|name| named(*parameter, name))
-            .collect::<Vec<_>>()
+        names.map(|name| named(*parameter, name)).collect::<Vec<_>>()
     };
     parameters.iter().flat_map(both).collect()
 }
@@ -173,9 +160,7 @@ pub struct Quantity(pub u32);
 
 impl Input for Quantity {
     fn parse(text: &str) -> Option<Self> {
-        whole(text, 1..=QUANTITY_MAX.into())
-            .and_then(|units| units.try_into().ok())
-            .map(Self)
+        whole(text, 1..=QUANTITY_MAX.into()).and_then(|units| units.try_into().ok()).map(Self)
     }
 
     fn valid() -> Valid {
@@ -209,22 +194,15 @@ pub struct Delay(pub Duration);
 
 impl Input for Delay {
     fn parse(text: &str) -> Option<Self> {
-        duration::parse(text, BareUnit::Micros)
-            .filter(|delay| *delay <= DELAY_MAX)
-            .map(Self)
+        duration::parse(text, BareUnit::Micros).filter(|delay| *delay <= DELAY_MAX).map(Self)
     }
 
     fn valid() -> Valid {
-        Valid::Words(format!(
-            "{DURATION_VALID}, or in µs; at most {}s",
-            DELAY_MAX.as_secs()
-        ))
+        Valid::Words(format!("{DURATION_VALID}, or in µs; at most {}s", DELAY_MAX.as_secs()))
     }
 
     fn schema() -> ObjectBuilder {
-        duration_schema()
-            .minimum(Some(0))
-            .maximum(Some(DELAY_MAX.as_micros() as u64))
+        duration_schema().minimum(Some(0)).maximum(Some(DELAY_MAX.as_micros() as u64))
     }
 }
 
@@ -240,15 +218,11 @@ impl Input for Ttl {
 
     fn valid() -> Valid {
         let most = TTL_MAX.as_secs();
-        Valid::Words(format!(
-            "{DURATION_VALID}, or in ms; whole ms from 1ms to {most}s"
-        ))
+        Valid::Words(format!("{DURATION_VALID}, or in ms; whole ms from 1ms to {most}s"))
     }
 
     fn schema() -> ObjectBuilder {
-        duration_schema()
-            .minimum(Some(1))
-            .maximum(Some(TTL_MAX.as_millis() as u64))
+        duration_schema().minimum(Some(1)).maximum(Some(TTL_MAX.as_millis() as u64))
     }
 }
 
@@ -297,17 +271,13 @@ impl Input for StrategyId {
     }
 
     fn schema() -> ObjectBuilder {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(strategy::names()))
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(strategy::names()))
     }
 }
 
 fn whole(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|number| digits && range.contains(number))
+    text.parse().ok().filter(|number| digits && range.contains(number))
 }
 
 fn integer() -> ObjectBuilder {
@@ -331,11 +301,16 @@ pub fn scalar_text<T: Input>(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if takes(Type::String) => Some(text.clone()),
         Value::Bool(flag) if takes(Type::Boolean) => Some(flag.to_string()),
-        Value::Number(number) if takes(Type::Integer) => match number.as_f64() {
-            // JSON knows one kind of number: 1.0 is as whole as 1.
-            Some(float) if number.is_f64() && float.fract() == 0.0 => Some(format!("{float:.0}")),
-            _ => Some(number.to_string()),
-        },
+        Value::Number(number) if takes(Type::Integer) => {
+            // JSON knows one kind of number: 1.0 is as whole as 1, as long as a float can tell it
+            // from its neighbours. No parameter takes a negative or a fractional one; as the name
+            // of a product it would only look like text.
+            const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+            let whole = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT_MAX).contains(float);
+            let number =
+                number.as_u64().or_else(|| number.as_f64().filter(whole).map(|it| it as u64));
+            number.map(|number| number.to_string())
+        }
         _ => None,
     }
 }

@@ -112,12 +112,11 @@ impl Problem {
         self
     }
 
-    /// HEAD must not buy or reset anything, although GET does.
+    /// Names the methods of the route.
     #[must_use]
-    pub fn head() -> Self {
-        let mut problem = Self::method_not_allowed("HEAD is not allowed, for GET has effects here");
-        problem.allow = Some("GET, POST");
-        problem
+    pub fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
     }
 
     /// The product was never reset.
@@ -184,21 +183,14 @@ pub fn describe_responses<T: ToSchema>(decided: &[(u16, &str)], problems: &[u16]
     let described = |status: u16, about: &str, schema: String, media_type: &str| {
         let schema = Ref::from_schema_name(schema);
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new()
-            .description(about)
-            .content(media_type, content);
+        let response = ResponseBuilder::new().description(about).content(media_type, content);
         (status.to_string(), RefOr::T(response.build()))
     };
     let decided = decided.iter().map(|&(status, about)| {
         described(status, about, T::name().into_owned(), "application/json")
     });
     let problems = problems.iter().map(|&status| {
-        described(
-            status,
-            about(status),
-            Problem::name().into_owned(),
-            PROBLEM_JSON,
-        )
+        described(status, about(status), Problem::name().into_owned(), PROBLEM_JSON)
     });
     decided.chain(problems).collect()
 }

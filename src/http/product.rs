@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, Request, Uri, header},
 };
 use serde::Serialize;
@@ -68,10 +68,11 @@ impl IntoResponses for ResetReply {
 /// Puts a product on sale afresh: sets its stock, clears its ledger and forgets who holds it.
 #[utoipa::path(
     post,
+    operation_id = "reset",
     path = "/reset",
     tag = "shop",
     params(ResetParameters),
-    request_body(content = Option<ResetParameters>, description = "The query wins."),
+    request_body(content = ResetParameters, description = "The query wins; what it overrides is not looked at."),
     responses(ResetReply),
     security((), ("admin" = []))
 )]
@@ -85,16 +86,13 @@ pub async fn reset_post(
     let stock = fields.take(&STOCK)?.map_or(1, |stock| stock.0);
     let strategy = fields.take(&STORE_OF)?;
     app.shop.reset(&product, stock, strategy).await?;
-    Ok(Json(ResetReply {
-        status: "ok",
-        product_id: product.to_string(),
-        stock,
-    }))
+    Ok(Json(ResetReply { status: "ok", product_id: product.to_string(), stock }))
 }
 
 /// Puts a product on sale afresh, for URLs that are pasted.
 #[utoipa::path(
     get,
+    operation_id = "reset_by_url",
     path = "/reset",
     tag = "shop",
     params(ResetParameters),
@@ -112,19 +110,14 @@ fn require_admin(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Prob
     let Some(expected) = expected else {
         return Ok(());
     };
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .map(|value| value.as_bytes());
-    let given = given
-        .and_then(|value| value.strip_prefix(b"Bearer "))
-        .unwrap_or_default();
+    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    // The scheme is case-insensitive, the token is not.
+    let (scheme, given) = given.and_then(|value| value.split_at_checked(7)).unwrap_or_default();
     // In constant time: the duration of a comparison must not tell how much of a guess was right.
-    if bool::from(given.ct_eq(expected.as_bytes())) {
+    if scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(expected.as_bytes())) {
         return Ok(());
     }
-    Err(Problem::unauthorized(
-        "this server wants Authorization: Bearer with its admin token",
-    ))
+    Err(Problem::unauthorized("this server wants Authorization: Bearer with its admin token"))
 }
 
 /// The parameters of a look at a product.
@@ -141,11 +134,10 @@ impl IntoParams for LookParameters {
         let product = openapi::path::ParameterBuilder::new()
             .name("product")
             .parameter_in(openapi::path::ParameterIn::Path)
+            .required(openapi::Required::True)
             .description(Some("The product."))
             .schema(Some(Product::schema().build()));
-        std::iter::once(product.build())
-            .chain(describe_query(Self::ALL))
-            .collect()
+        std::iter::once(product.build()).chain(describe_query(Self::ALL)).collect()
     }
 }
 
@@ -183,7 +175,7 @@ impl IntoResponses for StockReply {
 )]
 pub async fn stock(
     state: State<Arc<App>>,
-    path: Path<String>,
+    path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<StockReply>, Problem> {
     let (product, tally, verdict) = look(state, path, &uri).await?;
@@ -235,7 +227,7 @@ impl IntoResponses for AuditReply {
 )]
 pub async fn audit(
     state: State<Arc<App>>,
-    path: Path<String>,
+    path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<AuditReply>, Problem> {
     let (product, tally, verdict) = look(state, path, &uri).await?;
@@ -253,10 +245,11 @@ pub async fn audit(
 
 async fn look(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     uri: &Uri,
 ) -> Result<(Product, Tally, Verdict), Problem> {
-    let Some(product) = Product::parse(&name) else {
+    let product = path.ok().and_then(|Path(name)| Product::parse(&name));
+    let Some(product) = product else {
         let detail = "the product in the path is not a product name";
         return Err(Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid()));
     };

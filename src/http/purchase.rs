@@ -149,10 +149,11 @@ fn status(outcome: Outcome, strict: bool) -> StatusCode {
 /// A purchase that was decided is a 200, whoever won; `strict=true` maps outcomes to statuses.
 #[utoipa::path(
     post,
+    operation_id = "purchase",
     path = "/purchase",
     tag = "shop",
     params(PurchaseParameters),
-    request_body(content = Option<PurchaseParameters>, description = "The query wins."),
+    request_body(content = PurchaseParameters, description = "The query wins; what it overrides is not looked at."),
     responses(PurchaseReply)
 )]
 pub async fn post(
@@ -164,21 +165,14 @@ pub async fn post(
         product: fields.take(&PRODUCT)?.unwrap_or_default(),
         quantity: fields.take(&QUANTITY)?.map_or(1, |quantity| quantity.0),
         strategy: fields.take(&LOCK)?.unwrap_or_default(),
-        delay: fields
-            .take(&DELAY)?
-            .map_or(Duration::from_millis(1), |delay| delay.0),
-        ttl: fields
-            .take(&TTL)?
-            .map_or(Duration::from_secs(5), |ttl| ttl.0),
+        delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
+        ttl: fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0),
     };
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
     let (order, receipt) = carry_out(&app, order).await?;
     let status = status(receipt.outcome, strict);
     if status.is_server_error() {
-        return Err(Problem::failed_purchase(
-            receipt.outcome,
-            receipt.failure.as_ref(),
-        ));
+        return Err(Problem::failed_purchase(receipt.outcome, receipt.failure.as_ref()));
     }
     let mut response = (status, Json(PurchaseReply::new(&order, &receipt))).into_response();
     if let Ok(timing) = server_timing(&receipt) {
@@ -190,6 +184,7 @@ pub async fn post(
 /// Buys units of a product, for URLs that are pasted.
 #[utoipa::path(
     get,
+    operation_id = "purchase_by_url",
     path = "/purchase",
     tag = "shop",
     params(PurchaseParameters),
@@ -204,34 +199,32 @@ pub async fn get(state: State<Arc<App>>, request: Request<Body>) -> Result<Respo
 async fn carry_out(app: &Arc<App>, order: Order) -> Result<(Order, Receipt), Problem> {
     if app.draining.is_cancelled() {
         app.metrics.http.shed(Shed::Draining);
-        return Err(Problem::draining(
-            "the server is stopping; try again elsewhere",
-        ));
+        return Err(Problem::draining("the server is stopping; try again elsewhere"));
     }
     let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
         app.metrics.http.shed(Shed::Overload);
-        return Err(Problem::overload(
-            "too many purchases are in flight; try again",
-        ));
+        return Err(Problem::overload("too many purchases are in flight; try again"));
     };
-    let (shop, strategy) = (Arc::clone(&app.shop), order.strategy);
+    let (shop, abandon, strategy) = (Arc::clone(&app.shop), app.abandon.clone(), order.strategy);
     let in_flight = app.metrics.http.in_flight();
     let purchase = app.purchases.spawn(async move {
-        let receipt = shop.purchase(&order).await;
+        let receipt = abandon.run_until_cancelled(shop.purchase(&order)).await;
         drop((in_flight, place));
-        (order, receipt)
+        receipt.map(|receipt| (order, receipt))
     });
-    purchase.await.map_err(|error| {
-        tracing::error!(%error, "a purchase broke");
-        app.metrics.purchase(strategy, Outcome::Error);
-        Problem::internal("the purchase broke; the log says why")
-    })
+    match purchase.await {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(Problem::draining("the server stopped before the purchase was done")),
+        Err(error) => {
+            tracing::error!(%error, "a purchase broke");
+            app.metrics.purchase(strategy, Outcome::Error);
+            Err(Problem::internal("the purchase broke; the log says why"))
+        }
+    }
 }
 
 fn server_timing(receipt: &Receipt) -> Result<HeaderValue, axum::http::header::InvalidHeaderValue> {
     let backend = receipt.duration.saturating_sub(receipt.wait + receipt.work);
     let (wait, work, backend) = (millis(receipt.wait), millis(receipt.work), millis(backend));
-    HeaderValue::from_str(&format!(
-        "wait;dur={wait}, work;dur={work}, backend;dur={backend}"
-    ))
+    HeaderValue::from_str(&format!("wait;dur={wait}, work;dur={work}, backend;dur={backend}"))
 }

@@ -5,7 +5,7 @@
 //! - Does not guarantee: that a sale whose reply was lost did not happen; fairness.
 //! - Clock: none.
 //! - Cancellation: nothing is held. A sale that has been sent stands.
-//! - Commands sent: EVALSHA (EVAL after NOSCRIPT).
+//! - Commands sent: EVALSHA (after NOSCRIPT: SCRIPT LOAD, then EVALSHA).
 
 use std::sync::Arc;
 

@@ -31,13 +31,7 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "in-process mutex per product",
     expected: Expected::ExactOnOneServer,
     fails: "a second server process",
-    steps: &[
-        Step::Acquire,
-        Step::Read,
-        Step::Work,
-        Step::Write,
-        Step::Release,
-    ],
+    steps: &[Step::Acquire, Step::Read, Step::Work, Step::Write, Step::Release],
     connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
 };
 

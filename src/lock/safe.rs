@@ -9,8 +9,8 @@
 //! - Clock: deadline = monotonic clock before SET was sent + ttl. Redis measures the ttl by its own
 //!   clock.
 //! - Cancellation: safe at every await; the token is compared and deleted by the release task.
-//! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete (EVAL after
-//!   NOSCRIPT).
+//! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete
+//!   (after NOSCRIPT: SCRIPT LOAD, then EVALSHA).
 
 use std::sync::{Arc, LazyLock};
 
@@ -36,18 +36,8 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "SET NX PX token; compare-and-delete script",
     expected: Expected::ExactWithinTtl,
     fails: "work > ttl",
-    steps: &[
-        Step::Acquire,
-        Step::Read,
-        Step::Work,
-        Step::Write,
-        Step::Release,
-    ],
-    connect: |backends| {
-        Method::Lock(Arc::new(SafeLock {
-            redis: Arc::clone(&backends.redis),
-        }))
-    },
+    steps: &[Step::Acquire, Step::Read, Step::Work, Step::Write, Step::Release],
+    connect: |backends| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&backends.redis) })),
 };
 
 /// KEYS: lock. ARGV: token. 1: freed; 0: nobody holds it; -1: somebody else does.
@@ -69,9 +59,7 @@ pub(super) fn lock_key(product: &Product) -> String {
 
 /// Deletes the lock, whoever holds it.
 pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), BackendError> {
-    redis
-        .command(Op::Clear, redis::cmd("DEL").arg(lock_key(product)))
-        .await
+    redis.command(Op::Clear, redis::cmd("DEL").arg(lock_key(product))).await
 }
 
 struct SafeLock {
@@ -89,9 +77,7 @@ impl Lock for SafeLock {
         set.arg("NX").arg("PX").arg(claim.ttl.as_millis() as u64);
         let reply: Option<String> = self.redis.command(Op::Acquire, &set).await?;
         Ok(match reply {
-            Some(_) => Attempt::Granted(Grant {
-                deadline: Some(deadline),
-            }),
+            Some(_) => Attempt::Granted(Grant::until(deadline)),
             None => Attempt::Busy,
         })
     }

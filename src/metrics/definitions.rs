@@ -135,7 +135,7 @@ definitions! {
     PURCHASES: "locklab_purchases_total", Kind::Counter,
         "Purchases by strategy and outcome.";
     UNITS_SOLD: "locklab_units_sold_total", Kind::Counter,
-        "Units that the ledger recorded as sold.";
+        "Units sold, as the store confirmed; a sale whose confirmation was lost is in the ledger only.";
     UNITS_OVERSOLD: "locklab_units_oversold_total", Kind::Counter,
         "Units sold beyond what there was, from the ledger.";
     LOST_UPDATES: "locklab_lost_updates_total", Kind::Counter,
@@ -176,20 +176,15 @@ definitions! {
 
 /// A recorder of its own for each server, with buckets and help texts set.
 pub(super) fn recorder() -> PrometheusRecorder {
-    let with_buckets = DEFINITIONS
-        .iter()
-        .fold(PrometheusBuilder::new(), |builder, definition| {
-            let Kind::Histogram(bounds) = definition.kind else {
-                return builder;
-            };
-            #[expect(
-                clippy::expect_used,
-                reason = "fails for no bounds only, and all are constants"
-            )]
-            builder
-                .set_buckets_for_metric(Matcher::Full(definition.name.to_owned()), bounds)
-                .expect("a histogram has bounds")
-        });
+    let with_buckets = DEFINITIONS.iter().fold(PrometheusBuilder::new(), |builder, definition| {
+        let Kind::Histogram(bounds) = definition.kind else {
+            return builder;
+        };
+        #[expect(clippy::expect_used, reason = "fails for no bounds only, and all are constants")]
+        builder
+            .set_buckets_for_metric(Matcher::Full(definition.name.to_owned()), bounds)
+            .expect("a histogram has bounds")
+    });
     let recorder = with_buckets.build_recorder();
     for definition in DEFINITIONS {
         let (name, help) = (definition.name.into(), definition.help.into());

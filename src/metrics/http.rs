@@ -45,19 +45,13 @@ impl HttpMetrics {
             ];
             def::HTTP_REQUEST_DURATION.histogram_labelled(&self.recorder, labels)
         };
-        self.responses
-            .write()
-            .entry((method, route, status))
-            .or_insert_with(make)
-            .clone()
+        self.responses.write().entry((method, route, status)).or_insert_with(make).clone()
     }
 
     /// A request was answered.
     pub fn response(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
         let known = self.responses.read().get(&(method, route, status)).cloned();
-        known
-            .unwrap_or_else(|| self.histogram(method, route, status))
-            .record(took);
+        known.unwrap_or_else(|| self.histogram(method, route, status)).record(took);
     }
 
     /// A purchase starts; the gauge falls when the guard is dropped.

@@ -12,7 +12,7 @@ use crate::{
     backends::{BackendError, redis::RedisClient},
     metrics::Op,
     product::Product,
-    stock::{Reading, Sold, Stock, Tally, Written},
+    stock::{Generation, Sale, Sold, Stock, Tally, Written},
     token::Token,
 };
 
@@ -23,6 +23,7 @@ static WRITE: LazyLock<Script> = LazyLock::new(|| {
         r"
         if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[1] then return {'reset'} end
         local found = redis.call('GET', KEYS[1])
+        if found and not tonumber(found) then return redis.error_reply('ERR the stock is no number') end
         redis.call('SET', KEYS[1], ARGV[2])
         local sold = redis.call('HINCRBY', KEYS[2], 'sold', ARGV[3])
         return {'sold', found, ARGV[2], sold, redis.call('HGET', KEYS[2], 'initial')}
@@ -72,11 +73,7 @@ impl RedisStock {
 
     async fn put(&self, product: &Product, stock: u64, when: &str) -> Result<bool, BackendError> {
         let mut script = RESET.key(stock_key(product));
-        script
-            .key(ledger_key(product))
-            .arg(stock)
-            .arg(Token::random().as_str())
-            .arg(when);
+        script.key(ledger_key(product)).arg(stock).arg(Token::random().as_str()).arg(when);
         self.redis.script(Op::Reset, &script).await
     }
 }
@@ -91,32 +88,29 @@ fn ledger_key(product: &Product) -> String {
 
 #[async_trait]
 impl Stock for RedisStock {
-    async fn read(&self, product: &Product) -> Result<Option<Reading>, BackendError> {
-        // The generation is read first: a reset between the two makes the write fail, not lie.
-        let mut both = redis::pipe();
-        both.hget(ledger_key(product), "generation")
-            .get(stock_key(product));
-        let (generation, stock): (Option<String>, Option<i64>) =
-            self.redis.pipeline(Op::Read, &both).await?;
-        Ok(generation
-            .zip(stock)
-            .map(|(generation, stock)| Reading { stock, generation }))
+    async fn generation(&self, product: &Product) -> Result<Option<Generation>, BackendError> {
+        let mut hget = redis::cmd("HGET");
+        hget.arg(ledger_key(product)).arg("generation");
+        let generation: Option<String> = self.redis.command(Op::Generation, &hget).await?;
+        Ok(generation.map(Generation))
     }
 
-    async fn write(
-        &self,
-        product: &Product,
-        reading: &Reading,
-        quantity: u32,
-    ) -> Result<Written, BackendError> {
+    async fn read(&self, product: &Product) -> Result<Option<i64>, BackendError> {
+        let stock: Option<String> =
+            self.redis.command(Op::Read, redis::cmd("GET").arg(stock_key(product))).await?;
+        stock.as_deref().map(number).transpose()
+    }
+
+    async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError> {
+        let Sale { generation, read, quantity } = sale;
         let mut script = WRITE.key(stock_key(product));
         script
             .key(ledger_key(product))
-            .arg(&reading.generation)
-            .arg(reading.stock - i64::from(quantity))
+            .arg(&generation.0)
+            .arg(read - i64::from(quantity))
             .arg(quantity);
         let reply: Reply = self.redis.script(Op::Write, &script).await?;
-        Ok(reply.judge(reading.stock, quantity))
+        Ok(reply.judge(read, quantity))
     }
 
     async fn take(&self, product: &Product, quantity: u32) -> Result<Written, BackendError> {
@@ -137,21 +131,23 @@ impl Stock for RedisStock {
 
     async fn tally(&self, product: &Product) -> Result<Option<Tally>, BackendError> {
         let mut both = redis::pipe();
-        both.atomic()
-            .get(stock_key(product))
-            .hmget(ledger_key(product), &["initial", "sold"]);
-        let (stock, (initial, sold)): (Option<i64>, (Option<i64>, Option<i64>)) =
+        both.atomic().get(stock_key(product)).hmget(ledger_key(product), &["initial", "sold"]);
+        let (stock, (initial, sold)): (Option<String>, (Option<i64>, Option<i64>)) =
             self.redis.pipeline(Op::Tally, &both).await?;
-        let tally = (initial, stock, sold);
-        let (Some(initial), Some(stock), Some(sold)) = tally else {
+        let (Some(stock), Some(initial), Some(sold)) = (stock, initial, sold) else {
             return Ok(None);
         };
-        Ok(Some(Tally {
-            initial,
-            stock,
-            sold,
-        }))
+        Ok(Some(Tally { initial, stock: number(&stock)?, sold }))
     }
+}
+
+/// Anybody can write anything to the stock's key.
+fn number(text: &str) -> Result<i64, BackendError> {
+    let refused = |_| BackendError::Refused {
+        backend: "redis",
+        cause: format!("the stock is no number: {text:?}").into(),
+    };
+    text.parse().map_err(refused)
 }
 
 /// What the scripts answer: a word, then the stock before, the stock after, units sold, initial.
@@ -162,18 +158,9 @@ impl redis::FromRedisValue for Reply {
         let mut parts = Vec::<redis::Value>::from_redis_value(value)?.into_iter();
         let word = parts.next().unwrap_or(redis::Value::Nil);
         let mut number = || {
-            parts.next().map_or(
-                Ok(None),
-                <Option<i64> as redis::FromRedisValue>::from_redis_value,
-            )
+            parts.next().map_or(Ok(None), <Option<i64> as redis::FromRedisValue>::from_redis_value)
         };
-        Ok(Self(
-            String::from_redis_value(word)?,
-            number()?,
-            number()?,
-            number()?,
-            number()?,
-        ))
+        Ok(Self(String::from_redis_value(word)?, number()?, number()?, number()?, number()?))
     }
 }
 

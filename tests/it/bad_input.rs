@@ -20,10 +20,7 @@ async fn bad_input_is_refused_and_changes_nothing() {
         ("/purchase?quantity=%2B1", "quantity"),
         ("/purchase?quantity=1.5", "quantity"),
         ("/purchase?quantity=1001", "quantity"),
-        (
-            "/purchase?quantity=1000000000000000000000000000000",
-            "quantity",
-        ),
+        ("/purchase?quantity=1000000000000000000000000000000", "quantity"),
         ("/purchase?quantity=one", "quantity"),
         ("/purchase?product=a%20b", "product"),
         ("/purchase?product=a%2Fb", "product"),
@@ -52,21 +49,14 @@ async fn bad_input_is_refused_and_changes_nothing() {
         ("/stock/a%20b", "product"),
         ("/stock/default?x=1", "x"),
         ("/audit/%7B%7D", "product"),
+        ("/stock/%ff", "product"),
+        ("/audit/%ff", "product"),
     ];
     for (path, parameter) in bad_queries {
         let reply = server.get(path).await;
-        assert_eq!(
-            reply.status,
-            StatusCode::BAD_REQUEST,
-            "{path}: {}",
-            reply.text
-        );
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{path}: {}", reply.text);
         assert_eq!(reply.json["parameter"], parameter, "{path}: {}", reply.text);
-        assert!(
-            !reply.json["valid"].is_null(),
-            "{path} says what is valid: {}",
-            reply.text
-        );
+        assert!(!reply.json["valid"].is_null(), "{path} says what is valid: {}", reply.text);
     }
     let bad_bodies = [
         json!({"quantity": 0}),
@@ -79,23 +69,17 @@ async fn bad_input_is_refused_and_changes_nothing() {
         json!({"quantity": true}),
         json!({"product_id": ""}),
         json!({"product_id": {"a": 1}}),
+        json!({"product_id": -5}),
+        json!({"product_id": 1.5}),
+        json!({"product_id": 1e30}),
         json!({"lock_strategy": 1}),
         json!({"strict": "true"}),
         json!({"items": []}),
     ];
     for body in bad_bodies {
         let reply = server.post_json("/purchase", &body).await;
-        assert_eq!(
-            reply.status,
-            StatusCode::BAD_REQUEST,
-            "{body}: {}",
-            reply.text
-        );
-        assert!(
-            !reply.json["valid"].is_null(),
-            "{body} says what is valid: {}",
-            reply.text
-        );
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{body}: {}", reply.text);
+        assert!(!reply.json["valid"].is_null(), "{body} says what is valid: {}", reply.text);
     }
     let stock = server.get("/stock/default").await.json;
     assert_eq!((&stock["stock"], &stock["sold"]), (&json!(5), &json!(0)));
@@ -107,9 +91,7 @@ async fn bad_bodies_are_refused_and_change_nothing() {
     let server = Server::start(&[]);
     server.reset("default", 5).await;
     let send = async |body: &str, content_type: Option<&str>| -> Reply {
-        let mut request = server
-            .request(Method::POST, "/purchase")
-            .body(body.to_owned());
+        let mut request = server.request(Method::POST, "/purchase").body(body.to_owned());
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
@@ -130,49 +112,21 @@ async fn bad_bodies_are_refused_and_change_nothing() {
         &deep,
     ] {
         let reply = send(body, json_type).await;
-        assert_eq!(
-            reply.status,
-            StatusCode::BAD_REQUEST,
-            "{body:.40}: {}",
-            reply.text
-        );
-        assert!(
-            reply.json["detail"]
-                .as_str()
-                .unwrap()
-                .contains("JSON object"),
-            "{}",
-            reply.text
-        );
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{body:.40}: {}", reply.text);
+        assert!(reply.json["detail"].as_str().unwrap().contains("JSON object"), "{}", reply.text);
     }
     let twice = send("{\"quantity\":1,\"quantity\":2}", json_type).await;
     assert_eq!(
         (twice.status, &twice.json["parameter"]),
         (StatusCode::BAD_REQUEST, &json!("quantity"))
     );
-    for content_type in [
-        Some("text/plain"),
-        Some("application/x-www-form-urlencoded"),
-        None,
-    ] {
+    for content_type in [Some("text/plain"), Some("application/x-www-form-urlencoded"), None] {
         let reply = send("{}", content_type).await;
-        assert_eq!(
-            reply.status,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "{content_type:?}"
-        );
-        assert!(
-            reply.json["detail"]
-                .as_str()
-                .unwrap()
-                .contains("application/json")
-        );
+        assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type:?}");
+        assert!(reply.json["detail"].as_str().unwrap().contains("application/json"));
     }
     let megabyte = format!("{{\"product_id\":\"{}\"}}", "x".repeat(1_000_000));
-    assert_eq!(
-        send(&megabyte, json_type).await.status,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(send(&megabyte, json_type).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     let with_charset = send("{\"quantity\":1}", Some("Application/JSON; charset=utf-8")).await;
     assert_eq!(with_charset.outcome(), "sold", "a charset does no harm");
     assert_eq!(server.get("/stock/default").await.json["sold"], 1);

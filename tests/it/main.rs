@@ -1,15 +1,18 @@
-//! One binary for every integration test: each module is a room, `support` starts real servers.
+//! One binary for every integration test: `server`, `redis_server` and `proxy`
+//! start real processes, the other modules are what is asked of them.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
 mod bad_input;
 mod cli;
 mod contract;
 mod http;
+mod lab;
 mod load_tests;
 mod metrics;
 mod openapi;
 mod outage;
 mod processes;
+mod proxy;
 mod redis_server;
 mod release;
 mod server;

@@ -23,28 +23,17 @@ async fn promtool_is_content() {
     let server = Server::start(&[]);
     for _ in 0..2 {
         let reply = server.get("/metrics").await;
-        assert_eq!(
-            reply.header("content-type"),
-            "text/plain; version=0.0.4; charset=utf-8"
-        );
+        assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
         let mut promtool = Command::new("promtool")
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the tests need promtool; `make test` installs it");
-        promtool
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(reply.text.as_bytes())
-            .unwrap();
+        promtool.stdin.take().unwrap().write_all(reply.text.as_bytes()).unwrap();
         let output = promtool.wait_with_output().unwrap();
         let complaints = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && complaints.is_empty(),
-            "{complaints}"
-        );
+        assert!(output.status.success() && complaints.is_empty(), "{complaints}");
         server.race(20, "lock=safe").await;
     }
 }
@@ -88,10 +77,7 @@ async fn counts_are_true() {
     let sold = count(&replies, "sold");
     let audit = server.audit("p").await;
     let value = async |series: &str| server.metric(series).await as usize;
-    assert_eq!(
-        value("locklab_purchases_total{lock=\"none\",outcome=\"sold\"}").await,
-        sold
-    );
+    assert_eq!(value("locklab_purchases_total{lock=\"none\",outcome=\"sold\"}").await, sold);
     assert_eq!(value("locklab_units_sold_total{lock=\"none\"}").await, sold);
     let oversold = value("locklab_units_oversold_total{lock=\"none\"}").await;
     assert_eq!(Value::from(oversold), audit["oversold"]);
@@ -104,10 +90,7 @@ async fn counts_are_true() {
     server.reset("p", 1).await;
     let replies = server.race(40, "product=p&lock=safe&delay=20ms").await;
     let attempts = async |outcome: &str| {
-        value(&format!(
-            "locklab_lock_attempts_total{{lock=\"safe\",outcome=\"{outcome}\"}}"
-        ))
-        .await
+        value(&format!("locklab_lock_attempts_total{{lock=\"safe\",outcome=\"{outcome}\"}}")).await
     };
     assert_eq!(attempts("contended").await, count(&replies, "busy"));
     assert_eq!(attempts("acquired").await, 40 - count(&replies, "busy"));
@@ -126,40 +109,25 @@ async fn requests_open_no_series() {
     let names = async || -> BTreeSet<String> {
         let text = server.get("/metrics").await.text;
         let series = text.lines().filter(|line| !line.starts_with('#'));
-        series
-            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
-            .collect()
+        series.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
     };
     server.get("/nothing").await;
     let before = names().await;
-    for path in [
-        "/nothing/else",
-        "/stock/a",
-        "/stock/b",
-        "/purchase?product=c",
-        "/%20",
-    ] {
+    for path in ["/nothing/else", "/stock/a", "/stock/b", "/purchase?product=c", "/%20"] {
         server.get(path).await;
     }
     for status_twice in ["/purchase", "/reset?product=d"] {
         server.post(status_twice).await;
     }
-    assert_eq!(
-        names().await.difference(&before).collect::<Vec<_>>(),
-        Vec::<&String>::new()
-    );
+    assert_eq!(names().await.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
-/// Samples are moved into their buckets without anybody scraping: memory stays bounded.
 #[tokio::test]
 async fn in_flight_falls_back_to_zero() {
     let server = Server::start(&[]);
     server.race(10, "lock=none").await;
     let gauge = "locklab_requests_in_flight";
-    until("nothing is in flight", async || {
-        server.metric(gauge).await == 0.0
-    })
-    .await;
+    until("nothing is in flight", async || server.metric(gauge).await == 0.0).await;
 }
 
 /// Every metric that a dashboard names is one that the server exports.
@@ -181,10 +149,7 @@ fn dashboards_name_real_metrics() {
         collect_metrics(&dashboard, &mut named);
         dashboards += 1;
     }
-    assert!(
-        dashboards > 0 && named.len() > 10,
-        "{dashboards} dashboards name {named:?}"
-    );
+    assert!(dashboards > 0 && named.len() > 10, "{dashboards} dashboards name {named:?}");
     let unknown: Vec<_> = named.difference(&exported).collect();
     assert!(unknown.is_empty(), "not exported: {unknown:?}");
 }
@@ -215,16 +180,8 @@ fn collect_metrics(node: &Value, named: &mut BTreeSet<String>) {
 #[test]
 fn the_prometheus_configuration_is_valid() {
     let output = Command::new("promtool")
-        .args([
-            "check",
-            "config",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus.yml"),
-        ])
+        .args(["check", "config", concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus.yml")])
         .output()
         .expect("the tests need promtool; `make test` installs it");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

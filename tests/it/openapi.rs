@@ -21,24 +21,14 @@ impl Contract {
     pub fn check(&self, method: &Method, path: &str, reply: &Reply) {
         let Some(operation) = self.operation(method, path) else {
             let refused = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
-            assert!(
-                refused.contains(&reply.status),
-                "{method} {path} is not described"
-            );
+            assert!(refused.contains(&reply.status), "{method} {path} is not described");
             return;
         };
         let described = &operation["responses"][reply.status.as_str()];
-        assert!(
-            described.is_object(),
-            "{method} {path}: {} is not described",
-            reply.status
-        );
+        assert!(described.is_object(), "{method} {path}: {} is not described", reply.status);
         let media_type = reply.header("content-type").split(';').next().unwrap();
         let content = &described["content"][media_type];
-        assert!(
-            content.is_object(),
-            "{method} {path}: {media_type} is not described"
-        );
+        assert!(content.is_object(), "{method} {path}: {media_type} is not described");
         if media_type.ends_with("json") && !content["schema"].is_null() {
             let schema = json!({
                 "$ref": "#/schema", "schema": content["schema"], "components": self.0["components"],
@@ -51,27 +41,20 @@ impl Contract {
 
     fn operation(&self, method: &Method, path: &str) -> Option<&Value> {
         let paths = self.0["paths"].as_object().unwrap();
-        let (_, item) = paths
-            .iter()
-            .find(|(template, _)| match template.split_once('{') {
-                Some((prefix, _)) => path
-                    .strip_prefix(prefix)
-                    .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
-                None => template.as_str() == path,
-            })?;
+        let (_, item) = paths.iter().find(|(template, _)| match template.split_once('{') {
+            Some((prefix, _)) => path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+            None => template.as_str() == path,
+        })?;
         item.get(method.as_str().to_lowercase())
     }
 
     /// The names of the query parameters of a route.
     fn parameters(&self, method: &Method, path: &str) -> Vec<&str> {
         let parameters = self.operation(method, path).unwrap()["parameters"].as_array();
-        let query = parameters
-            .into_iter()
-            .flatten()
-            .filter(|it| it["in"] == "query");
-        query
-            .map(|parameter| parameter["name"].as_str().unwrap())
-            .collect()
+        let query = parameters.into_iter().flatten().filter(|it| it["in"] == "query");
+        query.map(|parameter| parameter["name"].as_str().unwrap()).collect()
     }
 }
 
@@ -88,27 +71,15 @@ fn the_description_is_consistent() {
     let contract = &Contract::get().0;
     let mut ids = Vec::new();
     for item in contract["paths"].as_object().unwrap().values() {
-        ids.extend(
-            item.as_object()
-                .unwrap()
-                .values()
-                .map(|it| it["operationId"].to_string()),
-        );
+        ids.extend(item.as_object().unwrap().values().map(|it| it["operationId"].to_string()));
     }
     let count = ids.len();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "{ids:?}");
     let text = contract.to_string();
-    for reference in text
-        .split("\"$ref\":\"#")
-        .skip(1)
-        .filter_map(|it| it.split('"').next())
-    {
-        assert!(
-            contract.pointer(reference).is_some(),
-            "{reference} leads nowhere"
-        );
+    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|it| it.split('"').next()) {
+        assert!(contract.pointer(reference).is_some(), "{reference} leads nowhere");
     }
 }
 
@@ -125,17 +96,12 @@ async fn parameters_are_those_described() {
         (Method::GET, "/audit/default"),
     ] {
         let described = Contract::get().parameters(&method, path);
-        let refused = server
-            .exchange(server.request(method, &format!("{path}?nonsense=1")))
-            .await;
+        let refused = server.exchange(server.request(method, &format!("{path}?nonsense=1"))).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
         assert_eq!(refused.json["valid"], json!(described), "{path}");
     }
     for path in ["/purchase", "/reset"] {
         let refused = server.post_json(path, &json!({"nonsense": 1})).await;
-        assert_eq!(
-            refused.json["valid"],
-            json!(Contract::get().parameters(&Method::POST, path))
-        );
+        assert_eq!(refused.json["valid"], json!(Contract::get().parameters(&Method::POST, path)));
     }
 }

@@ -12,9 +12,7 @@ pub struct Redis(Arc<EmbeddedRedis>);
 impl Redis {
     pub async fn start() -> Self {
         let redis = EmbeddedRedis::start().await;
-        Self(Arc::new(redis.expect(
-            "the tests need a real redis-server; `make test` installs it",
-        )))
+        Self(Arc::new(redis.expect("the tests need a real redis-server; `make test` installs it")))
     }
 
     pub fn url(&self) -> String {

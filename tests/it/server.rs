@@ -2,22 +2,32 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{
+    Client, Method, Response, StatusCode,
+    header::{HeaderName, HeaderValue},
+};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::openapi::Contract;
 
 /// A running `locklab`; killed when dropped.
 pub struct Server {
     child: Child,
+    /// What it logs, until somebody takes it.
+    pub log: Option<ChildStderr>,
     pub url: String,
     /// The Redis that it printed.
     pub redis: String,
@@ -27,6 +37,15 @@ pub struct Server {
 impl Server {
     /// Starts `locklab` with these arguments on a free port, and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
+        let mut server = Self::start_unread(arguments);
+        // Read, so that the pipe never fills up.
+        let mut log = server.log.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        server
+    }
+
+    /// The same, and nobody reads its log yet.
+    pub fn start_unread(arguments: &[&str]) -> Self {
         let mut child = command(arguments)
             .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -42,26 +61,12 @@ impl Server {
         let (first, second) = (line(), line());
         let Some((_, url)) = first.split_once(" on ") else {
             let mut log = String::new();
-            child
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut log)
-                .unwrap();
+            child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
             panic!("locklab did not start: {log}");
         };
         let redis = second.split_whitespace().nth(1).unwrap().to_owned();
-        drain(child.stderr.take().unwrap());
-        let client = Client::builder()
-            .timeout(Duration::from_secs(30))
-            .build()
-            .unwrap();
-        Self {
-            child,
-            url: url.to_owned(),
-            redis,
-            client,
-        }
+        let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
+        Self { log: child.stderr.take(), child, url: url.to_owned(), redis, client }
     }
 
     pub fn pid(&self) -> i32 {
@@ -74,9 +79,7 @@ impl Server {
 
     /// Waits for the process to end by itself.
     pub async fn ended(mut self) -> ExitStatus {
-        tokio::task::spawn_blocking(move || self.child.wait().unwrap())
-            .await
-            .unwrap()
+        tokio::task::spawn_blocking(move || self.child.wait().unwrap()).await.unwrap()
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -102,22 +105,33 @@ impl Server {
     }
 
     pub async fn post_json(&self, path: &str, body: &Value) -> Reply {
-        self.exchange(self.request(Method::POST, path).json(body))
-            .await
+        self.exchange(self.request(Method::POST, path).json(body)).await
     }
 
     /// Puts units on sale.
     pub async fn reset(&self, product: &str, stock: u64) {
-        let reply = self
-            .post(&format!("/reset?product={product}&stock={stock}"))
-            .await;
+        let reply = self.post(&format!("/reset?product={product}&stock={stock}")).await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.text);
     }
 
-    /// Sends that many purchases at once and returns their replies.
+    /// Sends that many purchases at the same instant and returns their replies. Over sockets that are
+    /// connected before, for a client that connects and encodes one after the other is no race.
     pub async fn race(&self, buyers: usize, query: &str) -> Vec<Reply> {
-        let path = format!("/purchase?{query}");
-        futures_util::future::join_all((0..buyers).map(|_| self.post(&path))).await
+        let address = self.url.trim_start_matches("http://");
+        let connect = (0..buyers).map(|_| TcpStream::connect(address));
+        let mut sockets =
+            join_all(connect).await.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+        let order = format!(
+            "POST /purchase?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        );
+        for socket in &mut sockets {
+            socket.write_all(order.as_bytes()).await.unwrap();
+        }
+        let replies = join_all(sockets.into_iter().map(Reply::read_from)).await;
+        for reply in &replies {
+            Contract::get().check(&Method::POST, "/purchase", reply);
+        }
+        replies
     }
 
     /// The verdict over a product.
@@ -128,12 +142,8 @@ impl Server {
     /// The value of one series of `/metrics`.
     pub async fn metric(&self, series: &str) -> f64 {
         let metrics = self.get("/metrics").await.text;
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no series {series}"))
-            .parse()
-            .unwrap()
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series}")).parse().unwrap()
     }
 }
 
@@ -149,17 +159,8 @@ impl Drop for Server {
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_locklab"));
     let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).args(arguments).stdin(Stdio::null());
     command
-        .env_clear()
-        .env("PATH", path)
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-/// Reads the log so that the pipe never fills up.
-fn drain(mut log: impl Read + Send + 'static) {
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
 }
 
 /// A reply, read to its end.
@@ -177,34 +178,38 @@ impl Reply {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Self {
-            status,
-            headers,
-            text,
-            json,
-        }
+        Self { status, headers, text, json }
+    }
+
+    /// Reads a reply without a client: to the end of the connection.
+    async fn read_from(mut socket: TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).await.unwrap();
+        let reply = String::from_utf8(bytes).unwrap();
+        let (head, text) = reply.split_once("\r\n\r\n").expect("a whole reply");
+        let (status, fields) = head.split_once("\r\n").unwrap();
+        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
+        let fields = fields.lines().filter_map(|field| field.split_once(": "));
+        let field = |(name, value): (&str, &str)| {
+            (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
+        };
+        let json = serde_json::from_str(text).unwrap_or_default();
+        Self { status, headers: fields.map(field).collect(), text: text.to_owned(), json }
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// How the purchase ended.
     pub fn outcome(&self) -> &str {
-        self.json["outcome"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no outcome: {}", self.text))
+        self.json["outcome"].as_str().unwrap_or_else(|| panic!("no outcome: {}", self.text))
     }
 }
 
 /// How many of the replies have that outcome.
 pub fn count(replies: &[Reply], outcome: &str) -> usize {
-    replies
-        .iter()
-        .filter(|reply| reply.outcome() == outcome)
-        .count()
+    replies.iter().filter(|reply| reply.outcome() == outcome).count()
 }
 
 /// Waits until a condition holds; a condition that never does fails the test.
@@ -212,10 +217,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     // Far longer than anything takes: this is no assertion on speed.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !holds().await {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "never came true: {what}"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

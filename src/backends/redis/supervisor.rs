@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bb8_redis::{
     RedisConnectionManager,
-    bb8::{Pool, RunError},
+    bb8::{ErrorSink, Pool, RunError},
 };
 use redis::aio::MultiplexedConnection;
 use tokio::{
@@ -12,6 +12,7 @@ use tokio::{
     time::{self, Duration},
 };
 
+use super::LastError;
 use crate::metrics::Metrics;
 
 /// How often an idle connection is checked.
@@ -25,6 +26,7 @@ pub(super) struct Supervisor {
     pub(super) pool: Option<Pool<RedisConnectionManager>>,
     pub(super) shared: watch::Sender<Option<MultiplexedConnection>>,
     pub(super) suspect: Arc<Notify>,
+    pub(super) last_error: LastError,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -32,11 +34,8 @@ impl Supervisor {
     /// Runs until every client is gone.
     pub(super) async fn run(self) {
         loop {
-            let pause = if self.shared.borrow().is_some() {
-                PROBE_INTERVAL
-            } else {
-                RECONNECT_INTERVAL
-            };
+            let pause =
+                if self.shared.borrow().is_some() { PROBE_INTERVAL } else { RECONNECT_INTERVAL };
             tokio::select! {
                 () = time::sleep(pause) => {}
                 () = self.suspect.notified() => {}
@@ -51,26 +50,22 @@ impl Supervisor {
         let was_up = self.shared.borrow().is_some();
         let checked = match self.supervised.get().await {
             Ok(conn) => {
-                if !was_up {
-                    tracing::info!("redis answers");
-                }
+                self.last_error.clear();
                 Some(conn.clone())
             }
-            Err(error) => {
-                if was_up {
-                    let error = match error {
-                        RunError::User(error) => error.to_string(),
-                        RunError::TimedOut => "no answer within the command timeout".to_owned(),
-                    };
-                    tracing::warn!(error, "redis is away");
-                }
+            Err(RunError::User(error)) => {
+                self.last_error.sink(error);
                 None
             }
+            Err(RunError::TimedOut) => None,
         };
+        match (was_up, checked.is_some()) {
+            (false, true) => tracing::info!("redis answers"),
+            (true, false) => tracing::warn!(error = self.last_error.describe(), "redis is away"),
+            _ => {}
+        }
         self.metrics.backend_up(checked.is_some());
-        let states = std::iter::once(&self.supervised)
-            .chain(&self.pool)
-            .map(Pool::state);
+        let states = std::iter::once(&self.supervised).chain(&self.pool).map(Pool::state);
         let (all, idle) = states.fold((0, 0), |(all, idle), state| {
             (all + state.connections, idle + state.idle_connections)
         });

@@ -1,0 +1,99 @@
+//! `locklab serve`: a lab on a socket, until a signal ends it.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+use crate::{
+    cli::Config,
+    lab::{Lab, LabError},
+};
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The log filter is not one.
+    #[error("--log (LOCKLAB_LOG): {0}")]
+    Log(#[from] ParseError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The lab could not be opened.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// The operating system refused something else.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl ServerError {
+    /// Whether the configuration is to blame.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Lab(LabError::RedisUrl(_)))
+    }
+}
+
+/// Serves until Ctrl-C or SIGTERM, then finishes what is under way.
+///
+/// # Errors
+/// The server could not start.
+pub async fn run(config: &Config) -> Result<(), ServerError> {
+    let filter = EnvFilter::try_new(&config.log)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // A log that nobody reads any more is not worth a panic.
+        .log_internal_errors(false)
+        .init();
+    let address = config.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServerError::Listen { address, source })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let stop = stop_on_signal()?;
+    let lab = Lab::open(config, stop).await?;
+    // Whoever started this need not read it, nor keep the pipe open.
+    writeln!(
+        io::stdout(),
+        "Locklab {} on {url}\n  redis  {}\n  try    curl '{url}/purchase?lock=safe'",
+        env!("CARGO_PKG_VERSION"),
+        lab.redis(),
+    )
+    .ok();
+    if !lab.serve(listener).await {
+        tracing::warn!("stopped before everything was finished");
+    }
+    Ok(())
+}
+
+/// A token that Ctrl-C and SIGTERM cancel.
+fn stop_on_signal() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        cancelled.cancel();
+        tracing::info!("stopping");
+    });
+    Ok(stop)
+}
