@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, Method, Request, header, request::Parts},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use tokio::time::{self, Duration};
@@ -129,6 +130,9 @@ pub fn shorten(text: &str) -> String {
 }
 
 async fn read_body(parts: &Parts, body: Body) -> Result<Vec<(String, Value)>, Problem> {
+    if body.is_end_stream() {
+        return Ok(Vec::new());
+    }
     let announced = parts.headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > BODY_MAX) {
