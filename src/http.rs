@@ -3,6 +3,7 @@
 
 mod about;
 mod fields;
+mod json;
 mod parameter;
 mod problem;
 mod product;

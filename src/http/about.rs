@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::State,
     http::header,
     response::{Html, IntoResponse, Response},
@@ -14,6 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::{
     http::{
         App,
+        json::Json,
         problem::{Problem, Responses, describe_responses},
     },
     order::Step,

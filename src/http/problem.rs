@@ -14,6 +14,7 @@ use utoipa::{
 
 use crate::{
     backends::BackendError,
+    http::json,
     order::{Failure, Outcome},
     product::Product,
 };
@@ -153,7 +154,7 @@ impl From<BackendError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or_default();
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = json::to_line(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, Request, Uri, header},
@@ -16,6 +15,7 @@ use crate::{
     http::{
         App,
         fields::Fields,
+        json::Json,
         parameter::{Input, PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
         problem::{Problem, Responses, describe_responses},
     },

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     body::Body,
     extract::State,
     http::{HeaderValue, Request, StatusCode},
@@ -17,6 +16,7 @@ use crate::{
     http::{
         App,
         fields::Fields,
+        json::Json,
         parameter::{
             DELAY, LOCK, PRODUCT, Parameters, QUANTITY, STRICT, TTL, describe_body, describe_query,
         },
