@@ -3,6 +3,7 @@
 
 mod about;
 mod fields;
+mod input;
 mod json;
 mod parameter;
 mod problem;

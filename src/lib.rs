@@ -17,6 +17,7 @@
 //! | [`order`] | orders, outcomes, receipts |
 //! | [`lock`] | the list of strategies, leases; one file per strategy |
 //! | [`strategy`] | what a strategy says of itself |
+//! | [`wait`] | what losers do: schedules of delays, the one retry loop |
 //! | [`release`] | ends claims that nobody else will end |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`verdict`] | pure judgement over what was recorded |
@@ -48,3 +49,4 @@ pub mod stock;
 pub mod strategy;
 pub mod token;
 pub mod verdict;
+pub mod wait;

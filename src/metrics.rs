@@ -6,6 +6,7 @@
 
 mod definitions;
 mod http;
+mod raised;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
@@ -15,12 +16,15 @@ use tokio::time::Duration;
 pub use self::{
     definitions::{DEFINITIONS, Definition, Kind},
     http::HttpMetrics,
+    raised::Raised,
 };
 use crate::{
+    backends::BackendError,
     lock::Release,
     order::{Outcome, Violation},
     release::Cause,
     strategy::{Family, StrategyId},
+    wait::Policy,
 };
 
 use self::definitions as def;
@@ -53,15 +57,26 @@ pub enum ErrorKind {
     Refused,
 }
 
-/// How one attempt ended.
+/// How an attempt, or the last attempt of an acquisition, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum AttemptOutcome {
+pub enum Attempted {
     Acquired,
     Contended,
     Unknown,
     Error,
+}
+
+impl<T> From<&Result<Option<T>, BackendError>> for Attempted {
+    fn from(result: &Result<Option<T>, BackendError>) -> Self {
+        match result {
+            Ok(Some(_)) => Self::Acquired,
+            Ok(None) => Self::Contended,
+            Err(error) if error.is_unknown() => Self::Unknown,
+            Err(_) => Self::Error,
+        }
+    }
 }
 
 /// Why a request was turned away before it reached the shop.
@@ -99,7 +114,10 @@ impl StrategyMetrics {
 /// Handles of a lock.
 struct LockMetrics {
     attempts: Vec<Counter>,
+    acquisitions: Vec<Counter>,
     wait: Vec<Histogram>,
+    retries: Vec<Histogram>,
+    waiters: Gauge,
     hold: Histogram,
     hold_ttl_ratio: Histogram,
     violations: Vec<Counter>,
@@ -110,8 +128,15 @@ struct LockMetrics {
 impl LockMetrics {
     fn new(recorder: &PrometheusRecorder, lock: (&'static str, &'static str)) -> Self {
         Self {
-            attempts: def::LOCK_ATTEMPTS.counters::<AttemptOutcome>(recorder, &[lock], "outcome"),
-            wait: def::LOCK_WAIT.histograms::<AttemptOutcome>(recorder, &[lock], "outcome"),
+            attempts: def::LOCK_ATTEMPTS.counters::<Attempted>(recorder, &[lock], "outcome"),
+            acquisitions: def::LOCK_ACQUISITIONS.counters::<Attempted>(
+                recorder,
+                &[lock],
+                "outcome",
+            ),
+            retries: def::LOCK_ACQUISITION_RETRIES.histograms::<Policy>(recorder, &[lock], "retry"),
+            waiters: def::LOCK_WAITERS.gauge(recorder, &[lock]),
+            wait: def::LOCK_WAIT.histograms::<Attempted>(recorder, &[lock], "outcome"),
             hold: def::LOCK_HOLD.histogram(recorder, &[lock]),
             hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
             violations: def::LOCK_TTL_VIOLATIONS.counters::<Violation>(recorder, &[lock], "stage"),
@@ -214,11 +239,30 @@ impl Metrics {
     }
 
     /// An attempt to acquire ended.
-    pub fn attempt(&self, strategy: StrategyId, outcome: AttemptOutcome, wait: Duration) {
+    pub fn attempt(&self, strategy: StrategyId, attempted: Attempted) {
         if let Some(lock) = self.lock(strategy) {
-            lock.attempts[outcome as usize].increment(1);
-            lock.wait[outcome as usize].record(wait);
+            lock.attempts[attempted as usize].increment(1);
         }
+    }
+
+    /// All attempts of one caller ended, the last of them so.
+    pub fn acquisition(&self, strategy: StrategyId, attempted: Attempted, wait: Duration) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.acquisitions[attempted as usize].increment(1);
+            lock.wait[attempted as usize].record(wait);
+        }
+    }
+
+    /// One caller's attempts after the first.
+    pub fn retries(&self, strategy: StrategyId, policy: Policy, retries: u32) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.retries[policy as usize].record(f64::from(retries));
+        }
+    }
+
+    /// Somebody wants a lock; the gauge falls when the guard is dropped.
+    pub fn waiter(&self, strategy: StrategyId) -> Raised {
+        Raised::one(self.lock(strategy).map(|lock| lock.waiters.clone()))
     }
 
     /// A lease was released by its holder; `ttl` is what it was granted for, if it can expire.

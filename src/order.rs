@@ -11,6 +11,7 @@ use crate::{
     stock::{Sold, Written},
     strategy::StrategyId,
     token::Token,
+    wait::Patience,
 };
 
 /// A step of a purchase, as `/strategies` lists them.
@@ -75,6 +76,8 @@ pub struct Order {
     pub delay: Duration,
     /// How long a lease lasts.
     pub ttl: Duration,
+    /// How long to wait for somebody else's.
+    pub patience: Patience,
 }
 
 /// What became of an order.
@@ -92,7 +95,9 @@ pub struct Receipt {
     pub stock_after: Option<i64>,
     /// The sale as the ledger saw it, if there was one.
     pub sale: Option<Sold>,
-    /// From wanting the lock to having it.
+    /// Tries to acquire the lock after the first.
+    pub retries: u32,
+    /// From wanting the lock to having it, or to giving up.
     pub wait: Duration,
     /// From reading to the end of the work.
     pub work: Duration,
@@ -136,6 +141,7 @@ impl Receipt {
             stock_before: None,
             stock_after: None,
             sale: None,
+            retries: 0,
             wait: Duration::ZERO,
             work: Duration::ZERO,
             hold: Duration::ZERO,

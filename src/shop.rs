@@ -4,18 +4,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rand::{SeedableRng, rngs::SmallRng};
 use strum::VariantArray;
 use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, Backends},
     lock::{self, Lease, Lock, Method},
-    metrics::{AttemptOutcome, Metrics},
+    metrics::{Attempted, Metrics},
     order::{Order, Outcome, Receipt, Step, Violation},
     product::Product,
     release::{Cause, ReleaseQueue},
     stock::{Generation, Sale, Stock, Stocks, Store, Tally},
     strategy::StrategyId,
+    wait,
 };
 
 /// A strategy that sells without a lock.
@@ -118,25 +120,32 @@ impl Shop {
         lock: &Arc<dyn Lock>,
         receipt: &mut Receipt,
     ) -> Option<Lease> {
+        let Order { strategy, product, ttl, patience, .. } = order;
         let started = Instant::now();
-        let acquired =
-            lock::acquire(order.strategy, lock, &order.product, order.ttl, &self.releases).await;
-        receipt.wait = started.elapsed();
-        let (lease, attempt) = match acquired {
-            Ok(Some(lease)) => (Some(lease), AttemptOutcome::Acquired),
-            Ok(None) => {
-                receipt.outcome = Outcome::Busy;
-                (None, AttemptOutcome::Contended)
-            }
-            Err(error) => {
-                let unknown = error.is_unknown();
-                receipt.fail(Step::Acquire, error);
-                (None, if unknown { AttemptOutcome::Unknown } else { AttemptOutcome::Error })
-            }
+        let waiter = self.metrics.waiter(*strategy);
+        // The thread's own generator cannot be held across an await.
+        let mut rng = SmallRng::seed_from_u64(rand::random());
+        let attempt = || async {
+            let result = lock::acquire(*strategy, lock, product, *ttl, &self.releases).await;
+            self.metrics.attempt(*strategy, Attempted::from(&result));
+            result
         };
-        receipt.lock_acquired = lease.is_some();
-        self.metrics.attempt(order.strategy, attempt, receipt.wait);
-        lease
+        let tried = wait::retry(patience, &mut rng, attempt).await;
+        drop(waiter);
+        receipt.wait = started.elapsed();
+        receipt.retries = tried.retries;
+        let attempted = Attempted::from(&tried.result);
+        self.metrics.acquisition(*strategy, attempted, receipt.wait);
+        self.metrics.retries(*strategy, patience.policy, tried.retries);
+        match tried.result {
+            Ok(Some(lease)) => {
+                receipt.lock_acquired = true;
+                return Some(lease);
+            }
+            Ok(None) => receipt.outcome = Outcome::Busy,
+            Err(error) => receipt.fail(Step::Acquire, error),
+        }
+        None
     }
 
     /// Puts `units` of a product on sale afresh, in the store of `strategy` or in all, and forgets

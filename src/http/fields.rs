@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::time::{self, Duration};
 
 use crate::http::{
-    parameter::{Input, Parameter, Parameters, scalar_text},
+    input::{Input, scalar_text},
+    parameter::{Parameter, Parameters},
     problem::{Problem, Valid},
 };
 

@@ -15,8 +15,9 @@ use crate::{
     http::{
         App,
         fields::Fields,
+        input::Input,
         json::Json,
-        parameter::{Input, PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
+        parameter::{PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
         problem::{Problem, Responses, describe_responses},
     },
     product::Product,

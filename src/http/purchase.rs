@@ -18,19 +18,33 @@ use crate::{
         fields::Fields,
         json::Json,
         parameter::{
-            DELAY, LOCK, PRODUCT, Parameters, QUANTITY, STRICT, TTL, describe_body, describe_query,
+            BASE, CAP, DELAY, LOCK, MAX_RETRIES, PRODUCT, Parameters, QUANTITY, RETRY, STRICT, TTL,
+            WAIT, describe_body, describe_query,
         },
         problem::{Problem, Responses, describe_responses},
     },
     metrics::Shed,
     order::{Order, Outcome, Receipt},
+    wait::Patience,
 };
 
 /// The parameters of a purchase.
 pub struct PurchaseParameters;
 
 impl PurchaseParameters {
-    const ALL: Parameters = &[&PRODUCT, &QUANTITY, &LOCK, &DELAY, &TTL, &STRICT];
+    const ALL: Parameters = &[
+        &PRODUCT,
+        &QUANTITY,
+        &LOCK,
+        &DELAY,
+        &TTL,
+        &RETRY,
+        &MAX_RETRIES,
+        &WAIT,
+        &BASE,
+        &CAP,
+        &STRICT,
+    ];
 }
 
 impl IntoParams for PurchaseParameters {
@@ -109,7 +123,7 @@ impl PurchaseReply {
             outcome: receipt.outcome,
             lock: order.strategy.row().name,
             order_id: receipt.order_id.as_ref().map(|id| id.as_str().to_owned()),
-            retries: 0,
+            retries: receipt.retries,
             wait_ms: millis(receipt.wait),
             hold_ms: millis(receipt.hold),
             fencing_token: None,
@@ -167,7 +181,10 @@ pub async fn post(
         strategy: fields.take(&LOCK)?.unwrap_or_default(),
         delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
         ttl: fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0),
+        patience: patience(&mut fields)?,
     };
+    // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
+    let _client = order.patience.gone.clone().drop_guard();
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
     let (order, receipt) = carry_out(&app, order).await?;
     let status = status(receipt.outcome, strict);
@@ -192,6 +209,18 @@ pub async fn post(
 )]
 pub async fn get(state: State<Arc<App>>, request: Request<Body>) -> Result<Response, Problem> {
     post(state, request).await
+}
+
+fn patience(fields: &mut Fields) -> Result<Patience, Problem> {
+    let default = Patience::default();
+    Ok(Patience {
+        policy: fields.take(&RETRY)?.unwrap_or(default.policy),
+        base: fields.take(&BASE)?.map_or(default.base, |base| base.0),
+        cap: fields.take(&CAP)?.map_or(default.cap, |cap| cap.0),
+        max_retries: fields.take(&MAX_RETRIES)?.map_or(default.max_retries, |most| most.0),
+        wait: fields.take(&WAIT)?.map_or(default.wait, |wait| wait.0),
+        gone: default.gone,
+    })
 }
 
 /// Runs the purchase in a task of its own: a client that hangs up drops this handler, and must not

@@ -42,8 +42,6 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_MAX);
-    // A client that has sent its request and closed its side still wants the reply.
-    http.half_close(true);
     let mut failing = false;
     while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &places)).await {
         let (stream, place) = match accepted {

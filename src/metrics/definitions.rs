@@ -113,6 +113,10 @@ const HTTP_SECONDS: Kind = Kind::Histogram(&[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ]);
 
+/// Fibonacci numbers, around the default maximum of 15.
+const RETRIES: Kind =
+    Kind::Histogram(&[0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 15.0, 21.0, 34.0, 55.0, 89.0]);
+
 /// 1 is the violation; the bounds below it warn before.
 const RATIO: Kind = Kind::Histogram(&[0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0]);
 
@@ -142,6 +146,12 @@ definitions! {
         "Units that others had taken from the stock between a read and its write, and that the write put back.";
     LOCK_ATTEMPTS: "locklab_lock_attempts_total", Kind::Counter,
         "Tries to acquire a lock, by how each ended; unknown means that the reply was lost.";
+    LOCK_ACQUISITIONS: "locklab_lock_acquisitions_total", Kind::Counter,
+        "Callers who wanted a lock, by how the last of their tries ended.";
+    LOCK_ACQUISITION_RETRIES: "locklab_lock_acquisition_retries", RETRIES,
+        "Tries of one caller after the first, by wait policy.";
+    LOCK_WAITERS: "locklab_lock_waiters", Kind::Gauge,
+        "Callers who want a lock at this moment.";
     LOCK_WAIT: "locklab_lock_wait_seconds", LOCK_SECONDS,
         "Time from wanting a lock to having it, or to giving up.";
     LOCK_HOLD: "locklab_lock_hold_seconds", LOCK_SECONDS,

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use parking_lot::RwLock;
 use tokio::time::Duration;
 
-use super::{Shed, definitions as def};
+use super::{Raised, Shed, definitions as def};
 
 /// Method, route and status of a response.
 type ResponseKey = (&'static str, &'static str, u16);
@@ -55,23 +55,12 @@ impl HttpMetrics {
     }
 
     /// A purchase starts; the gauge falls when the guard is dropped.
-    #[must_use]
-    pub fn in_flight(&self) -> InFlight {
-        self.in_flight.increment(1);
-        InFlight(self.in_flight.clone())
+    pub fn in_flight(&self) -> Raised {
+        Raised::one(Some(self.in_flight.clone()))
     }
 
     /// A purchase was turned away.
     pub fn shed(&self, reason: Shed) {
         self.shed[reason as usize].increment(1);
-    }
-}
-
-/// One purchase in flight.
-pub struct InFlight(Gauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.decrement(1);
     }
 }

@@ -2,10 +2,6 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use crate::{
     redis_server::Redis,
@@ -155,19 +151,6 @@ async fn what_the_server_says_of_itself() {
     for link in page.text.split("href=\"").skip(1).filter_map(|it| it.split('"').next()) {
         assert_eq!(server.get(link).await.status, StatusCode::OK, "{link}");
     }
-}
-
-/// A client that closes its side once it has asked still gets its answer.
-#[tokio::test]
-async fn a_half_closed_client_is_answered() {
-    let server = Server::start(&[]);
-    let address = server.url.trim_start_matches("http://");
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(b"GET /purchase HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    socket.shutdown().await.unwrap();
-    let mut reply = String::new();
-    socket.read_to_string(&mut reply).await.unwrap();
-    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }
 
 /// An empty token is none: a compose file passes variables that nobody has set as empty ones.

@@ -17,3 +17,4 @@ mod redis_server;
 mod release;
 mod server;
 mod tidy;
+mod waiting;
