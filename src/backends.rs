@@ -5,7 +5,7 @@ pub mod redis;
 
 use std::sync::Arc;
 
-use crate::{metrics::Metrics, stock::Store};
+use crate::{fault::Step, metrics::Metrics, stock::Store};
 
 /// A cause that only people read.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -37,16 +37,30 @@ pub enum BackendError {
         /// Why.
         cause: Cause,
     },
+    /// A fault ended the caller here, as if its process had died: nothing is to be cleaned up.
+    #[error("crashed at {}, as the fault asked", .step.name())]
+    Crashed {
+        /// Where.
+        step: Step,
+    },
 }
 
 impl BackendError {
     /// The same failure, after an earlier command has had an effect already.
     #[must_use]
     pub fn into_unknown(self) -> Self {
-        let (Self::Unavailable { backend, cause }
-        | Self::Unknown { backend, cause }
-        | Self::Refused { backend, cause }) = self;
-        Self::Unknown { backend, cause }
+        match self {
+            Self::Unavailable { backend, cause }
+            | Self::Unknown { backend, cause }
+            | Self::Refused { backend, cause } => Self::Unknown { backend, cause },
+            Self::Crashed { .. } => self,
+        }
+    }
+
+    /// Whether a fault ended the caller.
+    #[must_use]
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Crashed { .. })
     }
 
     /// Whether the command may have been executed nevertheless.

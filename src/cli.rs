@@ -75,7 +75,7 @@ pub struct Config {
           value_parser = duration::parse_flag)]
     pub drain_timeout: Duration,
 
-    /// Makes /reset demand this as a bearer token; empty means none
+    /// Makes /reset and fault= demand this as a bearer token; empty means none
     #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true)]
     admin_token: Option<Secret>,
 

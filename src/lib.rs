@@ -17,6 +17,7 @@
 //! | [`order`] | orders, outcomes, receipts |
 //! | [`lock`] | the list of strategies, leases; one file per strategy |
 //! | [`strategy`] | what a strategy says of itself |
+//! | [`fault`] | named steps, and what can be made to go wrong at them |
 //! | [`wait`] | what losers do: schedules of delays, the one retry loop |
 //! | [`release`] | ends claims that nobody else will end |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
@@ -35,6 +36,7 @@
 pub mod backends;
 pub mod cli;
 pub mod duration;
+pub mod fault;
 pub mod healthcheck;
 pub mod http;
 pub mod lab;

@@ -16,6 +16,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     backends::BackendError,
+    fault::{Faults, Step},
+    order::Order,
     product::Product,
     release::{Cause, Orphan, ReleaseQueue},
     shop::Sell,
@@ -45,6 +47,8 @@ pub struct Claim {
     pub token: Token,
     /// How long the lease may last without renewal.
     pub ttl: Duration,
+    /// What is to go wrong.
+    pub faults: Faults,
 }
 
 /// What the lock service answered to an attempt.
@@ -119,6 +123,10 @@ pub trait Lock: Send + Sync {
         self.release(claim).await
     }
 
+    /// The process that holds this claim has died, as far as the lock service can tell: what that
+    /// ends by itself. For most locks, nothing.
+    fn crash(&self, _claim: &Claim) {}
+
     /// Forgets whoever holds the product: a reset starts afresh.
     ///
     /// # Errors
@@ -177,7 +185,8 @@ impl Lease {
     /// # Cancellation
     /// Dropping this future leaves the claim to the release task.
     pub async fn release(mut self) -> Release {
-        match self.lock.release(&self.claim).await {
+        let release = self.lock.release(&self.claim).await;
+        match self.claim.faults.reply(Step::Release, release) {
             Ok(release) => {
                 self.ended = true;
                 release
@@ -188,6 +197,13 @@ impl Lease {
                 Release::Unknown
             }
         }
+    }
+
+    /// Abandons the lease, as if the process had died: nobody releases it.
+    pub fn crash(mut self) {
+        self.ended = true;
+        self.lock.crash(&self.claim);
+        self.releases.abandoned(self.strategy);
     }
 
     /// Gives the claim to the release task and returns at once: for when the backend just failed
@@ -220,22 +236,29 @@ impl Drop for Lease {
 /// The pending claim is registered before the first await, so that dropping this future at any
 /// point leaves it to the release task.
 pub async fn acquire(
-    strategy: StrategyId,
+    order: &Order,
     lock: &Arc<dyn Lock>,
-    product: &Product,
-    ttl: Duration,
     releases: &ReleaseQueue,
 ) -> Result<Option<Lease>, BackendError> {
     let mut pending = Lease {
-        claim: Claim { product: product.clone(), token: Token::random(), ttl },
+        claim: Claim {
+            product: order.product.clone(),
+            token: Token::random(),
+            ttl: order.ttl,
+            faults: order.faults.clone(),
+        },
         grant: Grant::default(),
         lock: Arc::clone(lock),
-        strategy,
+        strategy: order.strategy,
         releases: releases.clone(),
         writing: false,
         ended: false,
     };
-    match lock.attempt(&pending.claim).await {
+    let attempt = match order.faults.strike(Step::Acquire).await {
+        Ok(()) => order.faults.reply(Step::Acquire, lock.attempt(&pending.claim).await),
+        Err(crash) => Err(crash),
+    };
+    match attempt {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;
             Ok(Some(pending))
@@ -245,10 +268,13 @@ pub async fn acquire(
             Ok(None)
         }
         Err(error) => {
-            if error.is_unknown() {
+            if error.is_crash() {
+                pending.crash();
+            } else if error.is_unknown() {
                 pending.hand_over(Cause::Unknown);
+            } else {
+                pending.ended = true;
             }
-            pending.ended = true;
             Err(error)
         }
     }

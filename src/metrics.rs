@@ -20,6 +20,7 @@ pub use self::{
 };
 use crate::{
     backends::BackendError,
+    fault,
     lock::Release,
     order::{Outcome, Violation},
     release::Cause,
@@ -187,6 +188,7 @@ pub struct Metrics {
     pub http: HttpMetrics,
     strategies: Vec<StrategyMetrics>,
     redis: BackendMetrics,
+    faults: Vec<Counter>,
     resets: Counter,
     last_reset: Gauge,
 }
@@ -203,6 +205,7 @@ impl Metrics {
             exporter: recorder.handle(),
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
+            faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
             http: HttpMetrics::new(recorder),
@@ -325,6 +328,11 @@ impl Metrics {
     /// No connection could be checked out in time.
     pub fn pool_timeout(&self) {
         self.redis.pool_timeouts.increment(1);
+    }
+
+    /// A fault struck.
+    pub fn fault(&self, kind: fault::Kind) {
+        self.faults[kind as usize].increment(1);
     }
 
     /// A product was reset.

@@ -7,26 +7,13 @@ use utoipa::ToSchema;
 
 use crate::{
     backends::BackendError,
+    fault::{Faults, Step},
     product::Product,
     stock::{Sold, Written},
     strategy::StrategyId,
     token::Token,
     wait::Patience,
 };
-
-/// A step of a purchase, as `/strategies` lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
-#[strum(serialize_all = "kebab-case")]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Step {
-    Acquire,
-    Read,
-    Work,
-    Write,
-    Take,
-    Release,
-}
 
 /// How one purchase ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
@@ -78,6 +65,8 @@ pub struct Order {
     pub ttl: Duration,
     /// How long to wait for somebody else's.
     pub patience: Patience,
+    /// What is to go wrong.
+    pub faults: Faults,
 }
 
 /// What became of an order.
@@ -115,7 +104,7 @@ pub struct Receipt {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A backend failed at a step.
-    #[error("{}: {error}", <&str>::from(.step))]
+    #[error("{}: {error}", .step.name())]
     Backend {
         /// During which step.
         step: Step,
@@ -155,9 +144,15 @@ impl Receipt {
     pub fn fail(&mut self, step: Step, error: BackendError) {
         self.outcome = match error {
             BackendError::Unavailable { .. } | BackendError::Unknown { .. } => Outcome::Unavailable,
-            BackendError::Refused { .. } => Outcome::Error,
+            BackendError::Refused { .. } | BackendError::Crashed { .. } => Outcome::Error,
         };
         self.failure = Some(Failure::Backend { step, error });
+    }
+
+    /// Whether a fault ended the purchase.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        matches!(&self.failure, Some(Failure::Backend { error, .. }) if error.is_crash())
     }
 
     /// The work of the buyer: a pause of at least `delay`, in steps of the timer's millisecond.

@@ -43,6 +43,8 @@ pub enum Cause {
     BackendDown,
     /// The reply to a write under its lease was lost: the write may still land.
     WriteUnknown,
+    /// A fault ended its purchase as if the process had died: nobody releases it.
+    Crash,
 }
 
 /// A claim that nobody else will end.
@@ -65,6 +67,11 @@ pub struct ReleaseQueue {
 }
 
 impl ReleaseQueue {
+    /// A claim was abandoned: it is counted, and nobody ends it.
+    pub fn abandoned(&self, strategy: StrategyId) {
+        self.metrics.orphan(strategy, Cause::Crash);
+    }
+
     /// Hands a claim over; never waits, so that it can be called from `Drop`.
     pub fn push(&self, orphan: Orphan) {
         self.metrics.orphan(orphan.strategy, orphan.cause);

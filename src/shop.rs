@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, Backends},
+    fault::Step,
     lock::{self, Lease, Lock, Method},
     metrics::{Attempted, Metrics},
-    order::{Order, Outcome, Receipt, Step, Violation},
+    order::{Order, Outcome, Receipt, Violation},
     product::Product,
     release::{Cause, ReleaseQueue},
-    stock::{Generation, Sale, Stock, Stocks, Store, Tally},
+    stock::{Generation, Sale, Stock, Stocks, Store, Tally, Written},
     strategy::StrategyId,
     wait,
 };
@@ -96,9 +97,15 @@ impl Shop {
         };
         let Some(mut lease) = self.acquire(order, lock, receipt).await else { return };
         let granted = Instant::now();
-        critical_section(order, &generation, &mut lease, stock, receipt).await;
+        if let Err((step, error)) =
+            critical_section(order, &generation, &mut lease, stock, receipt).await
+        {
+            receipt.fail(step, error);
+        }
         let ttl = lease.can_expire().then_some(order.ttl);
-        if receipt.outcome == Outcome::Unavailable {
+        if receipt.has_crashed() {
+            lease.crash();
+        } else if receipt.outcome == Outcome::Unavailable {
             // Waiting for a backend that just failed would only keep the buyer.
             lease.hand_over(Cause::BackendDown);
         } else {
@@ -120,13 +127,13 @@ impl Shop {
         lock: &Arc<dyn Lock>,
         receipt: &mut Receipt,
     ) -> Option<Lease> {
-        let Order { strategy, product, ttl, patience, .. } = order;
+        let Order { strategy, patience, .. } = order;
         let started = Instant::now();
         let waiter = self.metrics.waiter(*strategy);
         // The thread's own generator cannot be held across an await.
         let mut rng = SmallRng::seed_from_u64(rand::random());
         let attempt = || async {
-            let result = lock::acquire(*strategy, lock, product, *ttl, &self.releases).await;
+            let result = lock::acquire(order, lock, &self.releases).await;
             self.metrics.attempt(*strategy, Attempted::from(&result));
             result
         };
@@ -198,31 +205,49 @@ async fn critical_section(
     lease: &mut Lease,
     stock: &dyn Stock,
     receipt: &mut Receipt,
-) {
-    let read = match stock.read(&order.product).await {
-        Ok(Some(read)) => read,
-        Ok(None) => return receipt.absent(&order.product),
-        Err(error) => return receipt.fail(Step::Read, error),
+) -> Result<(), (Step, BackendError)> {
+    let at = |step| move |error| (step, error);
+    let Order { product, faults, .. } = order;
+    faults.strike(Step::AfterAcquire).await.map_err(at(Step::AfterAcquire))?;
+    faults.strike(Step::Read).await.map_err(at(Step::Read))?;
+    let Some(read) = stock.read(product).await.map_err(at(Step::Read))? else {
+        receipt.absent(product);
+        return Ok(());
     };
     if read < i64::from(order.quantity) {
-        return receipt.sold_out(read);
+        receipt.sold_out(read);
+    } else {
+        receipt.stock_before = Some(read);
+        faults.strike(Step::Work).await.map_err(at(Step::Work))?;
+        receipt.work(order.delay).await;
+        faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
+        if lease.is_past_deadline() {
+            receipt.violation = Some(Violation::Work);
+        }
+        let sale = Sale { generation, read, quantity: order.quantity };
+        let written = write(order, sale, lease, stock).await.map_err(at(Step::Write))?;
+        receipt.settle(written, product);
+        faults.strike(Step::AfterWrite).await.map_err(at(Step::AfterWrite))?;
+        if lease.is_past_deadline() {
+            receipt.violation.get_or_insert(Violation::Write);
+        }
     }
-    receipt.stock_before = Some(read);
-    receipt.work(order.delay).await;
-    if lease.is_past_deadline() {
-        receipt.violation = Some(Violation::Work);
-    }
+    faults.strike(Step::Release).await.map_err(at(Step::Release))
+}
+
+/// Writes under a lease, which knows meanwhile that the write may be under way.
+async fn write(
+    order: &Order,
+    sale: Sale<'_>,
+    lease: &mut Lease,
+    stock: &dyn Stock,
+) -> Result<Written, BackendError> {
+    order.faults.strike(Step::Write).await?;
     lease.write_begins();
-    let sale = Sale { generation, read, quantity: order.quantity };
     let written = stock.write(&order.product, sale).await;
+    let written = order.faults.reply(Step::Write, written);
     if !written.as_ref().is_err_and(BackendError::is_unknown) {
         lease.write_ended();
     }
-    match written {
-        Ok(written) => receipt.settle(written, &order.product),
-        Err(error) => receipt.fail(Step::Write, error),
-    }
-    if lease.is_past_deadline() {
-        receipt.violation.get_or_insert(Violation::Write);
-    }
+    written
 }

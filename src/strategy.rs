@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     backends::Backends,
+    fault::Step,
     lock::{Method, STRATEGIES},
-    order::Step,
     stock::Store,
 };
 
@@ -29,6 +29,18 @@ pub struct Strategy {
     /// Builds it over the configured backends.
     pub connect: fn(&Backends) -> Method,
 }
+
+/// The steps of a purchase under a lock, unless its acquire has some of its own.
+pub const LOCK_STEPS: &[Step] = &[
+    Step::Acquire,
+    Step::AfterAcquire,
+    Step::Read,
+    Step::Work,
+    Step::BeforeWrite,
+    Step::Write,
+    Step::AfterWrite,
+    Step::Release,
+];
 
 /// Whether a strategy grants leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

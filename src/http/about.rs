@@ -11,12 +11,12 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
+    fault::Step,
     http::{
         App,
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },
-    order::Step,
     stock::Store,
     strategy::StrategyId,
 };

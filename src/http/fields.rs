@@ -25,7 +25,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The parameters of one request, by name.
 #[derive(Debug)]
-pub struct Fields(BTreeMap<&'static str, Field>);
+pub struct Fields(BTreeMap<&'static str, Vec<Field>>);
 
 #[derive(Debug)]
 enum Field {
@@ -69,22 +69,30 @@ impl Fields {
     /// # Errors
     /// It was given and is not valid.
     pub fn take<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Option<T>, Problem> {
-        let Some(field) = self.0.remove(parameter.name) else {
-            return Ok(None);
+        Ok(self.take_all(parameter)?.pop())
+    }
+
+    /// The values of a parameter that may be given several times.
+    ///
+    /// # Errors
+    /// One of them is not valid.
+    pub fn take_all<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Vec<T>, Problem> {
+        let given = self.0.remove(parameter.name).unwrap_or_default();
+        let parse = |field: Field| {
+            let text = match &field {
+                Field::Query(text) => Some(text.clone()),
+                Field::Body(value) => scalar_text::<T>(value),
+            };
+            text.as_deref()
+                .and_then(T::parse)
+                .ok_or_else(|| invalid(parameter.name, &field, T::valid()))
         };
-        let text = match &field {
-            Field::Query(text) => Some(text.clone()),
-            Field::Body(value) => scalar_text::<T>(value),
-        };
-        match text.as_deref().and_then(T::parse) {
-            Some(value) => Ok(Some(value)),
-            None => Err(invalid(parameter.name, &field, T::valid())),
-        }
+        given.into_iter().map(parse).collect()
     }
 }
 
 fn insert(
-    fields: &mut BTreeMap<&'static str, Field>,
+    fields: &mut BTreeMap<&'static str, Vec<Field>>,
     known: Parameters,
     name: &str,
     field: Field,
@@ -99,7 +107,18 @@ fn insert(
         let names = names().map(str::to_owned).collect();
         return Err(Problem::invalid_parameter(detail).blame(&name, Valid::OneOf(names)));
     };
-    if fields.insert(parameter.name(), field).is_some() {
+    let given = fields.entry(parameter.name()).or_default();
+    if parameter.is_repeated() {
+        match field {
+            Field::Body(Value::Array(several)) => {
+                given.extend(several.into_iter().map(Field::Body));
+            }
+            one => given.push(one),
+        }
+        return Ok(());
+    }
+    given.push(field);
+    if given.len() > 1 {
         let name = parameter.name();
         let detail = format!("parameter {name:?} is given more than once");
         let valid = Valid::Words("at most once, under one of its names".to_owned());

@@ -7,6 +7,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::{
     duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
+    fault::{FAULT_VALID, Fault, Step},
     http::problem::Valid,
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
     stock::{QUANTITY_MAX, STOCK_MAX},
@@ -151,6 +152,22 @@ impl Input for Policy {
     fn schema() -> ObjectBuilder {
         let names = Policy::VARIANTS.iter().map(|policy| policy.name());
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
+    }
+}
+
+impl Input for Fault {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn valid() -> Valid {
+        Valid::Words(FAULT_VALID.to_owned())
+    }
+
+    fn schema() -> ObjectBuilder {
+        let steps: Vec<&str> = Step::VARIANTS.iter().map(|step| step.name()).collect();
+        let pattern = format!("^(pause:[0-9]+(us|ms|s)?|crash|drop-reply)@({})$", steps.join("|"));
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::Value;
 use utoipa::openapi::{
     Required,
     path::{self, ParameterBuilder, ParameterIn},
-    schema::{AdditionalProperties, Object, ObjectBuilder, SchemaType, Type},
+    schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type},
 };
 
 use crate::{
+    fault::{FAULTS_MAX, Fault},
     http::input::{Delay, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
     product::Product,
     strategy::StrategyId,
@@ -24,12 +25,19 @@ pub struct Parameter<T> {
     alias: Option<&'static str>,
     about: &'static str,
     default: Option<&'static str>,
+    repeats: bool,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> Parameter<T> {
     const fn new(name: &'static str, default: Option<&'static str>, about: &'static str) -> Self {
-        Self { name, alias: None, about, default, value: PhantomData }
+        Self { name, alias: None, about, default, repeats: false, value: PhantomData }
+    }
+
+    /// May be given several times, or as an array.
+    const fn repeats(mut self) -> Self {
+        self.repeats = true;
+        self
     }
 
     /// The name that the PHP lab gave it.
@@ -77,6 +85,9 @@ pub const BASE: Parameter<Wait> =
 /// Where back-off ends.
 pub const CAP: Parameter<Wait> =
     Parameter::new("cap", Some("2s"), "What no delay exceeds. A bare number is in ms.");
+/// What is to go wrong.
+pub const FAULT: Parameter<Fault> =
+    Parameter::new("fault", None, "What is to go wrong, and where; several may.").repeats();
 /// Whether losing is an HTTP failure.
 pub const STRICT: Parameter<Flag> = Parameter::new(
     "strict",
@@ -92,8 +103,10 @@ pub trait AnyParameter: Sync {
     fn name(&self) -> &'static str;
     /// The name that the PHP lab gave it.
     fn alias(&self) -> Option<&'static str>;
+    /// Whether it may be given several times.
+    fn is_repeated(&self) -> bool;
     /// Its value and purpose, for the API description.
-    fn describe(&self) -> Object;
+    fn describe(&self) -> Schema;
 }
 
 impl<T: Input> AnyParameter for Parameter<T> {
@@ -105,14 +118,23 @@ impl<T: Input> AnyParameter for Parameter<T> {
         self.alias
     }
 
-    fn describe(&self) -> Object {
+    fn is_repeated(&self) -> bool {
+        self.repeats
+    }
+
+    fn describe(&self) -> Schema {
         let default = self.default.map(|text| match T::schema().build().schema_type {
             SchemaType::Type(Type::Integer | Type::Boolean) => {
                 serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
             }
             _ => Value::from(text),
         });
-        T::schema().description(Some(self.about)).default(default).build()
+        let value = T::schema().description(Some(self.about)).default(default).build();
+        if self.repeats {
+            let several = ArrayBuilder::new().items(value).max_items(Some(FAULTS_MAX));
+            return Schema::Array(several.description(Some(self.about)).build());
+        }
+        Schema::Object(value)
     }
 }
 
@@ -123,8 +145,12 @@ pub type Parameters = &'static [&'static dyn AnyParameter];
 #[must_use]
 pub fn describe_query(parameters: Parameters) -> Vec<path::Parameter> {
     let named = |parameter: &dyn AnyParameter, name: &str| {
-        let mut schema = parameter.describe();
-        let mut about = schema.description.take();
+        let schema = parameter.describe();
+        let mut about = match &schema {
+            Schema::Object(value) => value.description.clone(),
+            Schema::Array(several) => several.description.clone(),
+            _ => None,
+        };
         if name != parameter.name() {
             about = Some(format!("Another name of `{}`: give one of the two.", parameter.name()));
         }

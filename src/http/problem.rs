@@ -88,6 +88,7 @@ impl Problem {
         unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
         overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";
         draining, SERVICE_UNAVAILABLE, "draining", "The server is stopping";
+        crashed, INTERNAL_SERVER_ERROR, "crashed", "The purchase crashed on demand";
         internal, INTERNAL_SERVER_ERROR, "internal", "The server failed";
     }
 
@@ -134,6 +135,9 @@ impl Problem {
         let mut problem = match (outcome, failure) {
             (_, Some(Failure::Absent(product))) => Self::absent(product),
             (Outcome::Unavailable, Some(failure)) => Self::unavailable(failure.to_string()),
+            (_, Some(Failure::Backend { error, .. })) if error.is_crash() => {
+                Self::crashed(error.to_string())
+            }
             (_, Some(failure)) => Self::internal(failure.to_string()),
             (_, None) => Self::internal("the purchase failed without a reason"),
         };
@@ -145,8 +149,10 @@ impl Problem {
 impl From<BackendError> for Problem {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Refused { .. } => Self::internal(error.to_string()),
-            _ => Self::unavailable(error.to_string()),
+            BackendError::Unavailable { .. } | BackendError::Unknown { .. } => {
+                Self::unavailable(error.to_string())
+            }
+            _ => Self::internal(error.to_string()),
         }
     }
 }
@@ -204,7 +210,7 @@ fn about(status: u16) -> &'static str {
         408 => "The body did not arrive in time",
         413 => "The body is too large",
         415 => "The body is not JSON",
-        500 => "A backend refused, or the server failed",
+        500 => "A backend refused, the server failed, or a fault crashed the purchase",
         _ => "A backend does not answer, or the server is stopping or overloaded; see Retry-After",
     }
 }

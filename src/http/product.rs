@@ -107,7 +107,8 @@ pub async fn reset_get(
     reset_post(state, request).await
 }
 
-fn require_admin(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether the request may do what only an admin may.
+pub fn require_admin(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(expected) = expected else {
         return Ok(());
     };

@@ -13,18 +13,21 @@ use tokio::time::Duration;
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema, openapi};
 
 use crate::{
+    fault::{FAULTS_MAX, Fault, Faults},
     http::{
         App,
         fields::Fields,
         json::Json,
         parameter::{
-            BASE, CAP, DELAY, LOCK, MAX_RETRIES, PRODUCT, Parameters, QUANTITY, RETRY, STRICT, TTL,
-            WAIT, describe_body, describe_query,
+            BASE, CAP, DELAY, FAULT, LOCK, MAX_RETRIES, PRODUCT, Parameters, QUANTITY, RETRY,
+            STRICT, TTL, WAIT, describe_body, describe_query,
         },
-        problem::{Problem, Responses, describe_responses},
+        problem::{Problem, Responses, Valid, describe_responses},
+        product::require_admin,
     },
     metrics::Shed,
     order::{Order, Outcome, Receipt},
+    strategy::StrategyId,
     wait::Patience,
 };
 
@@ -43,6 +46,7 @@ impl PurchaseParameters {
         &WAIT,
         &BASE,
         &CAP,
+        &FAULT,
         &STRICT,
     ];
 }
@@ -106,7 +110,7 @@ impl IntoResponses for PurchaseReply {
             (412, "With strict: fenced or lost"),
             (423, "With strict: busy"),
         ];
-        describe_responses::<Self>(&decided, &[400, 404, 408, 413, 415, 500, 503])
+        describe_responses::<Self>(&decided, &[400, 401, 404, 408, 413, 415, 500, 503])
     }
 }
 
@@ -174,14 +178,17 @@ pub async fn post(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
+    let admin = require_admin(app.admin_token.as_deref(), request.headers());
     let mut fields = Fields::read(request, PurchaseParameters::ALL).await?;
+    let strategy = fields.take(&LOCK)?.unwrap_or_default();
     let order = Order {
         product: fields.take(&PRODUCT)?.unwrap_or_default(),
         quantity: fields.take(&QUANTITY)?.map_or(1, |quantity| quantity.0),
-        strategy: fields.take(&LOCK)?.unwrap_or_default(),
+        strategy,
         delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
         ttl: fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0),
         patience: patience(&mut fields)?,
+        faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.metrics)),
     };
     // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
     let _client = order.patience.gone.clone().drop_guard();
@@ -209,6 +216,32 @@ pub async fn post(
 )]
 pub async fn get(state: State<Arc<App>>, request: Request<Body>) -> Result<Response, Problem> {
     post(state, request).await
+}
+
+/// The faults that were asked for, if whoever asked may, and if the strategy has such steps.
+fn faults(
+    fields: &mut Fields,
+    strategy: StrategyId,
+    admin: Result<(), Problem>,
+) -> Result<Vec<Fault>, Problem> {
+    let faults = fields.take_all(&FAULT)?;
+    if !faults.is_empty() {
+        admin?;
+    }
+    if faults.len() > FAULTS_MAX {
+        let detail = format!("parameter \"fault\" is given {} times", faults.len());
+        let valid = Valid::Words(format!("at most {FAULTS_MAX} times"));
+        return Err(Problem::invalid_parameter(detail).blame(FAULT.name, valid));
+    }
+    let row = strategy.row();
+    if let Some(fault) = faults.iter().find(|fault| !row.steps.contains(&fault.step)) {
+        let steps: Vec<String> = row.steps.iter().map(|step| step.name().to_owned()).collect();
+        let detail =
+            format!("fault {fault}: {} has no such step; it has {}", row.name, steps.join(", "));
+        let problem = Problem::invalid_parameter(detail);
+        return Err(problem.blame(FAULT.name, Valid::OneOf(steps)));
+    }
+    Ok(faults)
 }
 
 fn patience(fields: &mut Fields) -> Result<Patience, Problem> {

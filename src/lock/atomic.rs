@@ -12,8 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
+    fault::Step,
     lock::Method,
-    order::{Order, Outcome, Receipt, Step},
+    order::{Order, Outcome, Receipt},
     shop::Sell,
     stock::{Stock, Store},
     strategy::{Expected, Family, Strategy},
@@ -27,7 +28,7 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "one script: check and decrement",
     expected: Expected::Exact,
     fails: "–",
-    steps: &[Step::Take, Step::Work],
+    steps: &[Step::Take, Step::AfterTake, Step::Work],
     connect: |_| Method::LockFree(Arc::new(Atomic)),
 };
 
@@ -36,9 +37,18 @@ struct Atomic;
 #[async_trait]
 impl Sell for Atomic {
     async fn sell(&self, order: &Order, stock: &dyn Stock, receipt: &mut Receipt) {
-        match stock.take(&order.product, order.quantity).await {
+        if let Err(crash) = order.faults.strike(Step::Take).await {
+            return receipt.fail(Step::Take, crash);
+        }
+        let taken = stock.take(&order.product, order.quantity).await;
+        match order.faults.reply(Step::Take, taken) {
             Ok(taken) => receipt.settle(taken, &order.product),
             Err(error) => return receipt.fail(Step::Take, error),
+        }
+        for step in [Step::AfterTake, Step::Work] {
+            if let Err(crash) = order.faults.strike(step).await {
+                return receipt.fail(step, crash);
+            }
         }
         if receipt.outcome == Outcome::Sold {
             receipt.work(order.delay).await;

@@ -16,10 +16,9 @@ use parking_lot::Mutex;
 use crate::{
     backends::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
-    order::Step,
     product::Product,
     stock::Store,
-    strategy::{Expected, Family, Strategy},
+    strategy::{Expected, Family, LOCK_STEPS, Strategy},
     token::Token,
 };
 
@@ -31,7 +30,7 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "in-process mutex per product",
     expected: Expected::ExactOnOneServer,
     fails: "a second server process",
-    steps: &[Step::Acquire, Step::Read, Step::Work, Step::Write, Step::Release],
+    steps: LOCK_STEPS,
     connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
 };
 
@@ -63,6 +62,11 @@ impl Lock for ProcessMutex {
             Some(_) => Release::Stolen,
             None => Release::Expired,
         })
+    }
+
+    fn crash(&self, claim: &Claim) {
+        // The memory of a process dies with it.
+        self.holders.lock().remove(&claim.product);
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {

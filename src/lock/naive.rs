@@ -17,12 +17,12 @@ use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
+    fault::Step,
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
         safe::{clear, lock_key},
     },
     metrics::Op,
-    order::Step,
     product::Product,
     stock::Store,
     strategy::{Expected, Family, Strategy},
@@ -35,8 +35,18 @@ pub static STRATEGY: Strategy = Strategy {
     store: Store::Redis,
     summary: "SETNX, then EXPIRE, then unconditional DEL",
     expected: Expected::OversellsOrSticks,
-    fails: "a crash between SETNX and EXPIRE; work > ttl",
-    steps: &[Step::Acquire, Step::Read, Step::Work, Step::Write, Step::Release],
+    fails: "crash at `between-setnx-and-expire`; work > ttl",
+    steps: &[
+        Step::Acquire,
+        Step::BetweenSetnxAndExpire,
+        Step::AfterAcquire,
+        Step::Read,
+        Step::Work,
+        Step::BeforeWrite,
+        Step::Write,
+        Step::AfterWrite,
+        Step::Release,
+    ],
     connect: |backends| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&backends.redis) })),
 };
 
@@ -54,6 +64,7 @@ impl Lock for NaiveLock {
         if !created {
             return Ok(Attempt::Busy);
         }
+        claim.faults.strike(Step::BetweenSetnxAndExpire).await?;
         let deadline = Instant::now() + claim.ttl;
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(&key).arg(claim.ttl.as_millis() as u64);

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 
 use crate::{
     backends::BackendError,
+    fault::Step,
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
-    order::Step,
     product::Product,
     stock::Store,
     strategy::{Expected, Family, Strategy},
@@ -28,7 +28,7 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "GET, work, SET",
     expected: Expected::Oversells,
     fails: "any concurrency",
-    steps: &[Step::Read, Step::Work, Step::Write],
+    steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
     connect: |_| Method::Lock(Arc::new(NoLock)),
 };
 

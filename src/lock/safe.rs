@@ -22,10 +22,9 @@ use crate::{
     backends::{BackendError, redis::RedisClient},
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
     metrics::Op,
-    order::Step,
     product::Product,
     stock::Store,
-    strategy::{Expected, Family, Strategy},
+    strategy::{Expected, Family, LOCK_STEPS, Strategy},
 };
 
 /// The registry row.
@@ -35,8 +34,8 @@ pub static STRATEGY: Strategy = Strategy {
     store: Store::Redis,
     summary: "SET NX PX token; compare-and-delete script",
     expected: Expected::ExactWithinTtl,
-    fails: "work > ttl",
-    steps: &[Step::Acquire, Step::Read, Step::Work, Step::Write, Step::Release],
+    fails: "work > ttl, pause > ttl",
+    steps: LOCK_STEPS,
     connect: |backends| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&backends.redis) })),
 };
 

@@ -176,6 +176,8 @@ definitions! {
         "Time to check a connection out of the pool; multiplexed commands never do.";
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
         "Commands that got no connection from the pool in time.";
+    FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,
+        "Faults that purchases asked for and that struck, by kind.";
     RESETS: "locklab_resets_total", Kind::Counter,
         "Products reset.";
     LAST_RESET_TIMESTAMP: "locklab_last_reset_timestamp_seconds", Kind::Gauge,

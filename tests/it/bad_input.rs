@@ -43,6 +43,10 @@ async fn bad_input_is_refused_and_changes_nothing() {
         ("/purchase?base=soon", "base"),
         ("/purchase?cap=1h", "cap"),
         ("/purchase?fault=crash", "fault"),
+        ("/purchase?fault=crash@nowhere", "fault"),
+        ("/purchase?fault=pause:61s@write", "fault"),
+        ("/purchase?lock=safe&fault=crash@between-setnx-and-expire", "fault"),
+        ("/purchase?lock=none&fault=crash@acquire", "fault"),
         ("/purchase?LOCK=safe", "LOCK"),
         ("/purchase?lock=safe&lock=safe", "lock"),
         ("/purchase?lock=safe&lock_strategy=none", "lock"),
@@ -81,6 +85,10 @@ async fn bad_input_is_refused_and_changes_nothing() {
         json!({"lock_strategy": 1}),
         json!({"strict": "true"}),
         json!({"items": []}),
+        json!({"fault": ["crash@write", 1]}),
+        json!({"fault": [["crash@write"]]}),
+        json!({"fault": vec!["pause:0@write"; 9]}),
+        json!({"quantity": [1, 2]}),
     ];
     for body in bad_bodies {
         let reply = server.post_json("/purchase", &body).await;

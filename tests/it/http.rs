@@ -143,7 +143,10 @@ async fn what_the_server_says_of_itself() {
     let expected = json!({
         "name": "safe", "summary": "SET NX PX token; compare-and-delete script", "store": "redis",
         "expected": "exact while work < ttl", "available": true, "reason": null,
-        "steps": ["acquire", "read", "work", "write", "release"],
+        "steps": [
+            "acquire", "after-acquire", "read", "work", "before-write", "write", "after-write",
+            "release",
+        ],
     });
     assert_eq!(safe, Some(&expected));
     let page = server.get("/").await;
@@ -172,6 +175,8 @@ async fn the_admin_token_guards_resets() {
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{token}");
         assert_eq!(reply.header("www-authenticate"), "Bearer");
     }
+    let fault = server.post("/purchase?fault=crash@write").await;
+    assert_eq!(fault.status, StatusCode::UNAUTHORIZED);
     assert_eq!(server.get("/stock/default").await.json["initial"], 100);
     assert_eq!(server.exchange(reset("bearer s3cret")).await.status, StatusCode::OK);
     assert_eq!(server.get("/stock/default").await.json["initial"], 9);

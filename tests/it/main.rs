@@ -5,6 +5,7 @@
 mod bad_input;
 mod cli;
 mod contract;
+mod faults;
 mod http;
 mod lab;
 mod load_tests;

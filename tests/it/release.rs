@@ -7,11 +7,14 @@ use locklab::{
         Backends,
         redis::{RedisClient, RedisMode, RedisOptions},
     },
+    fault::Faults,
     lock::{self, Lock, Method, Release},
     metrics::Metrics,
+    order::Order,
     product::Product,
     release::{self, ReleaseQueue},
     strategy::StrategyId,
+    wait::Patience,
 };
 use tokio::{task::JoinHandle, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -51,8 +54,20 @@ impl Bench {
         Self { redis, lock, strategy, releases, task, closing }
     }
 
+    fn order(&self, product: &Product) -> Order {
+        Order {
+            product: product.clone(),
+            quantity: 1,
+            strategy: self.strategy,
+            delay: Duration::ZERO,
+            ttl: TTL,
+            patience: Patience::default(),
+            faults: Faults::default(),
+        }
+    }
+
     async fn acquire(&self, product: &Product) -> Option<lock::Lease> {
-        lock::acquire(self.strategy, &self.lock, product, TTL, &self.releases).await.unwrap()
+        lock::acquire(&self.order(product), &self.lock, &self.releases).await.unwrap()
     }
 
     /// Closes the queue and waits until every claim has been dealt with.
@@ -91,8 +106,8 @@ async fn a_dropped_acquire_leaves_no_lock() {
         let mut products = Vec::new();
         for polls in 0..POLLS_MAX {
             let product: Product = format!("p{polls}").parse().unwrap();
-            let acquire =
-                lock::acquire(bench.strategy, &bench.lock, &product, TTL, &bench.releases);
+            let order = bench.order(&product);
+            let acquire = lock::acquire(&order, &bench.lock, &bench.releases);
             products.push(product.clone());
             // A lease that was granted is dropped with the future's output.
             if drop_after(polls, acquire).await {
@@ -135,7 +150,8 @@ async fn naive_leaks_when_dropped() {
     let mut products = Vec::new();
     for polls in 0..POLLS_MAX {
         let product: Product = format!("p{polls}").parse().unwrap();
-        let acquire = lock::acquire(bench.strategy, &bench.lock, &product, TTL, &bench.releases);
+        let order = bench.order(&product);
+        let acquire = lock::acquire(&order, &bench.lock, &bench.releases);
         if drop_after(polls, acquire).await {
             break;
         }

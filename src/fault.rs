@@ -1,0 +1,235 @@
+//! Faults on demand, at named steps: what usually takes bad luck happens every time.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+use tokio::time::{self, Duration};
+use utoipa::ToSchema;
+
+use crate::{
+    backends::BackendError,
+    duration::{self, BareUnit},
+    metrics::Metrics,
+};
+
+/// The longest pause.
+pub const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The most faults of one purchase.
+pub const FAULTS_MAX: usize = 8;
+
+/// A step of a purchase. A fault at one that talks to a server strikes just before it does, except
+/// for a lost reply, which strikes after.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, Serialize, ToSchema,
+)]
+#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Step {
+    Acquire,
+    BetweenSetnxAndExpire,
+    AfterAcquire,
+    Read,
+    Work,
+    BeforeWrite,
+    Write,
+    AfterWrite,
+    Take,
+    AfterTake,
+    Release,
+}
+
+impl Step {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether it has an effect at a server and a reply that can be lost.
+    #[must_use]
+    pub fn has_reply(self) -> bool {
+        matches!(self, Self::Acquire | Self::Write | Self::Take | Self::Release)
+    }
+}
+
+/// What strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// This purchase stands still, as in a long garbage collection; the process goes on.
+    Pause(Duration),
+    /// This purchase ends, as if its process had died: nothing is released or undone.
+    Crash,
+    /// The server carries the step out, and its reply never arrives.
+    DropReply,
+}
+
+/// The kind of an action, as a label value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Pause,
+    Crash,
+    DropReply,
+}
+
+/// An action at a step: `pause:2s@before-write`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What strikes.
+    pub action: Action,
+    /// Where.
+    pub step: Step,
+}
+
+/// What a fault may look like.
+pub const FAULT_VALID: &str =
+    "pause:DURATION@STEP (at most 60s), crash@STEP or drop-reply@STEP; /strategies lists the steps";
+
+/// The text was not a fault; [`FAULT_VALID`] says what is.
+#[derive(Debug, thiserror::Error)]
+#[error("expected {FAULT_VALID}")]
+pub struct InvalidFault;
+
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (action, step) = text.split_once('@').ok_or(InvalidFault)?;
+        let step: Step = step.parse().map_err(|_| InvalidFault)?;
+        let action = match action.split_once(':') {
+            None if action == "crash" => Action::Crash,
+            None if action == "drop-reply" && step.has_reply() => Action::DropReply,
+            Some(("pause", length)) => duration::parse(length, BareUnit::Millis)
+                .filter(|length| *length <= PAUSE_MAX)
+                .map(Action::Pause)
+                .ok_or(InvalidFault)?,
+            _ => return Err(InvalidFault),
+        };
+        Ok(Self { action, step })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = self.step.name();
+        match self.action {
+            Action::Pause(length) => write!(f, "pause:{}us@{step}", length.as_micros()),
+            Action::Crash => write!(f, "crash@{step}"),
+            Action::DropReply => write!(f, "drop-reply@{step}"),
+        }
+    }
+}
+
+/// The faults of one purchase, and who counts them.
+#[derive(Clone, Default)]
+pub struct Faults {
+    faults: Arc<[Fault]>,
+    metrics: Option<Arc<Metrics>>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.faults.iter()).finish()
+    }
+}
+
+impl Faults {
+    /// These faults; each that strikes is counted.
+    #[must_use]
+    pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
+        Self { faults: faults.into(), metrics: Some(metrics) }
+    }
+
+    /// Lets what was asked for at this step happen.
+    ///
+    /// # Errors
+    /// [`BackendError::Crashed`]: the purchase ends here, and nobody cleans up after it.
+    pub async fn strike(&self, step: Step) -> Result<(), BackendError> {
+        for fault in self.faults.iter().filter(|fault| fault.step == step) {
+            match fault.action {
+                Action::Pause(length) => {
+                    self.count(Kind::Pause);
+                    time::sleep(length).await;
+                }
+                Action::Crash => {
+                    self.count(Kind::Crash);
+                    return Err(BackendError::Crashed { step });
+                }
+                Action::DropReply => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The reply to a step, unless it is to be lost.
+    ///
+    /// # Errors
+    /// Those of the reply, and [`BackendError::Unknown`] for one that was lost on demand.
+    pub fn reply<T>(&self, step: Step, reply: Result<T, BackendError>) -> Result<T, BackendError> {
+        let lost = Fault { action: Action::DropReply, step };
+        if reply.is_err() || !self.faults.contains(&lost) {
+            return reply;
+        }
+        self.count(Kind::DropReply);
+        let cause = format!("its reply was dropped, as {lost} asked").into();
+        Err(BackendError::Unknown { backend: "the server", cause })
+    }
+
+    fn count(&self, kind: Kind) {
+        if let Some(metrics) = &self.metrics {
+            metrics.fault(kind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_as_people_type_them() {
+        for good in ["crash@after-acquire", "drop-reply@release", "crash@between-setnx-and-expire"]
+        {
+            assert_eq!(good.parse::<Fault>().unwrap().to_string(), good);
+        }
+        let pause: Fault = "pause:2s@before-write".parse().unwrap();
+        let two_seconds = Action::Pause(Duration::from_secs(2));
+        assert_eq!(pause, Fault { action: two_seconds, step: Step::BeforeWrite });
+        for bad in [
+            "",
+            "crash",
+            "crash@",
+            "crash@nowhere",
+            "crash:1s@write",
+            "pause@write",
+            "pause:61s@write",
+            "pause:soon@write",
+            "drop-reply@before-write",
+            "drop-reply@read",
+            "explode@write",
+        ] {
+            assert!(bad.parse::<Fault>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults_strike_where_they_were_asked_for() {
+        let faults = |texts: &[&str]| {
+            let faults = texts.iter().map(|text| text.parse().unwrap()).collect();
+            Faults::new(faults, Arc::new(Metrics::new()))
+        };
+        let started = time::Instant::now();
+        let paused = faults(&["pause:1s@write", "pause:2s@write"]);
+        assert!(paused.strike(Step::Read).await.is_ok() && started.elapsed().is_zero());
+        assert!(paused.strike(Step::Write).await.is_ok());
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
+        assert!(faults(&["crash@write"]).strike(Step::Write).await.is_err());
+        let dropped = faults(&["drop-reply@acquire"]);
+        assert!(dropped.strike(Step::Acquire).await.is_ok());
+        assert!(dropped.reply(Step::Acquire, Ok(())).unwrap_err().is_unknown());
+        assert!(dropped.reply(Step::Release, Ok(())).is_ok());
+    }
+}

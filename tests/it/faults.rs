@@ -1,0 +1,142 @@
+//! Faults on demand: each failure of the strategies, every time, not by luck.
+
+use locklab::lock::STRATEGIES;
+use reqwest::StatusCode;
+
+use crate::{
+    redis_server::Redis,
+    server::{Server, until},
+};
+
+async fn start() -> (Redis, Server) {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url(), "--command-timeout", "200ms"]);
+    (redis, server)
+}
+
+/// Every strategy takes a fault at each of its steps, and the server outlives them all.
+#[tokio::test]
+async fn every_step_can_be_struck() {
+    let (_redis, server) = start().await;
+    for strategy in STRATEGIES {
+        let name = strategy.name;
+        for step in strategy.steps.iter().map(|step| step.name()) {
+            server.reset(name, 9).await;
+            let buy = format!("/purchase?product={name}&lock={name}&fault");
+            let paused = server.post(&format!("{buy}=pause:50ms@{step}")).await;
+            assert_eq!(paused.outcome(), "sold", "{name} pauses at {step}");
+            assert!(paused.json["duration_ms"].as_f64().unwrap() >= 50.0, "{}", paused.text);
+            let crashed = server.post(&format!("{buy}=crash@{step}")).await;
+            assert_eq!(crashed.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(crashed.outcome(), "error", "{name} crashes at {step}");
+            assert!(crashed.json["detail"].as_str().unwrap().contains(step), "{}", crashed.text);
+        }
+    }
+    let crashes: usize = STRATEGIES.iter().map(|it| it.steps.len()).sum();
+    let series = "locklab_faults_injected_total{fault=\"crash\"}";
+    assert_eq!(server.metric(series).await, crashes as f64);
+}
+
+/// A crash while the lock is held: with `safe` it ends with its ttl, with `naive` that crashed
+/// between its two commands it never does.
+#[tokio::test]
+async fn a_crash_leaves_the_lock_to_its_ttl() {
+    let (redis, server) = start().await;
+    server.reset("p", 1).await;
+    let buy = "/purchase?product=p&ttl=1s&lock";
+    server.post(&format!("{buy}=safe&fault=crash@after-acquire")).await;
+    let left: i64 = redis.send(&["PTTL", "lock:p"]).await;
+    assert!((1..=1_000).contains(&left), "{left} ms left");
+    assert_eq!(server.post(&format!("{buy}=safe")).await.outcome(), "busy");
+    let orphans = "locklab_lock_orphans_total{lock=\"safe\",cause=\"crash\"}";
+    assert_eq!(server.metric(orphans).await, 1.0);
+    until("the ttl frees it", async || !redis.is_locked("p").await).await;
+    assert_eq!(server.post(&format!("{buy}=safe")).await.outcome(), "sold");
+
+    server.reset("p", 1).await;
+    server.post(&format!("{buy}=naive&fault=crash@between-setnx-and-expire")).await;
+    let left: i64 = redis.send(&["PTTL", "lock:p"]).await;
+    assert_eq!(left, -1, "naive was not caught stuck for ever");
+    assert_eq!(server.post(&format!("{buy}=naive")).await.outcome(), "busy");
+}
+
+/// A pause longer than the ttl: the ghost wakes up and writes, and both buyers sell the one unit.
+#[tokio::test]
+async fn a_pause_longer_than_the_ttl_oversells() {
+    let (redis, server) = start().await;
+    for lock in ["safe", "naive"] {
+        server.reset(lock, 1).await;
+        let buy = format!("/purchase?product={lock}&lock={lock}");
+        let ghost = format!("{buy}&ttl=100ms&fault=pause:2s@before-write");
+        let next = async {
+            until("the ghost has the lock", async || redis.is_locked(lock).await).await;
+            until("its lease has run out", async || !redis.is_locked(lock).await).await;
+            server.post(&buy).await
+        };
+        let (ghost, next) = tokio::join!(server.post(&ghost), next);
+        assert_eq!((ghost.outcome(), next.outcome()), ("sold", "sold"), "{lock}");
+        assert_eq!(ghost.json["ttl_violated"], true, "{lock}: {}", ghost.text);
+        assert_eq!(server.audit(lock).await["oversold"], 1, "{lock} was not caught overselling");
+    }
+}
+
+/// An acquire whose reply is dropped has made this claim the holder: it is released by its token.
+#[tokio::test]
+async fn a_dropped_reply_to_an_acquire() {
+    let (redis, server) = start().await;
+    server.reset("p", 1).await;
+    let buy = "/purchase?product=p&lock=safe&ttl=600s";
+    let reply = server.post(&format!("{buy}&fault=drop-reply@acquire")).await;
+    assert_eq!((reply.status, reply.outcome()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    until("the lock is free", async || !redis.is_locked("p").await).await;
+    assert_eq!(server.post(buy).await.outcome(), "sold");
+}
+
+/// A write whose reply is dropped has sold the unit: the buyer is told that it is unknown, the
+/// ledger knows, and the lease is not given to the next one early.
+#[tokio::test]
+async fn a_dropped_reply_to_a_write() {
+    let (redis, server) = start().await;
+    server.reset("p", 1).await;
+    let buy = "/purchase?product=p&lock=safe&ttl=600s&fault=drop-reply@write";
+    let reply = server.post(buy).await;
+    assert_eq!((reply.status, reply.outcome()), (StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
+    assert!(reply.json["detail"].as_str().unwrap().contains("unknown"), "{}", reply.text);
+    let audit = server.audit("p").await;
+    assert_eq!((&audit["sold"], &audit["ok"]), (&1.into(), &true.into()));
+    assert!(redis.is_locked("p").await, "the write might still have been on its way");
+    let taken = server.post("/purchase?product=p&lock=atomic&fault=drop-reply@take").await;
+    assert_eq!(taken.outcome(), "unavailable");
+}
+
+/// A release whose reply is dropped has ended the lease: nobody needs to wait, and nobody else's
+/// lock is freed by the second try.
+#[tokio::test]
+async fn a_dropped_reply_to_a_release() {
+    let (redis, server) = start().await;
+    server.reset("p", 1).await;
+    let reply = server.post("/purchase?product=p&lock=safe&fault=drop-reply@release").await;
+    assert_eq!(reply.outcome(), "sold");
+    let unknown = "locklab_lock_releases_total{lock=\"safe\",outcome=\"unknown\"}";
+    assert_eq!(server.metric(unknown).await, 1.0);
+    let () = redis.send(&["SET", "lock:p", "a stranger"]).await;
+    let releases = "locklab_backend_request_duration_seconds_count\
+                    {backend=\"redis\",op=\"release\",outcome=\"ok\"}";
+    until("it is tried again", async || server.metric(releases).await >= 2.0).await;
+    assert!(redis.is_locked("p").await);
+}
+
+/// Several faults of one purchase, from the query or as an array in the body.
+#[tokio::test]
+async fn several_faults() {
+    let (_redis, server) = start().await;
+    server.reset("p", 2).await;
+    let query = "/purchase?product=p&fault=pause:50ms@read&fault=pause:50ms@write";
+    let body =
+        serde_json::json!({"product": "p", "fault": ["pause:50ms@read", "pause:50ms@write"]});
+    for reply in [server.post(query).await, server.post_json("/purchase", &body).await] {
+        assert_eq!(reply.outcome(), "sold");
+        assert!(reply.json["duration_ms"].as_f64().unwrap() >= 100.0, "{}", reply.text);
+    }
+    assert_eq!(server.metric("locklab_faults_injected_total{fault=\"pause\"}").await, 4.0);
+}
