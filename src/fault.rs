@@ -30,6 +30,7 @@ pub enum Step {
     Acquire,
     BetweenSetnxAndExpire,
     AfterAcquire,
+    RaiseBar,
     Read,
     Work,
     BeforeWrite,

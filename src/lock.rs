@@ -3,6 +3,7 @@
 //! A strategy is one file below `lock/` and one line in [`STRATEGIES`].
 
 mod atomic;
+mod fenced;
 mod mutex;
 mod naive;
 mod none;
@@ -26,8 +27,14 @@ use crate::{
 };
 
 /// Every strategy, in the order in which people are shown them.
-pub static STRATEGIES: &[&Strategy] =
-    &[&none::STRATEGY, &mutex::STRATEGY, &naive::STRATEGY, &safe::STRATEGY, &atomic::STRATEGY];
+pub static STRATEGIES: &[&Strategy] = &[
+    &none::STRATEGY,
+    &mutex::STRATEGY,
+    &naive::STRATEGY,
+    &safe::STRATEGY,
+    &fenced::STRATEGY,
+    &atomic::STRATEGY,
+];
 
 /// A strategy ready to use: both families sell, each in its own way.
 #[derive(Clone)]
@@ -66,6 +73,8 @@ pub struct Grant {
     /// When the lease must be taken for lost: read from the monotonic clock *before* the request
     /// was sent, plus the ttl. `None` when it never expires.
     pub deadline: Option<Instant>,
+    /// A number that grows with each grant of the same product, if the lock issues one.
+    pub fencing_token: Option<u64>,
     /// Whether nobody is excluded, so that there is nothing to release.
     pub excludes_nobody: bool,
 }
@@ -74,7 +83,7 @@ impl Grant {
     /// A lease that ends at a deadline.
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), excludes_nobody: false }
+        Self { deadline: Some(deadline), ..Self::default() }
     }
 }
 
@@ -157,6 +166,12 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
+    /// The number that orders this lease among all of the product, if the lock issues one.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.grant.fencing_token
+    }
+
     /// Whether the lease ends by itself.
     #[must_use]
     pub fn can_expire(&self) -> bool {

@@ -39,6 +39,7 @@ pub enum Op {
     Release,
     Clear,
     Generation,
+    RaiseBar,
     Read,
     Write,
     Take,
@@ -124,6 +125,7 @@ struct LockMetrics {
     violations: Vec<Counter>,
     releases: Vec<Counter>,
     orphans: Vec<Counter>,
+    fencing_rejections: Counter,
 }
 
 impl LockMetrics {
@@ -142,6 +144,7 @@ impl LockMetrics {
             hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
             violations: def::LOCK_TTL_VIOLATIONS.counters::<Violation>(recorder, &[lock], "stage"),
             releases: def::LOCK_RELEASES.counters::<Release>(recorder, &[lock], "outcome"),
+            fencing_rejections: def::FENCING_REJECTIONS.counter(recorder, &[lock]),
             orphans: def::LOCK_ORPHANS.counters::<Cause>(recorder, &[lock], "cause"),
         }
     }
@@ -289,6 +292,13 @@ impl Metrics {
     pub fn violation(&self, strategy: StrategyId, violation: Violation) {
         if let Some(lock) = self.lock(strategy) {
             lock.violations[violation as usize].increment(1);
+        }
+    }
+
+    /// The store refused a holder, for it had seen a newer one.
+    pub fn fenced(&self, strategy: StrategyId) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.fencing_rejections.increment(1);
         }
     }
 

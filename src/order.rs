@@ -78,6 +78,8 @@ pub struct Receipt {
     pub lock_acquired: bool,
     /// The name of the sale, if there was one.
     pub order_id: Option<Token>,
+    /// The number that ordered its lease, if the lock issued one.
+    pub fencing_token: Option<u64>,
     /// What the buyer read, if it came to that.
     pub stock_before: Option<i64>,
     /// What the stock was after the buyer's write, or what it read if it did not write.
@@ -114,6 +116,9 @@ pub enum Failure {
     /// The product was never put on sale.
     #[error("product {0} is not on sale")]
     Absent(Product),
+    /// A newer holder was granted the lock.
+    #[error("product {0} has a newer holder: the write was refused")]
+    Fenced(Product),
     /// The product was reset between read and write.
     #[error("product {0} was reset during the purchase")]
     Reset(Product),
@@ -127,6 +132,7 @@ impl Receipt {
             outcome: Outcome::Error,
             lock_acquired: false,
             order_id: None,
+            fencing_token: None,
             stock_before: None,
             stock_after: None,
             sale: None,
@@ -175,12 +181,19 @@ impl Receipt {
                 self.sale = Some(sold);
             }
             Written::SoldOut { stock } => self.sold_out(stock),
+            Written::Fenced => self.fenced(product),
             Written::Reset => {
                 self.outcome = Outcome::Conflict;
                 self.failure = Some(Failure::Reset(product.clone()));
             }
             Written::Absent => self.absent(product),
         }
+    }
+
+    /// The store has seen a newer holder.
+    pub fn fenced(&mut self, product: &Product) {
+        self.outcome = Outcome::Fenced;
+        self.failure = Some(Failure::Fenced(product.clone()));
     }
 
     /// There was less than wanted.

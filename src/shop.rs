@@ -75,6 +75,9 @@ impl Shop {
         }
         receipt.duration = started.elapsed();
         self.metrics.purchase(order.strategy, receipt.outcome);
+        if receipt.outcome == Outcome::Fenced {
+            self.metrics.fenced(order.strategy);
+        }
         if let Some(sold) = receipt.sale {
             let units = u64::from(order.quantity);
             self.metrics.sale(order.strategy, units, sold.oversold, sold.lost_updates);
@@ -209,6 +212,15 @@ async fn critical_section(
     let at = |step| move |error| (step, error);
     let Order { product, faults, .. } = order;
     faults.strike(Step::AfterAcquire).await.map_err(at(Step::AfterAcquire))?;
+    if let Some(token) = lease.fencing_token() {
+        receipt.fencing_token = Some(token);
+        // Before reading: from here on, no older holder can change what is read.
+        faults.strike(Step::RaiseBar).await.map_err(at(Step::RaiseBar))?;
+        if !stock.raise_bar(product, token).await.map_err(at(Step::RaiseBar))? {
+            receipt.fenced(product);
+            return Ok(());
+        }
+    }
     faults.strike(Step::Read).await.map_err(at(Step::Read))?;
     let Some(read) = stock.read(product).await.map_err(at(Step::Read))? else {
         receipt.absent(product);
@@ -224,7 +236,8 @@ async fn critical_section(
         if lease.is_past_deadline() {
             receipt.violation = Some(Violation::Work);
         }
-        let sale = Sale { generation, read, quantity: order.quantity };
+        let fencing_token = lease.fencing_token();
+        let sale = Sale { generation, read, quantity: order.quantity, fencing_token };
         let written = write(order, sale, lease, stock).await.map_err(at(Step::Write))?;
         receipt.settle(written, product);
         faults.strike(Step::AfterWrite).await.map_err(at(Step::AfterWrite))?;

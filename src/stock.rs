@@ -58,6 +58,8 @@ pub struct Sale<'a> {
     pub read: i64,
     /// How many units it takes.
     pub quantity: u32,
+    /// The fencing token of its lease, if it has one.
+    pub fencing_token: Option<u64>,
 }
 
 /// What a write or a take did.
@@ -70,6 +72,8 @@ pub enum Written {
         /// How many there were.
         stock: i64,
     },
+    /// A newer holder has been seen; nothing was written.
+    Fenced,
     /// The product was reset since the purchase began; nothing was written.
     Reset,
     /// The product was never put on sale; nothing was written.
@@ -118,11 +122,19 @@ pub trait Stock: Send + Sync {
     /// The store could not be read.
     async fn read(&self, product: &Product) -> Result<Option<i64>, BackendError>;
 
-    /// Writes `sale.read − sale.quantity`, whatever the stock is by now, and records the sale.
+    /// Writes `sale.read − sale.quantity`, whatever the stock is by now, and records the sale; unless
+    /// it has a fencing token that is older than the newest seen.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: the sale may stand, or may still come to stand.
     async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError>;
+
+    /// Makes the store refuse writes under fencing tokens older than `token`; false when it refuses
+    /// this one already.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened.
+    async fn raise_bar(&self, product: &Product, token: u64) -> Result<bool, BackendError>;
 
     /// Checks and decrements the stock and records the sale, in one atomic step.
     ///

@@ -42,6 +42,19 @@ pub const LOCK_STEPS: &[Step] = &[
     Step::Release,
 ];
 
+/// The same, for a lock whose leases carry fencing tokens.
+pub const FENCED_STEPS: &[Step] = &[
+    Step::Acquire,
+    Step::AfterAcquire,
+    Step::RaiseBar,
+    Step::Read,
+    Step::Work,
+    Step::BeforeWrite,
+    Step::Write,
+    Step::AfterWrite,
+    Step::Release,
+];
+
 /// Whether a strategy grants leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -72,8 +85,10 @@ pub enum Expected {
     ExactOnOneServer,
     /// Exact while the work takes less than the ttl.
     ExactWithinTtl,
-    /// Exact whatever happens.
+    /// Exact whatever happens, for nothing can be late.
     Exact,
+    /// Exact whatever happens, for the store refuses who is late.
+    ExactAlways,
 }
 
 impl fmt::Display for Expected {
@@ -86,6 +101,7 @@ impl fmt::Display for Expected {
             Self::ExactOnOneServer => "exact on 1 server, oversells on 2",
             Self::ExactWithinTtl => "exact while work < ttl",
             Self::Exact => "exact",
+            Self::ExactAlways => "exact always (late writers get `fenced`)",
         })
     }
 }

@@ -130,7 +130,7 @@ impl PurchaseReply {
             retries: receipt.retries,
             wait_ms: millis(receipt.wait),
             hold_ms: millis(receipt.hold),
-            fencing_token: None,
+            fencing_token: receipt.fencing_token,
             ttl_violated: receipt.violation.is_some(),
         }
     }

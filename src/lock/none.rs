@@ -37,7 +37,7 @@ struct NoLock;
 #[async_trait]
 impl Lock for NoLock {
     async fn attempt(&self, _: &Claim) -> Result<Attempt, BackendError> {
-        Ok(Attempt::Granted(Grant { deadline: None, excludes_nobody: true }))
+        Ok(Attempt::Granted(Grant { excludes_nobody: true, ..Grant::default() }))
     }
 
     async fn release(&self, _: &Claim) -> Result<Release, BackendError> {

@@ -61,6 +61,18 @@ pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), 
     redis.command(Op::Clear, redis::cmd("DEL").arg(lock_key(product))).await
 }
 
+/// Deletes the lock if this claim holds it, and says who did.
+pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Release, BackendError> {
+    let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
+    script.arg(claim.token.as_str());
+    let freed: i64 = redis.script(Op::Release, &script).await?;
+    Ok(match freed {
+        1 => Release::Released,
+        0 => Release::Expired,
+        _ => Release::Stolen,
+    })
+}
+
 struct SafeLock {
     redis: Arc<RedisClient>,
 }
@@ -82,14 +94,7 @@ impl Lock for SafeLock {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
-        script.arg(claim.token.as_str());
-        let freed: i64 = self.redis.script(Op::Release, &script).await?;
-        Ok(match freed {
-            1 => Release::Released,
-            0 => Release::Expired,
-            _ => Release::Stolen,
-        })
+        release(&self.redis, claim).await
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {

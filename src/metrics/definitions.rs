@@ -164,6 +164,8 @@ definitions! {
         "Leases released by their holder, by what the lock service answered.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
         "Claims that no purchase ended and that were left to the release task, by cause.";
+    FENCING_REJECTIONS: "locklab_fencing_rejections_total", Kind::Counter,
+        "Holders that the store refused, for it had seen a newer fencing token.";
     BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
         "Time for one exchange with a backend, the wait for a connection included.";
     BACKEND_UP: "locklab_backend_up", Kind::Gauge,

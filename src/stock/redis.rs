@@ -1,7 +1,8 @@
 //! Stock and ledger in Redis.
 //!
 //! `inventory:{product}` is the stock, a plain number. `ledger:{product}` is a hash: `initial`,
-//! `sold`, and the `generation`, which changes with every reset.
+//! `sold`, the `generation`, which changes with every reset, and the `bar`: the newest fencing token
+//! seen since.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,17 +17,35 @@ use crate::{
     token::Token,
 };
 
-/// KEYS: stock, ledger. ARGV: generation, stock to write, quantity, stock that was read.
-/// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact.
+/// KEYS: stock, ledger. ARGV: generation, stock to write, quantity, fencing token or ''.
+/// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact. Tokens
+/// are compared as Lua's floats, which are exact up to 2⁵³.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[1] then return {'reset'} end
+        if ARGV[4] ~= '' then
+            local bar = tonumber(redis.call('HGET', KEYS[2], 'bar') or 0)
+            if tonumber(ARGV[4]) < bar then return {'fenced'} end
+            redis.call('HSET', KEYS[2], 'bar', ARGV[4])
+        end
         local found = redis.call('GET', KEYS[1])
         if found and not tonumber(found) then return redis.error_reply('ERR the stock is no number') end
         redis.call('SET', KEYS[1], ARGV[2])
         local sold = redis.call('HINCRBY', KEYS[2], 'sold', ARGV[3])
         return {'sold', found, ARGV[2], sold, redis.call('HGET', KEYS[2], 'initial')}
+        ",
+    )
+});
+
+/// KEYS: ledger. ARGV: fencing token. 1: the bar is there; 0: it was higher already.
+static RAISE_BAR: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local bar = tonumber(redis.call('HGET', KEYS[1], 'bar') or 0)
+        if tonumber(ARGV[1]) < bar then return 0 end
+        if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'bar', ARGV[1]) end
+        return 1
         ",
     )
 });
@@ -102,15 +121,22 @@ impl Stock for RedisStock {
     }
 
     async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError> {
-        let Sale { generation, read, quantity } = sale;
+        let Sale { generation, read, quantity, fencing_token } = sale;
         let mut script = WRITE.key(stock_key(product));
         script
             .key(ledger_key(product))
             .arg(&generation.0)
             .arg(read - i64::from(quantity))
-            .arg(quantity);
+            .arg(quantity)
+            .arg(fencing_token.map_or_else(String::new, |token| token.to_string()));
         let reply: Reply = self.redis.script(Op::Write, &script).await?;
         Ok(reply.judge(read, quantity))
+    }
+
+    async fn raise_bar(&self, product: &Product, token: u64) -> Result<bool, BackendError> {
+        let mut script = RAISE_BAR.key(ledger_key(product));
+        script.arg(token);
+        self.redis.script(Op::RaiseBar, &script).await
     }
 
     async fn take(&self, product: &Product, quantity: u32) -> Result<Written, BackendError> {
@@ -180,6 +206,7 @@ impl Reply {
             }
             ("sold_out", Some(stock), ..) => Written::SoldOut { stock },
             ("absent", ..) => Written::Absent,
+            ("fenced", ..) => Written::Fenced,
             _ => Written::Reset,
         }
     }

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 
 use crate::{
     redis_server::Redis,
-    server::{Server, until},
+    server::{Reply, Server, until},
 };
 
 async fn start() -> (Redis, Server) {
@@ -78,6 +78,60 @@ async fn a_pause_longer_than_the_ttl_oversells() {
         assert_eq!(ghost.json["ttl_violated"], true, "{lock}: {}", ghost.text);
         assert_eq!(server.audit(lock).await["oversold"], 1, "{lock} was not caught overselling");
     }
+}
+
+/// The same ghosts, by work and by pause, before their write and before they have raised the bar:
+/// with fencing, they are refused, whoever came in between.
+#[tokio::test]
+async fn a_fenced_ghost_is_refused() {
+    let (redis, server) = start().await;
+    for ghostly in ["delay=2s", "fault=pause:2s@before-write", "fault=pause:2s@raise-bar"] {
+        server.reset("p", 2).await;
+        let buy = "/purchase?product=p&lock=fenced";
+        let ghost = format!("{buy}&ttl=100ms&{ghostly}");
+        let next = async {
+            until("the ghost has the lock", async || redis.is_locked("p").await).await;
+            until("its lease has run out", async || !redis.is_locked("p").await).await;
+            server.post(buy).await
+        };
+        let (ghost, next) = tokio::join!(server.post(&ghost), next);
+        assert_eq!((ghost.outcome(), next.outcome()), ("fenced", "sold"), "{ghostly}");
+        let token = |reply: &Reply| reply.json["fencing_token"].as_u64().unwrap();
+        assert!(token(&ghost) < token(&next), "{} before {}", ghost.text, next.text);
+        let audit = server.audit("p").await;
+        assert_eq!((&audit["sold"], &audit["ok"]), (&1.into(), &true.into()), "{ghostly}");
+        let strict = server.post(&format!("{buy}&strict=true")).await;
+        assert_eq!(strict.outcome(), "sold");
+    }
+    assert_eq!(server.metric("locklab_fencing_rejections_total{lock=\"fenced\"}").await, 3.0);
+}
+
+/// A ghost that nobody has followed is late, and harms nobody: its write is not refused.
+#[tokio::test]
+async fn a_fenced_ghost_without_a_follower_may_write() {
+    let (_redis, server) = start().await;
+    server.reset("p", 1).await;
+    let reply = server.post("/purchase?product=p&lock=fenced&ttl=50ms&delay=300ms").await;
+    assert_eq!((reply.outcome(), &reply.json["ttl_violated"]), ("sold", &true.into()));
+    assert_eq!(server.audit("p").await["ok"], true);
+}
+
+/// Fencing tokens grow with each grant, across resets, and their counter never expires.
+#[tokio::test]
+async fn fencing_tokens_only_grow() {
+    let (redis, server) = start().await;
+    let mut last = 0;
+    for _ in 0..3 {
+        server.reset("p", 3).await;
+        for _ in 0..3 {
+            let reply = server.post("/purchase?product=p&lock=fenced").await;
+            let token = reply.json["fencing_token"].as_u64().unwrap();
+            assert!(token > last, "{token} after {last}");
+            last = token;
+        }
+    }
+    let ttl: i64 = redis.send(&["TTL", "fence:p"]).await;
+    assert_eq!(ttl, -1);
 }
 
 /// An acquire whose reply is dropped has made this claim the holder: it is released by its token.

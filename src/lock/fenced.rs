@@ -1,0 +1,88 @@
+//! `fenced`: the lock of `safe`, whose every grant carries a number that only grows; the store
+//! refuses writes under an older number than the newest it has seen.
+//!
+//! - Algorithm: the grant and its fencing token come from one script. The new holder first raises
+//!   the bar at the store, then reads. Check, write and ledger are one script there. The idea is
+//!   Chubby's sequencer (Burrows, OSDI 2006); Kleppmann, "How to do distributed locking" (2016),
+//!   shows why a lock without it does not protect a store.
+//! - Guarantees: exact, also when work or a pause exceeds the ttl: a late writer is `fenced`. The
+//!   holder of a token may write again under it.
+//! - Does not guarantee: anything across a failover or a FLUSHALL of the Redis that counts, which
+//!   can roll the counter back and make tokens repeat.
+//! - Clock: deadline = monotonic clock before the script was sent + ttl. Correctness does not rest
+//!   on it.
+//! - Cancellation: as `safe`.
+//! - Commands sent: EVALSHA of grant (SET NX PX, INCR fence:{product}); EVALSHA of
+//!   compare-and-delete. The counter never expires, and a reset leaves it alone.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use redis::Script;
+use tokio::time::Instant;
+
+use crate::{
+    backends::{BackendError, redis::RedisClient},
+    lock::{
+        Attempt, Claim, Grant, Lock, Method, Release,
+        safe::{self, lock_key},
+    },
+    metrics::Op,
+    product::Product,
+    stock::Store,
+    strategy::{Expected, FENCED_STEPS, Family, Strategy},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "fenced",
+    family: Family::Lock,
+    store: Store::Redis,
+    summary: "grant and fencing token in one script; write refused when its token is older than the \
+              newest seen",
+    expected: Expected::ExactAlways,
+    fails: "none known on one Redis; a failover can roll the counter back",
+    steps: FENCED_STEPS,
+    connect: |backends| Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&backends.redis) })),
+};
+
+/// KEYS: lock, counter. ARGV: token, ttl in ms. The fencing token, or nil: somebody else holds it.
+static GRANT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
+        return redis.call('INCR', KEYS[2])
+        ",
+    )
+});
+
+struct FencedLock {
+    redis: Arc<RedisClient>,
+}
+
+#[async_trait]
+impl Lock for FencedLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        let deadline = Instant::now() + claim.ttl;
+        let mut script = GRANT.key(lock_key(&claim.product));
+        script
+            .key(format!("fence:{}", claim.product))
+            .arg(claim.token.as_str())
+            .arg(claim.ttl.as_millis() as u64);
+        let granted: Option<u64> = self.redis.script(Op::Acquire, &script).await?;
+        Ok(match granted {
+            Some(token) => {
+                Attempt::Granted(Grant { fencing_token: Some(token), ..Grant::until(deadline) })
+            }
+            None => Attempt::Busy,
+        })
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        safe::release(&self.redis, claim).await
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        safe::clear(&self.redis, product).await
+    }
+}
