@@ -19,7 +19,7 @@
 //! | [`strategy`] | what a strategy says of itself |
 //! | [`fault`] | named steps, and what can be made to go wrong at them |
 //! | [`wait`] | what losers do: schedules of delays, the one retry loop |
-//! | [`release`] | ends claims that nobody else will end |
+//! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`verdict`] | pure judgement over what was recorded |
 //! | [`backends`] | connections, health, embedded servers |
@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod order;
 pub mod product;
 pub mod release;
+pub mod renewal;
 pub mod server;
 pub mod shop;
 pub mod stock;

@@ -8,6 +8,7 @@ mod mutex;
 mod naive;
 mod none;
 mod safe;
+mod watchdog;
 
 use std::{fmt, sync::Arc};
 
@@ -21,6 +22,7 @@ use crate::{
     order::Order,
     product::Product,
     release::{Cause, Orphan, ReleaseQueue},
+    renewal::Watchdog,
     shop::Sell,
     strategy::{Strategy, StrategyId},
     token::Token,
@@ -32,6 +34,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &mutex::STRATEGY,
     &naive::STRATEGY,
     &safe::STRATEGY,
+    &watchdog::STRATEGY,
     &fenced::STRATEGY,
     &atomic::STRATEGY,
 ];
@@ -75,6 +78,8 @@ pub struct Grant {
     pub deadline: Option<Instant>,
     /// A number that grows with each grant of the same product, if the lock issues one.
     pub fencing_token: Option<u64>,
+    /// Whether the lease is to be renewed while it is held.
+    pub is_renewed: bool,
     /// Whether nobody is excluded, so that there is nothing to release.
     pub excludes_nobody: bool,
 }
@@ -117,6 +122,15 @@ pub trait Lock: Send + Sync {
     /// May be dropped at any await: [`acquire`] then hands the claim to the release task.
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError>;
 
+    /// Makes the claim's lease last another ttl from now; false when it is not the holder. Asked only
+    /// of locks whose grants say that they are renewed.
+    ///
+    /// # Errors
+    /// The lock service did not say whether it did.
+    async fn renew(&self, _claim: &Claim) -> Result<bool, BackendError> {
+        Ok(false)
+    }
+
     /// Ends the claim's lease.
     ///
     /// # Errors
@@ -153,6 +167,8 @@ pub struct Lease {
     lock: Arc<dyn Lock>,
     strategy: StrategyId,
     releases: ReleaseQueue,
+    /// Renews it, if it is to be renewed.
+    watchdog: Option<Watchdog>,
     /// Whether a write may be under way to the store.
     writing: bool,
     /// Whether the claim is somebody else's business by now, or nobody's.
@@ -172,16 +188,46 @@ impl Lease {
         self.grant.fencing_token
     }
 
-    /// Whether the lease ends by itself.
+    /// How long the lease lasts from its grant; `None` if it does not end by itself, or is renewed.
     #[must_use]
-    pub fn can_expire(&self) -> bool {
-        self.grant.deadline.is_some()
+    pub fn fixed_ttl(&self) -> Option<Duration> {
+        let fixed = self.grant.deadline.is_some() && !self.grant.is_renewed;
+        fixed.then_some(self.claim.ttl)
+    }
+
+    /// Does the work unless, or until, a renewed lease is lost; says whether it was done.
+    pub async fn while_held(&self, work: impl Future<Output = ()>) -> bool {
+        match &self.watchdog {
+            Some(watchdog) => watchdog.lost().run_until_cancelled(work).await.is_some(),
+            None => {
+                work.await;
+                true
+            }
+        }
+    }
+
+    /// Whether this is a renewed lease that is lost: its holder must not write. Without renewal
+    /// nobody looks: that is what the other strategies are there to show.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let lost = |watchdog: &Watchdog| watchdog.lost().is_cancelled() || self.is_past_deadline();
+        self.watchdog.as_ref().is_some_and(lost)
     }
 
     /// Whether the local deadline has passed.
     #[must_use]
     pub fn is_past_deadline(&self) -> bool {
-        self.grant.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        let renewed = self.watchdog.as_ref().map(Watchdog::deadline);
+        renewed.or(self.grant.deadline).is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Starts renewing, if the lease is to be renewed.
+    fn watch(&mut self) {
+        if let (true, Some(deadline)) = (self.grant.is_renewed, self.grant.deadline) {
+            let (claim, lock) = (self.claim.clone(), Arc::clone(&self.lock));
+            let metrics = self.releases.metrics();
+            self.watchdog = Some(Watchdog::start(claim, deadline, lock, self.strategy, metrics));
+        }
     }
 
     /// A write is about to be sent. Until [`Self::write_ended`] says that the store has answered,
@@ -200,6 +246,9 @@ impl Lease {
     /// # Cancellation
     /// Dropping this future leaves the claim to the release task.
     pub async fn release(mut self) -> Release {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.stop().await;
+        }
         let release = self.lock.release(&self.claim).await;
         match self.claim.faults.reply(Step::Release, release) {
             Ok(release) => {
@@ -224,6 +273,7 @@ impl Lease {
     /// Gives the claim to the release task and returns at once: for when the backend just failed
     /// and waiting for it again would keep the caller.
     pub fn hand_over(&mut self, cause: Cause) {
+        self.watchdog = None;
         if !std::mem::replace(&mut self.ended, true) && !self.grant.excludes_nobody {
             self.releases.push(Orphan {
                 claim: self.claim.clone(),
@@ -266,6 +316,7 @@ pub async fn acquire(
         lock: Arc::clone(lock),
         strategy: order.strategy,
         releases: releases.clone(),
+        watchdog: None,
         writing: false,
         ended: false,
     };
@@ -276,6 +327,7 @@ pub async fn acquire(
     match attempt {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;
+            pending.watch();
             Ok(Some(pending))
         }
         Ok(Attempt::Busy) => {

@@ -6,89 +6,31 @@
 
 mod definitions;
 mod http;
+mod labels;
 mod raised;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
-use strum::{IntoStaticStr, VariantArray};
+use strum::VariantArray;
 use tokio::time::Duration;
 
 pub use self::{
     definitions::{DEFINITIONS, Definition, Kind},
     http::HttpMetrics,
+    labels::{Attempted, ErrorKind, Op, Shed},
     raised::Raised,
 };
 use crate::{
-    backends::BackendError,
     fault,
     lock::Release,
     order::{Outcome, Violation},
     release::Cause,
+    renewal::Renewal,
     strategy::{Family, StrategyId},
     wait::Policy,
 };
 
 use self::definitions as def;
-
-/// What a command was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Op {
-    Acquire,
-    Release,
-    Clear,
-    Generation,
-    RaiseBar,
-    Read,
-    Write,
-    Take,
-    Tally,
-    Reset,
-    Info,
-}
-
-/// Why a command failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum ErrorKind {
-    Unavailable,
-    Timeout,
-    Io,
-    Refused,
-}
-
-/// How an attempt, or the last attempt of an acquisition, ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Attempted {
-    Acquired,
-    Contended,
-    Unknown,
-    Error,
-}
-
-impl<T> From<&Result<Option<T>, BackendError>> for Attempted {
-    fn from(result: &Result<Option<T>, BackendError>) -> Self {
-        match result {
-            Ok(Some(_)) => Self::Acquired,
-            Ok(None) => Self::Contended,
-            Err(error) if error.is_unknown() => Self::Unknown,
-            Err(_) => Self::Error,
-        }
-    }
-}
-
-/// Why a request was turned away before it reached the shop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Shed {
-    Overload,
-    Draining,
-}
 
 /// Handles of a strategy, present whatever its family.
 struct StrategyMetrics {
@@ -126,6 +68,7 @@ struct LockMetrics {
     releases: Vec<Counter>,
     orphans: Vec<Counter>,
     fencing_rejections: Counter,
+    renewals: Vec<Counter>,
 }
 
 impl LockMetrics {
@@ -144,6 +87,7 @@ impl LockMetrics {
             hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
             violations: def::LOCK_TTL_VIOLATIONS.counters::<Violation>(recorder, &[lock], "stage"),
             releases: def::LOCK_RELEASES.counters::<Release>(recorder, &[lock], "outcome"),
+            renewals: def::LOCK_RENEWALS.counters::<Renewal>(recorder, &[lock], "outcome"),
             fencing_rejections: def::FENCING_REJECTIONS.counter(recorder, &[lock]),
             orphans: def::LOCK_ORPHANS.counters::<Cause>(recorder, &[lock], "cause"),
         }
@@ -271,7 +215,7 @@ impl Metrics {
         Raised::one(self.lock(strategy).map(|lock| lock.waiters.clone()))
     }
 
-    /// A lease was released by its holder; `ttl` is what it was granted for, if it can expire.
+    /// A lease was released by its holder; `ttl` is what it was granted for, if that is fixed.
     pub fn release(
         &self,
         strategy: StrategyId,
@@ -292,6 +236,13 @@ impl Metrics {
     pub fn violation(&self, strategy: StrategyId, violation: Violation) {
         if let Some(lock) = self.lock(strategy) {
             lock.violations[violation as usize].increment(1);
+        }
+    }
+
+    /// A lease was renewed, or not.
+    pub fn renewal(&self, strategy: StrategyId, renewal: Renewal) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.renewals[renewal as usize].increment(1);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
-use tokio::time::{self, Duration, Instant};
+use tokio::time::{self, Duration};
 use utoipa::ToSchema;
 
 use crate::{
@@ -116,6 +116,9 @@ pub enum Failure {
     /// The product was never put on sale.
     #[error("product {0} is not on sale")]
     Absent(Product),
+    /// The lease could not be renewed in time.
+    #[error("the lease of product {0} was lost: the work was cancelled and nothing was written")]
+    Lost(Product),
     /// A newer holder was granted the lock.
     #[error("product {0} has a newer holder: the write was refused")]
     Fenced(Product),
@@ -162,12 +165,10 @@ impl Receipt {
     }
 
     /// The work of the buyer: a pause of at least `delay`, in steps of the timer's millisecond.
-    pub async fn work(&mut self, delay: Duration) {
-        let started = Instant::now();
+    pub async fn work(delay: Duration) {
         if !delay.is_zero() {
             time::sleep(delay).await;
         }
-        self.work = started.elapsed();
     }
 
     /// The store has carried out, or refused, a write or a take.
@@ -188,6 +189,13 @@ impl Receipt {
             }
             Written::Absent => self.absent(product),
         }
+    }
+
+    /// The lease was lost before the write.
+    pub fn lost(&mut self, product: &Product) {
+        self.outcome = Outcome::Lost;
+        self.violation = Some(Violation::Work);
+        self.failure = Some(Failure::Lost(product.clone()));
     }
 
     /// The store has seen a newer holder.

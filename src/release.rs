@@ -67,6 +67,12 @@ pub struct ReleaseQueue {
 }
 
 impl ReleaseQueue {
+    /// Where measurements go.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// A claim was abandoned: it is counted, and nobody ends it.
     pub fn abandoned(&self, strategy: StrategyId) {
         self.metrics.orphan(strategy, Cause::Crash);

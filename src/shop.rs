@@ -105,7 +105,7 @@ impl Shop {
         {
             receipt.fail(step, error);
         }
-        let ttl = lease.can_expire().then_some(order.ttl);
+        let ttl = lease.fixed_ttl();
         if receipt.has_crashed() {
             lease.crash();
         } else if receipt.outcome == Outcome::Unavailable {
@@ -231,8 +231,14 @@ async fn critical_section(
     } else {
         receipt.stock_before = Some(read);
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
-        receipt.work(order.delay).await;
+        let started = Instant::now();
+        let done = lease.while_held(Receipt::work(order.delay)).await;
+        receipt.work = started.elapsed();
         faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
+        if !done || lease.is_lost() {
+            receipt.lost(product);
+            return Ok(());
+        }
         if lease.is_past_deadline() {
             receipt.violation = Some(Violation::Work);
         }

@@ -85,6 +85,8 @@ pub enum Expected {
     ExactOnOneServer,
     /// Exact while the work takes less than the ttl.
     ExactWithinTtl,
+    /// Exact while the process runs, however long the work takes.
+    ExactWhileRenewed,
     /// Exact whatever happens, for nothing can be late.
     Exact,
     /// Exact whatever happens, for the store refuses who is late.
@@ -100,6 +102,7 @@ impl fmt::Display for Expected {
             }
             Self::ExactOnOneServer => "exact on 1 server, oversells on 2",
             Self::ExactWithinTtl => "exact while work < ttl",
+            Self::ExactWhileRenewed => "exact, also when work > ttl",
             Self::Exact => "exact",
             Self::ExactAlways => "exact always (late writers get `fenced`)",
         })

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{
     fault::Step,
@@ -51,7 +52,9 @@ impl Sell for Atomic {
             }
         }
         if receipt.outcome == Outcome::Sold {
-            receipt.work(order.delay).await;
+            let started = Instant::now();
+            Receipt::work(order.delay).await;
+            receipt.work = started.elapsed();
         }
     }
 }

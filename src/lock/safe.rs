@@ -61,6 +61,21 @@ pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), 
     redis.command(Op::Clear, redis::cmd("DEL").arg(lock_key(product))).await
 }
 
+/// SET NX PX, under the claim's token.
+pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attempt, BackendError> {
+    // Before sending: the ttl may start as soon as the command leaves.
+    let deadline = Instant::now() + claim.ttl;
+    let mut set = redis::cmd("SET");
+    set.arg(lock_key(&claim.product)).arg(claim.token.as_str());
+    // PX takes whole milliseconds; the ttl has been validated as at least one.
+    set.arg("NX").arg("PX").arg(claim.ttl.as_millis() as u64);
+    let reply: Option<String> = redis.command(Op::Acquire, &set).await?;
+    Ok(match reply {
+        Some(_) => Attempt::Granted(Grant::until(deadline)),
+        None => Attempt::Busy,
+    })
+}
+
 /// Deletes the lock if this claim holds it, and says who did.
 pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Release, BackendError> {
     let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
@@ -80,17 +95,7 @@ struct SafeLock {
 #[async_trait]
 impl Lock for SafeLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        // Before sending: the ttl may start as soon as the command leaves.
-        let deadline = Instant::now() + claim.ttl;
-        let mut set = redis::cmd("SET");
-        set.arg(lock_key(&claim.product)).arg(claim.token.as_str());
-        // PX takes whole milliseconds; the ttl has been validated as at least one.
-        set.arg("NX").arg("PX").arg(claim.ttl.as_millis() as u64);
-        let reply: Option<String> = self.redis.command(Op::Acquire, &set).await?;
-        Ok(match reply {
-            Some(_) => Attempt::Granted(Grant::until(deadline)),
-            None => Attempt::Busy,
-        })
+        attempt(&self.redis, claim).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {

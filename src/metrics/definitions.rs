@@ -162,6 +162,8 @@ definitions! {
         "Leases that outlived their deadline, by the stage at which that was first seen.";
     LOCK_RELEASES: "locklab_lock_releases_total", Kind::Counter,
         "Leases released by their holder, by what the lock service answered.";
+    LOCK_RENEWALS: "locklab_lock_renewals_total", Kind::Counter,
+        "Renewals of leases, by outcome; unknown means that there was no answer.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
         "Claims that no purchase ended and that were left to the release task, by cause.";
     FENCING_REJECTIONS: "locklab_fencing_rejections_total", Kind::Counter,

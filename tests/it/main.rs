@@ -16,6 +16,7 @@ mod processes;
 mod proxy;
 mod redis_server;
 mod release;
+mod renewal;
 mod server;
 mod tidy;
 mod waiting;

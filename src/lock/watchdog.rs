@@ -1,0 +1,83 @@
+//! `watchdog`: the lock of `safe`, renewed while its holder works.
+//!
+//! - Algorithm: compare-and-PEXPIRE every ttl/3, as Redisson's watchdog does, but with an end: a
+//!   lease is held for at most twenty ttls. The work is cancelled when the lease is lost, and
+//!   nothing is written then (`lost`).
+//! - Guarantees: exact, also when the work takes longer than the ttl.
+//! - Does not guarantee: anything once the whole process stands still for longer than the ttl, for
+//!   then the watchdog does too: a write that was past its last check still goes through.
+//! - Clock: deadline = monotonic clock before the last successful renewal was sent + ttl. A renewal
+//!   without an answer is not yet a loss; a passed deadline is.
+//! - Cancellation: as `safe`. Renewing starts before the lease is handed out, and ends before it is
+//!   released.
+//! - Commands sent: those of `safe`; EVALSHA of compare-and-PEXPIRE.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use redis::Script;
+
+use crate::{
+    backends::{BackendError, redis::RedisClient},
+    lock::{
+        Attempt, Claim, Lock, Method, Release,
+        safe::{self, lock_key},
+    },
+    metrics::Op,
+    product::Product,
+    stock::Store,
+    strategy::{Expected, Family, LOCK_STEPS, Strategy},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "watchdog",
+    family: Family::Lock,
+    store: Store::Redis,
+    summary: "`safe`, renewed every ttl/3, hold cap, work cancelled when lost",
+    expected: Expected::ExactWhileRenewed,
+    fails: "whole-process stop (SIGSTOP) longer than ttl",
+    steps: LOCK_STEPS,
+    connect: |backends| Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&backends.redis) })),
+};
+
+/// KEYS: lock. ARGV: token, ttl in ms. 1: renewed; 0: this claim is not the holder.
+static COMPARE_AND_EXPIRE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        ",
+    )
+});
+
+struct WatchdogLock {
+    redis: Arc<RedisClient>,
+}
+
+#[async_trait]
+impl Lock for WatchdogLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        Ok(match safe::attempt(&self.redis, claim).await? {
+            Attempt::Granted(mut grant) => {
+                grant.is_renewed = true;
+                Attempt::Granted(grant)
+            }
+            Attempt::Busy => Attempt::Busy,
+        })
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+        let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
+        script.arg(claim.token.as_str()).arg(claim.ttl.as_millis() as u64);
+        self.redis.script(Op::Renew, &script).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        safe::release(&self.redis, claim).await
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        safe::clear(&self.redis, product).await
+    }
+}

@@ -1,0 +1,66 @@
+//! The values of labels that nothing but metrics has.
+
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::backends::BackendError;
+
+/// What a command was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Op {
+    Acquire,
+    Renew,
+    Release,
+    Clear,
+    Generation,
+    RaiseBar,
+    Read,
+    Write,
+    Take,
+    Tally,
+    Reset,
+    Info,
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ErrorKind {
+    Unavailable,
+    Timeout,
+    Io,
+    Refused,
+}
+
+/// How an attempt, or the last attempt of an acquisition, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Attempted {
+    Acquired,
+    Contended,
+    Unknown,
+    Error,
+}
+
+impl<T> From<&Result<Option<T>, BackendError>> for Attempted {
+    fn from(result: &Result<Option<T>, BackendError>) -> Self {
+        match result {
+            Ok(Some(_)) => Self::Acquired,
+            Ok(None) => Self::Contended,
+            Err(error) if error.is_unknown() => Self::Unknown,
+            Err(_) => Self::Error,
+        }
+    }
+}
+
+/// Why a request was turned away before it reached the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Shed {
+    Overload,
+    Draining,
+}
