@@ -7,6 +7,7 @@ mod fenced;
 mod mutex;
 mod naive;
 mod none;
+mod optimistic;
 mod safe;
 mod watchdog;
 
@@ -36,6 +37,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &safe::STRATEGY,
     &watchdog::STRATEGY,
     &fenced::STRATEGY,
+    &optimistic::STRATEGY,
     &atomic::STRATEGY,
 ];
 

@@ -6,15 +6,15 @@
 //! of all clones over it. Checking out per command ([`RedisMode::Pooled`]) is kept as an exhibit:
 //! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
 
+mod pool;
 mod supervisor;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bb8_redis::{
     RedisConnectionManager,
-    bb8::{CustomizeConnection, ErrorSink, Pool, PooledConnection, RunError},
+    bb8::{Pool, PooledConnection, RunError},
 };
-use parking_lot::Mutex;
 use redis::{
     Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
     ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
@@ -24,12 +24,14 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-use self::supervisor::Supervisor;
+use self::{pool::LastError, supervisor::Supervisor};
 use crate::{
     backends::{BackendError, Cause},
     metrics::{ErrorKind as Kind, Metrics, Op},
 };
 
+/// Connections for transactions; whoever finds none free waits for one.
+const EXCLUSIVE_MAX: u32 = 64;
 /// What errors and metrics call this server.
 const BACKEND: &str = "redis";
 
@@ -59,6 +61,8 @@ pub struct RedisClient {
     shared: watch::Receiver<Option<MultiplexedConnection>>,
     /// Present in [`RedisMode::Pooled`] only.
     pool: Option<Pool<RedisConnectionManager>>,
+    /// Connections that nobody shares, for transactions.
+    exclusive: Pool<RedisConnectionManager>,
     supervised: Pool<RedisConnectionManager>,
     /// Wakes the supervisor before its interval is over.
     suspect: Arc<Notify>,
@@ -95,14 +99,15 @@ impl RedisClient {
         }
         let manager = RedisConnectionManager::new(info.set_tcp_settings(tcp))?;
         let last_error = LastError::default();
-        let pool = |size, manager| build_pool(size, options.timeout, manager, last_error.clone());
+        let pool = |size, manager| pool::build(size, options.timeout, manager, last_error.clone());
         let supervised = pool(1, manager.clone());
+        let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
         let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
             supervised: supervised.clone(),
-            pool: pool.clone(),
+            pools: pool.iter().chain([&exclusive]).cloned().collect(),
             shared: sender,
             suspect: Arc::clone(&suspect),
             last_error: last_error.clone(),
@@ -113,6 +118,7 @@ impl RedisClient {
         Ok(Self {
             shared,
             pool,
+            exclusive,
             supervised,
             suspect,
             last_error,
@@ -186,16 +192,7 @@ impl RedisClient {
 
     async fn connection(&self) -> Result<Connection, BackendError> {
         if let Some(pool) = &self.pool {
-            let started = Instant::now();
-            let checked_out = pool.get_owned().await;
-            self.metrics.pool_wait(started.elapsed());
-            return checked_out.map(Connection::Pooled).map_err(|error| match error {
-                RunError::User(error) => self.unavailable(error.into()),
-                RunError::TimedOut => {
-                    self.metrics.pool_timeout();
-                    self.unavailable(self.last_error.describe().into())
-                }
-            });
+            return self.check_out(pool).await.map(Connection::Pooled);
         }
         if let Some(conn) = &*self.shared.borrow() {
             return Ok(Connection::Shared(conn.clone()));
@@ -206,6 +203,31 @@ impl RedisClient {
             Some(conn) => Ok(Connection::Shared(conn)),
             None => Err(self.unavailable(self.last_error.describe().into())),
         }
+    }
+
+    /// A connection that nobody shares until it is dropped.
+    ///
+    /// # Errors
+    /// None was free, or could be made, within the command timeout.
+    pub async fn exclusive(&self) -> Result<Exclusive<'_>, BackendError> {
+        let conn = self.check_out(&self.exclusive).await?;
+        Ok(Exclusive { client: self, conn })
+    }
+
+    async fn check_out(
+        &self,
+        pool: &Pool<RedisConnectionManager>,
+    ) -> Result<PooledConnection<'static, RedisConnectionManager>, BackendError> {
+        let started = Instant::now();
+        let checked_out = pool.get_owned().await;
+        self.metrics.pool_wait(started.elapsed());
+        checked_out.map_err(|error| match error {
+            RunError::User(error) => self.unavailable(error.into()),
+            RunError::TimedOut => {
+                self.metrics.pool_timeout();
+                self.unavailable(self.last_error.describe().into())
+            }
+        })
     }
 
     fn unavailable(&self, cause: Cause) -> BackendError {
@@ -261,6 +283,29 @@ impl fmt::Debug for RedisClient {
     }
 }
 
+/// A connection of one's own.
+pub struct Exclusive<'a> {
+    client: &'a RedisClient,
+    conn: PooledConnection<'static, RedisConnectionManager>,
+}
+
+impl Exclusive<'_> {
+    /// As [`RedisClient::pipeline`], on this connection.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn pipeline<T: FromRedisValue>(
+        &mut self,
+        op: Op,
+        pipeline: &Pipeline,
+    ) -> Result<T, BackendError> {
+        let started = Instant::now();
+        let result = pipeline.query_async(&mut *self.conn).await;
+        self.client.metrics.backend_request(op, started.elapsed(), result.is_ok());
+        result.map_err(|error| self.client.classify(error))
+    }
+}
+
 /// A connection for one command.
 enum Connection {
     Shared(MultiplexedConnection),
@@ -273,61 +318,5 @@ impl Connection {
             Self::Shared(conn) => conn,
             Self::Pooled(conn) => conn,
         }
-    }
-}
-
-fn build_pool(
-    size: u32,
-    timeout: Duration,
-    manager: RedisConnectionManager,
-    last_error: LastError,
-) -> Pool<RedisConnectionManager> {
-    Pool::builder()
-        .max_size(size)
-        .connection_timeout(timeout)
-        // bb8-redis never says that a connection is broken: only this PING finds out.
-        .test_on_check_out(true)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connection_customizer(Box::new(ResponseTimeout(timeout)))
-        .error_sink(Box::new(last_error))
-        .build_unchecked(manager)
-}
-
-/// Sets the command timeout on every connection that bb8 makes.
-#[derive(Debug)]
-struct ResponseTimeout(Duration);
-
-impl CustomizeConnection<MultiplexedConnection, RedisError> for ResponseTimeout {
-    fn on_acquire<'a>(
-        &'a self,
-        connection: &'a mut MultiplexedConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>> {
-        connection.set_response_timeout(self.0);
-        Box::pin(async { Ok(()) })
-    }
-}
-
-/// Why bb8 last failed to connect. It tells its callers only that they have waited too long.
-#[derive(Debug, Clone, Default)]
-struct LastError(Arc<Mutex<Option<String>>>);
-
-impl LastError {
-    fn describe(&self) -> String {
-        self.0.lock().clone().unwrap_or_else(|| "no connection in time".to_owned())
-    }
-
-    fn clear(&self) {
-        *self.0.lock() = None;
-    }
-}
-
-impl ErrorSink<RedisError> for LastError {
-    fn sink(&self, error: RedisError) {
-        *self.0.lock() = Some(error.to_string());
-    }
-
-    fn boxed_clone(&self) -> Box<dyn ErrorSink<RedisError>> {
-        Box::new(self.clone())
     }
 }

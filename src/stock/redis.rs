@@ -97,11 +97,15 @@ impl RedisStock {
     }
 }
 
-fn stock_key(product: &Product) -> String {
+/// Where the stock is.
+#[must_use]
+pub fn stock_key(product: &Product) -> String {
     format!("inventory:{product}")
 }
 
-fn ledger_key(product: &Product) -> String {
+/// Where the ledger is.
+#[must_use]
+pub fn ledger_key(product: &Product) -> String {
     format!("ledger:{product}")
 }
 
@@ -167,8 +171,11 @@ impl Stock for RedisStock {
     }
 }
 
-/// Anybody can write anything to the stock's key.
-fn number(text: &str) -> Result<i64, BackendError> {
+/// The stock as a number.
+///
+/// # Errors
+/// It is none: anybody can write anything to the stock's key.
+pub fn number(text: &str) -> Result<i64, BackendError> {
     let refused = |_| BackendError::Refused {
         backend: "redis",
         cause: format!("the stock is no number: {text:?}").into(),

@@ -16,7 +16,7 @@ async fn losers_come_back() {
     let server = Server::start(&[]);
     for policy in Policy::VARIANTS.iter().filter(|policy| **policy != Policy::None) {
         let name = policy.name();
-        for lock in ["safe", "mutex"] {
+        for lock in ["safe", "mutex", "optimistic"] {
             let product = format!("{lock}-{name}");
             server.reset(&product, BUYERS as u64).await;
             let query = format!(

@@ -12,7 +12,7 @@ use tokio::{
     time::{self, Duration},
 };
 
-use super::LastError;
+use super::pool::LastError;
 use crate::metrics::Metrics;
 
 /// How often an idle connection is checked.
@@ -23,7 +23,8 @@ const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 /// Keeps one checked connection for everybody.
 pub(super) struct Supervisor {
     pub(super) supervised: Pool<RedisConnectionManager>,
-    pub(super) pool: Option<Pool<RedisConnectionManager>>,
+    /// The others, which are only counted.
+    pub(super) pools: Vec<Pool<RedisConnectionManager>>,
     pub(super) shared: watch::Sender<Option<MultiplexedConnection>>,
     pub(super) suspect: Arc<Notify>,
     pub(super) last_error: LastError,
@@ -65,7 +66,7 @@ impl Supervisor {
             _ => {}
         }
         self.metrics.backend_up(checked.is_some());
-        let states = std::iter::once(&self.supervised).chain(&self.pool).map(Pool::state);
+        let states = std::iter::once(&self.supervised).chain(&self.pools).map(Pool::state);
         let (all, idle) = states.fold((0, 0), |(all, idle), state| {
             (all + state.connections, idle + state.idle_connections)
         });
