@@ -5,7 +5,7 @@ pub mod redis;
 
 use std::sync::Arc;
 
-use crate::{fault::Step, metrics::Metrics, stock::Store};
+use crate::{circuit, fault::Step, metrics::Metrics, stock::Store};
 
 /// A cause that only people read.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -87,12 +87,23 @@ pub struct Health {
     pub store: Store,
     /// Whether the last probe was answered.
     pub up: bool,
+    /// Whether commands are let through.
+    pub circuit: circuit::State,
+}
+
+impl Health {
+    /// Whether a command sent now would reach the store.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.up && self.circuit != circuit::State::Open
+    }
 }
 
 impl Backends {
     /// The health of every configured store.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
-        vec![Health { store: Store::Redis, up: self.redis.is_up() }]
+        let (up, circuit) = (self.redis.is_up(), self.redis.circuit());
+        vec![Health { store: Store::Redis, up, circuit }]
     }
 }

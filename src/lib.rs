@@ -22,7 +22,7 @@
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`verdict`] | pure judgement over what was recorded |
-//! | [`backends`] | connections, health, embedded servers |
+//! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
 //! | [`product`], [`token`], [`duration`] | small types that everybody uses |
 //!
@@ -34,6 +34,7 @@
 //! - Label values come from fixed lists. Product names never become labels.
 
 pub mod backends;
+pub mod circuit;
 pub mod cli;
 pub mod duration;
 pub mod fault;

@@ -21,7 +21,7 @@ pub use self::{
     raised::Raised,
 };
 use crate::{
-    fault,
+    circuit, fault,
     lock::Release,
     order::{Outcome, Violation},
     release::Cause,
@@ -99,6 +99,8 @@ struct BackendMetrics {
     requests: Vec<[Histogram; 2]>,
     up: Gauge,
     errors: Vec<Counter>,
+    circuit_state: Vec<Gauge>,
+    circuit_transitions: Vec<Counter>,
     pool_used: Gauge,
     pool_idle: Gauge,
     pool_wait: Histogram,
@@ -120,6 +122,17 @@ impl BackendMetrics {
             requests: Op::VARIANTS.iter().map(request).collect(),
             up: def::BACKEND_UP.gauge(recorder, &[backend]),
             errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
+            circuit_state: circuit::State::VARIANTS
+                .iter()
+                .map(|&state| {
+                    def::CIRCUIT_STATE.gauge(recorder, &[backend, ("state", state.into())])
+                })
+                .collect(),
+            circuit_transitions: def::CIRCUIT_TRANSITIONS.counters::<circuit::State>(
+                recorder,
+                &[backend],
+                "to",
+            ),
             pool_used: pool("used"),
             pool_idle: pool("idle"),
             pool_wait: def::POOL_WAIT.histogram(recorder, &[backend]),
@@ -148,7 +161,7 @@ impl Metrics {
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("LOCKLAB_REVISION"))];
         def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
-        Self {
+        let metrics = Self {
             exporter: recorder.handle(),
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
@@ -156,7 +169,9 @@ impl Metrics {
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
             http: HttpMetrics::new(recorder),
-        }
+        };
+        metrics.show_circuit(circuit::State::Closed);
+        metrics
     }
 
     /// The Prometheus text. Takes milliseconds after heavy recording: not for a request worker.
@@ -273,6 +288,18 @@ impl Metrics {
     /// The last probe was answered, or not.
     pub fn backend_up(&self, up: bool) {
         self.redis.up.set(f64::from(u8::from(up)));
+    }
+
+    /// The circuit has changed its state.
+    pub fn circuit(&self, state: circuit::State) {
+        self.redis.circuit_transitions[state as usize].increment(1);
+        self.show_circuit(state);
+    }
+
+    fn show_circuit(&self, state: circuit::State) {
+        for (gauge, of) in self.redis.circuit_state.iter().zip(circuit::State::VARIANTS) {
+            gauge.set(f64::from(u8::from(*of == state)));
+        }
     }
 
     /// How many pooled connections are in use and idle.

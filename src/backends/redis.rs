@@ -27,6 +27,7 @@ use tokio::{
 use self::{pool::LastError, supervisor::Supervisor};
 use crate::{
     backends::{BackendError, Cause},
+    circuit::{self, Circuit},
     metrics::{ErrorKind as Kind, Metrics, Op},
 };
 
@@ -67,6 +68,7 @@ pub struct RedisClient {
     /// Wakes the supervisor before its interval is over.
     suspect: Arc<Notify>,
     last_error: LastError,
+    circuit: Arc<Circuit>,
     timeout: Duration,
     metrics: Arc<Metrics>,
 }
@@ -103,6 +105,7 @@ impl RedisClient {
         let supervised = pool(1, manager.clone());
         let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
         let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
+        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
@@ -111,6 +114,7 @@ impl RedisClient {
             shared: sender,
             suspect: Arc::clone(&suspect),
             last_error: last_error.clone(),
+            circuit: Arc::clone(&circuit),
             metrics: Arc::clone(&metrics),
         };
         supervisor.probe().await;
@@ -122,6 +126,7 @@ impl RedisClient {
             supervised,
             suspect,
             last_error,
+            circuit,
             timeout: options.timeout,
             metrics,
         })
@@ -131,6 +136,12 @@ impl RedisClient {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.shared.borrow().is_some()
+    }
+
+    /// Whether commands are let through.
+    #[must_use]
+    pub fn circuit(&self) -> circuit::State {
+        self.circuit.state()
     }
 
     /// Waits until a probe is answered, or (`up` false) until one is not.
@@ -181,12 +192,33 @@ impl RedisClient {
         op: Op,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, BackendError> {
+        self.let_through()?;
         let started = Instant::now();
         let result = match self.connection().await {
             Ok(mut conn) => send(conn.get()).await.map_err(|error| self.classify(error)),
             Err(error) => Err(error),
         };
+        self.record(op, started, result)
+    }
+
+    fn let_through(&self) -> Result<(), BackendError> {
+        if self.circuit.lets_through() {
+            return Ok(());
+        }
+        self.metrics.backend_error(Kind::CircuitOpen);
+        let cause = format!("its circuit is open ({})", self.last_error.describe()).into();
+        Err(BackendError::Unavailable { backend: BACKEND, cause })
+    }
+
+    fn record<T>(
+        &self,
+        op: Op,
+        started: Instant,
+        result: Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
         self.metrics.backend_request(op, started.elapsed(), result.is_ok());
+        // A refusal is an answer.
+        self.circuit.record(matches!(result, Ok(_) | Err(BackendError::Refused { .. })));
         result
     }
 
@@ -210,6 +242,7 @@ impl RedisClient {
     /// # Errors
     /// None was free, or could be made, within the command timeout.
     pub async fn exclusive(&self) -> Result<Exclusive<'_>, BackendError> {
+        self.let_through()?;
         let conn = self.check_out(&self.exclusive).await?;
         Ok(Exclusive { client: self, conn })
     }
@@ -301,8 +334,7 @@ impl Exclusive<'_> {
     ) -> Result<T, BackendError> {
         let started = Instant::now();
         let result = pipeline.query_async(&mut *self.conn).await;
-        self.client.metrics.backend_request(op, started.elapsed(), result.is_ok());
-        result.map_err(|error| self.client.classify(error))
+        self.client.record(op, started, result.map_err(|error| self.client.classify(error)))
     }
 }
 

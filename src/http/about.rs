@@ -11,6 +11,8 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
+    backends::Health,
+    circuit,
     fault::Step,
     http::{
         App,
@@ -59,7 +61,7 @@ pub async fn strategies(State(app): State<Arc<App>>) -> Json<StrategiesReply> {
     let health = app.backends.health();
     let strategies = StrategyId::all().map(|id| {
         let row = id.row();
-        let away = health.iter().any(|health| health.store == row.store && !health.up);
+        let away = health.iter().any(|health| health.store == row.store && !health.is_reachable());
         StrategyReply {
             name: row.name,
             summary: row.summary,
@@ -92,6 +94,8 @@ pub struct BackendReply {
     name: Store,
     /// Whether the last probe was answered.
     up: bool,
+    /// Whether commands are let through.
+    circuit: circuit::State,
 }
 
 impl IntoResponses for HealthReply {
@@ -118,11 +122,13 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
         return Err(Problem::draining("the server is stopping"));
     }
     let health = app.backends.health();
-    if let Some(away) = health.iter().find(|health| !health.up) {
+    if let Some(away) = health.iter().find(|health| !health.is_reachable()) {
         return Err(Problem::unavailable(format!("{} does not answer", away.store.name())));
     }
-    let backends =
-        health.iter().map(|health| BackendReply { name: health.store, up: health.up }).collect();
+    let backends = health
+        .into_iter()
+        .map(|Health { store: name, up, circuit }| BackendReply { name, up, circuit })
+        .collect();
     Ok(Json(HealthReply { status: "ready", backends }))
 }
 

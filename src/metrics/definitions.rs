@@ -174,6 +174,10 @@ definitions! {
         "Whether the last probe of the backend was answered.";
     BACKEND_ERRORS: "locklab_backend_errors_total", Kind::Counter,
         "Failed exchanges with a backend, by kind.";
+    CIRCUIT_STATE: "locklab_circuit_state", Kind::Gauge,
+        "1 for the state in which the circuit of the backend is, 0 for the others.";
+    CIRCUIT_TRANSITIONS: "locklab_circuit_transitions_total", Kind::Counter,
+        "Changes of a circuit's state, by the state it changed to.";
     POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
         "Connections that the pools own, by state.";
     POOL_WAIT: "locklab_pool_wait_seconds", BACKEND_SECONDS,

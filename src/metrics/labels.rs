@@ -32,6 +32,7 @@ pub enum ErrorKind {
     Timeout,
     Io,
     Refused,
+    CircuitOpen,
 }
 
 /// How an attempt, or the last attempt of an acquisition, ended.

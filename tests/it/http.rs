@@ -137,7 +137,13 @@ async fn what_the_server_says_of_itself() {
     let server = Server::start(&[]);
     assert_eq!(server.get("/livez").await.json["status"], "alive");
     let ready = server.get("/readyz").await;
-    assert_eq!(ready.json, json!({"status": "ready", "backends": [{"name": "redis", "up": true}]}));
+    assert_eq!(
+        ready.json,
+        json!({
+            "status": "ready",
+            "backends": [{"name": "redis", "up": true, "circuit": "closed"}],
+        })
+    );
     let strategies = server.get("/strategies").await.json;
     let safe = strategies["strategies"].as_array().unwrap().iter().find(|it| it["name"] == "safe");
     let expected = json!({

@@ -45,6 +45,43 @@ async fn a_redis_that_hangs() {
     assert_eq!(server.post("/purchase?product=q").await.outcome(), "sold");
 }
 
+/// After a few commands without an answer the circuit is open: buyers are told at once, nothing is
+/// sent, and the first answer afterwards closes it again.
+#[tokio::test]
+async fn the_circuit_opens_and_closes() {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url(), "--command-timeout", "100ms"]);
+    server.reset("p", 10).await;
+    let state = async |state: &str| {
+        let series = format!("locklab_circuit_state{{backend=\"redis\",state=\"{state}\"}}");
+        server.metric(&series).await
+    };
+    assert_eq!((state("closed").await, state("open").await), (1.0, 0.0));
+    redis.hang();
+    until("buyers are told that it is open", async || {
+        let reply = server.post("/purchase?product=p").await;
+        assert_eq!(
+            (reply.status, reply.header("retry-after")),
+            (StatusCode::SERVICE_UNAVAILABLE, "1")
+        );
+        reply.json["detail"].as_str().unwrap().contains("circuit is open")
+    })
+    .await;
+    let refused = "locklab_backend_errors_total{backend=\"redis\",kind=\"circuit_open\"}";
+    assert!(server.metric(refused).await > 0.0);
+    redis.wake();
+    until("it sells again", async || {
+        server.post("/purchase?product=p").await.json["outcome"] == "sold"
+    })
+    .await;
+    assert_eq!((state("closed").await, state("open").await), (1.0, 0.0));
+    for to in ["open", "half_open", "closed"] {
+        let series = format!("locklab_circuit_transitions_total{{backend=\"redis\",to=\"{to}\"}}");
+        assert!(server.metric(&series).await >= 1.0, "{to}");
+    }
+    assert_eq!(server.get("/readyz").await.json["backends"][0]["circuit"], "closed");
+}
+
 /// An acquire whose reply was lost may hold the lock, even long after: it is released by its token,
 /// so that the next buyer need not wait for the ttl.
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::pool::LastError;
-use crate::metrics::Metrics;
+use crate::{circuit::Circuit, metrics::Metrics};
 
 /// How often an idle connection is checked.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ pub(super) struct Supervisor {
     pub(super) shared: watch::Sender<Option<MultiplexedConnection>>,
     pub(super) suspect: Arc<Notify>,
     pub(super) last_error: LastError,
+    pub(super) circuit: Arc<Circuit>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -61,7 +62,10 @@ impl Supervisor {
             Err(RunError::TimedOut) => None,
         };
         match (was_up, checked.is_some()) {
-            (false, true) => tracing::info!("redis answers"),
+            (false, true) => {
+                self.circuit.close();
+                tracing::info!("redis answers");
+            }
             (true, false) => tracing::warn!(error = self.last_error.describe(), "redis is away"),
             _ => {}
         }
