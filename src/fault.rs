@@ -18,7 +18,8 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The most faults of one purchase.
 pub const FAULTS_MAX: usize = 8;
 
-/// A step of a purchase. A fault at one that talks to a server strikes just before it does, except
+/// A step of a purchase. A fault strikes each time that a step is reached, so once for each retry. One at a step
+/// that talks to a server strikes just before it does, except
 /// for a lost reply, which strikes after.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, Serialize, ToSchema,
@@ -51,7 +52,7 @@ impl Step {
     /// Whether it has an effect at a server and a reply that can be lost.
     #[must_use]
     pub fn has_reply(self) -> bool {
-        matches!(self, Self::Acquire | Self::Write | Self::Take | Self::Release)
+        matches!(self, Self::Acquire | Self::RaiseBar | Self::Write | Self::Take | Self::Release)
     }
 }
 

@@ -116,6 +116,9 @@ pub enum Failure {
     /// The product was never put on sale.
     #[error("product {0} is not on sale")]
     Absent(Product),
+    /// Somebody else was faster.
+    #[error("product {0} was changed by others between read and write")]
+    Conflict(Product),
     /// The lease could not be renewed in time.
     #[error("the lease of product {0} was lost: the work was cancelled and nothing was written")]
     Lost(Product),
@@ -194,8 +197,13 @@ impl Receipt {
     /// The lease was lost before the write.
     pub fn lost(&mut self, product: &Product) {
         self.outcome = Outcome::Lost;
-        self.violation = Some(Violation::Work);
         self.failure = Some(Failure::Lost(product.clone()));
+    }
+
+    /// Others changed the product until patience was over.
+    pub fn conflict(&mut self, product: &Product) {
+        self.outcome = Outcome::Conflict;
+        self.failure = Some(Failure::Conflict(product.clone()));
     }
 
     /// The store has seen a newer holder.

@@ -149,7 +149,11 @@ impl Orphan {
             if checks > CHECKS_MAX || Instant::now() + pause >= freed {
                 return;
             }
-            time::sleep(pause).await;
+            if closing.run_until_cancelled(time::sleep(pause)).await.is_none() {
+                // One last try on the way out; after it, the ttl has to do.
+                self.lock.undo(&self.claim).await.ok();
+                return;
+            }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }

@@ -124,7 +124,8 @@ impl Rounds {
             if Instant::now() >= deadline {
                 return true;
             }
-            if Instant::now() < self.most && self.renew(interval / 2).await == Renewal::Lost {
+            let capped = Instant::now() + self.claim.ttl > self.most;
+            if !capped && self.renew(interval / 2).await == Renewal::Lost && !stop.is_cancelled() {
                 return true;
             }
         }

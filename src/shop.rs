@@ -92,18 +92,16 @@ impl Shop {
         stock: &dyn Stock,
         receipt: &mut Receipt,
     ) {
-        // Before the lease is wanted: see `Generation`.
-        let generation = match stock.generation(&order.product).await {
-            Ok(Some(generation)) => generation,
-            Ok(None) => return receipt.absent(&order.product),
-            Err(error) => return receipt.fail(Step::Read, error),
+        let Some((generation, mut lease)) = self.acquire(order, lock, stock, receipt).await else {
+            return;
         };
-        let Some(mut lease) = self.acquire(order, lock, receipt).await else { return };
         let granted = Instant::now();
         if let Err((step, error)) =
             critical_section(order, &generation, &mut lease, stock, receipt).await
         {
             receipt.fail(step, error);
+        } else if let Err(crash) = order.faults.strike(Step::Release).await {
+            receipt.fail(Step::Release, crash);
         }
         let ttl = lease.fixed_ttl();
         if receipt.has_crashed() {
@@ -128,34 +126,51 @@ impl Shop {
         &self,
         order: &Order,
         lock: &Arc<dyn Lock>,
+        stock: &dyn Stock,
         receipt: &mut Receipt,
-    ) -> Option<Lease> {
-        let Order { strategy, patience, .. } = order;
+    ) -> Option<(Generation, Lease)> {
+        let Order { strategy, product, patience, .. } = order;
         let started = Instant::now();
         let waiter = self.metrics.waiter(*strategy);
-        // The thread's own generator cannot be held across an await.
-        let mut rng = SmallRng::seed_from_u64(rand::random());
         let attempt = || async {
+            // Before the lease is wanted, each time: see `Generation`.
+            let generation = match stock.generation(product).await {
+                Ok(Some(generation)) => generation,
+                Ok(None) => return Ok(Some(None)),
+                Err(error) => return Err((Step::Read, error)),
+            };
             let result = lock::acquire(order, lock, &self.releases).await;
             self.metrics.attempt(*strategy, Attempted::from(&result));
-            result
+            match result {
+                Ok(lease) => Ok(lease.map(|lease| Some((generation, lease)))),
+                Err(error) => Err((Step::Acquire, error)),
+            }
         };
+        let mut rng = SmallRng::seed_from_u64(rand::random());
         let tried = wait::retry(patience, &mut rng, attempt).await;
         drop(waiter);
         receipt.wait = started.elapsed();
         receipt.retries = tried.retries;
-        let attempted = Attempted::from(&tried.result);
+        let (acquired, attempted) = match tried.result {
+            Ok(Some(Some(acquired))) => (Some(acquired), Attempted::Acquired),
+            Ok(Some(None)) => {
+                receipt.absent(product);
+                return None;
+            }
+            Ok(None) => {
+                receipt.outcome = Outcome::Busy;
+                (None, Attempted::Contended)
+            }
+            Err((step, error)) => {
+                let attempted = Attempted::of_error(&error);
+                receipt.fail(step, error);
+                (None, attempted)
+            }
+        };
+        receipt.lock_acquired = acquired.is_some();
         self.metrics.acquisition(*strategy, attempted, receipt.wait);
         self.metrics.retries(*strategy, patience.policy, tried.retries);
-        match tried.result {
-            Ok(Some(lease)) => {
-                receipt.lock_acquired = true;
-                return Some(lease);
-            }
-            Ok(None) => receipt.outcome = Outcome::Busy,
-            Err(error) => receipt.fail(Step::Acquire, error),
-        }
-        None
+        acquired
     }
 
     /// Puts `units` of a product on sale afresh, in the store of `strategy` or in all, and forgets
@@ -216,7 +231,8 @@ async fn critical_section(
         receipt.fencing_token = Some(token);
         // Before reading: from here on, no older holder can change what is read.
         faults.strike(Step::RaiseBar).await.map_err(at(Step::RaiseBar))?;
-        if !stock.raise_bar(product, token).await.map_err(at(Step::RaiseBar))? {
+        let raised = stock.raise_bar(product, token).await;
+        if !faults.reply(Step::RaiseBar, raised).map_err(at(Step::RaiseBar))? {
             receipt.fenced(product);
             return Ok(());
         }
@@ -235,12 +251,12 @@ async fn critical_section(
         let done = lease.while_held(Receipt::work(order.delay)).await;
         receipt.work = started.elapsed();
         faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
+        if lease.is_past_deadline() {
+            receipt.violation = Some(Violation::Work);
+        }
         if !done || lease.is_lost() {
             receipt.lost(product);
             return Ok(());
-        }
-        if lease.is_past_deadline() {
-            receipt.violation = Some(Violation::Work);
         }
         let fencing_token = lease.fencing_token();
         let sale = Sale { generation, read, quantity: order.quantity, fencing_token };
@@ -251,7 +267,7 @@ async fn critical_section(
             receipt.violation.get_or_insert(Violation::Write);
         }
     }
-    faults.strike(Step::Release).await.map_err(at(Step::Release))
+    Ok(())
 }
 
 /// Writes under a lease, which knows meanwhile that the write may be under way.

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Connections for transactions; whoever finds none free waits for one.
-const EXCLUSIVE_MAX: u32 = 64;
+const EXCLUSIVE_MAX: u32 = 1_024;
 /// What errors and metrics call this server.
 const BACKEND: &str = "redis";
 
@@ -217,8 +217,13 @@ impl RedisClient {
         result: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
         self.metrics.backend_request(op, started.elapsed(), result.is_ok());
-        // A refusal is an answer.
-        self.circuit.record(matches!(result, Ok(_) | Err(BackendError::Refused { .. })));
+        match &result {
+            // A refusal is an answer.
+            Ok(_) | Err(BackendError::Refused { .. }) => self.circuit.record(true),
+            // Nothing was sent, though the backend is well: the pool is busy.
+            Err(BackendError::Unavailable { .. }) if self.is_up() => {}
+            Err(_) => self.circuit.record(false),
+        }
         result
     }
 
@@ -258,6 +263,11 @@ impl RedisClient {
             RunError::User(error) => self.unavailable(error.into()),
             RunError::TimedOut => {
                 self.metrics.pool_timeout();
+                if self.is_up() {
+                    // The backend is well: this is our own queue.
+                    let cause = "every connection of the pool is busy".into();
+                    return BackendError::Unavailable { backend: BACKEND, cause };
+                }
                 self.unavailable(self.last_error.describe().into())
             }
         })

@@ -113,7 +113,11 @@ fn insert(
             Field::Body(Value::Array(several)) => {
                 given.extend(several.into_iter().map(Field::Body));
             }
-            one => given.push(one),
+            Field::Query(text) => given.push(Field::Query(text)),
+            single @ Field::Body(_) => {
+                let valid = Valid::Words("an array".to_owned());
+                return Err(invalid(parameter.name(), &single, valid));
+            }
         }
         return Ok(());
     }

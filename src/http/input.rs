@@ -165,8 +165,12 @@ impl Input for Fault {
     }
 
     fn schema() -> ObjectBuilder {
-        let steps: Vec<&str> = Step::VARIANTS.iter().map(|step| step.name()).collect();
-        let pattern = format!("^(pause:[0-9]+(us|ms|s)?|crash|drop-reply)@({})$", steps.join("|"));
+        let names = |steps: Vec<&Step>| {
+            steps.into_iter().map(|step| step.name()).collect::<Vec<_>>().join("|")
+        };
+        let all = names(Step::VARIANTS.iter().collect());
+        let replied = names(Step::VARIANTS.iter().filter(|step| step.has_reply()).collect());
+        let pattern = format!("^((pause:[0-9]+(us|ms|s)?|crash)@({all})|drop-reply@({replied}))$");
         ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
     }
 }

@@ -235,11 +235,10 @@ fn faults(
     }
     let row = strategy.row();
     if let Some(fault) = faults.iter().find(|fault| !row.steps.contains(&fault.step)) {
-        let steps: Vec<String> = row.steps.iter().map(|step| step.name().to_owned()).collect();
-        let detail =
-            format!("fault {fault}: {} has no such step; it has {}", row.name, steps.join(", "));
-        let problem = Problem::invalid_parameter(detail);
-        return Err(problem.blame(FAULT.name, Valid::OneOf(steps)));
+        let steps: Vec<&str> = row.steps.iter().map(|step| step.name()).collect();
+        let valid = format!("a fault at one of {}", steps.join(", "));
+        let detail = format!("fault {fault}: {} has no such step; expected {valid}", row.name);
+        return Err(Problem::invalid_parameter(detail).blame(FAULT.name, Valid::Words(valid)));
     }
     Ok(faults)
 }

@@ -46,15 +46,17 @@ impl Sell for Atomic {
             Ok(taken) => receipt.settle(taken, &order.product),
             Err(error) => return receipt.fail(Step::Take, error),
         }
-        for step in [Step::AfterTake, Step::Work] {
-            if let Err(crash) = order.faults.strike(step).await {
-                return receipt.fail(step, crash);
-            }
+        if let Err(crash) = order.faults.strike(Step::AfterTake).await {
+            return receipt.fail(Step::AfterTake, crash);
         }
-        if receipt.outcome == Outcome::Sold {
-            let started = Instant::now();
-            Receipt::work(order.delay).await;
-            receipt.work = started.elapsed();
+        if receipt.outcome != Outcome::Sold {
+            return;
         }
+        if let Err(crash) = order.faults.strike(Step::Work).await {
+            return receipt.fail(Step::Work, crash);
+        }
+        let started = Instant::now();
+        Receipt::work(order.delay).await;
+        receipt.work = started.elapsed();
     }
 }

@@ -6,13 +6,14 @@
 //!   Chubby's sequencer (Burrows, OSDI 2006); Kleppmann, "How to do distributed locking" (2016),
 //!   shows why a lock without it does not protect a store.
 //! - Guarantees: exact, also when work or a pause exceeds the ttl: a late writer is `fenced`. The
-//!   holder of a token may write again under it.
+//!   holder of a token may write again under it. Until the next reset, the store also refuses
+//!   blind writes of the product without a token.
 //! - Does not guarantee: anything across a failover or a FLUSHALL of the Redis that counts, which
 //!   can roll the counter back and make tokens repeat.
 //! - Clock: deadline = monotonic clock before the script was sent + ttl. Correctness does not rest
 //!   on it.
 //! - Cancellation: as `safe`.
-//! - Commands sent: EVALSHA of grant (SET NX PX, INCR fence:{product}); EVALSHA of
+//! - Commands sent: EVALSHA of grant (EXISTS, INCR fence:{product}, SET PX); EVALSHA of
 //!   compare-and-delete. The counter never expires, and a reset leaves it alone.
 
 use std::sync::{Arc, LazyLock};
@@ -47,11 +48,14 @@ pub static STRATEGY: Strategy = Strategy {
 };
 
 /// KEYS: lock, counter. ARGV: token, ttl in ms. The fencing token, or nil: somebody else holds it.
+/// Redis does not roll back: what can fail comes before what takes the lock.
 static GRANT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
-        return redis.call('INCR', KEYS[2])
+        if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+        local token = redis.call('INCR', KEYS[2])
+        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+        return token
         ",
     )
 });

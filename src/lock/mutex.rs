@@ -66,7 +66,10 @@ impl Lock for ProcessMutex {
 
     fn crash(&self, claim: &Claim) {
         // The memory of a process dies with it.
-        self.holders.lock().remove(&claim.product);
+        let mut holders = self.holders.lock();
+        if holders.get(&claim.product) == Some(&claim.token) {
+            holders.remove(&claim.product);
+        }
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {

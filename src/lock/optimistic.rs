@@ -26,7 +26,7 @@ use crate::{
     fault::Step,
     lock::Method,
     metrics::Op,
-    order::{Order, Outcome, Receipt},
+    order::{Order, Receipt},
     shop::Sell,
     stock::{
         Sold, Stock, Store, Written,
@@ -75,7 +75,7 @@ impl Sell for Optimistic {
         (receipt.stock_before, receipt.work, receipt.retries) = (stock, work, tried.retries);
         match tried.result {
             Ok(Some(written)) => receipt.settle(written, &order.product),
-            Ok(None) => receipt.outcome = Outcome::Conflict,
+            Ok(None) => receipt.conflict(&order.product),
             Err((step, error)) => return receipt.fail(step, error),
         }
         if let Err(crash) = order.faults.strike(Step::AfterWrite).await {

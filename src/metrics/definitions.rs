@@ -165,7 +165,7 @@ definitions! {
     LOCK_RENEWALS: "locklab_lock_renewals_total", Kind::Counter,
         "Renewals of leases, by outcome; unknown means that there was no answer.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
-        "Claims that no purchase ended and that were left to the release task, by cause.";
+        "Claims that no purchase ended, by cause; all but crashes are left to the release task.";
     FENCING_REJECTIONS: "locklab_fencing_rejections_total", Kind::Counter,
         "Holders that the store refused, for it had seen a newer fencing token.";
     BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
@@ -181,7 +181,7 @@ definitions! {
     POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
         "Connections that the pools own, by state.";
     POOL_WAIT: "locklab_pool_wait_seconds", BACKEND_SECONDS,
-        "Time to check a connection out of the pool; multiplexed commands never do.";
+        "Time to check a connection out of a pool; multiplexed commands never do, transactions always.";
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
         "Commands that got no connection from the pool in time.";
     FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,

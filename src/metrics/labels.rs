@@ -46,13 +46,20 @@ pub enum Attempted {
     Error,
 }
 
+impl Attempted {
+    /// For an attempt that failed.
+    #[must_use]
+    pub fn of_error(error: &BackendError) -> Self {
+        if error.is_unknown() { Self::Unknown } else { Self::Error }
+    }
+}
+
 impl<T> From<&Result<Option<T>, BackendError>> for Attempted {
     fn from(result: &Result<Option<T>, BackendError>) -> Self {
         match result {
             Ok(Some(_)) => Self::Acquired,
             Ok(None) => Self::Contended,
-            Err(error) if error.is_unknown() => Self::Unknown,
-            Err(_) => Self::Error,
+            Err(error) => Self::of_error(error),
         }
     }
 }

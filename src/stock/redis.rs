@@ -18,17 +18,16 @@ use crate::{
 };
 
 /// KEYS: stock, ledger. ARGV: generation, stock to write, quantity, fencing token or ''.
-/// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact. Tokens
-/// are compared as Lua's floats, which are exact up to 2⁵³.
+/// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact. Once
+/// there is a bar, a write without a token is refused as well: it could be anybody's. Tokens are
+/// compared as Lua's floats, which are exact up to 2⁵³.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[1] then return {'reset'} end
-        if ARGV[4] ~= '' then
-            local bar = tonumber(redis.call('HGET', KEYS[2], 'bar') or 0)
-            if tonumber(ARGV[4]) < bar then return {'fenced'} end
-            redis.call('HSET', KEYS[2], 'bar', ARGV[4])
-        end
+        local bar = redis.call('HGET', KEYS[2], 'bar')
+        if bar and (ARGV[4] == '' or tonumber(ARGV[4]) < tonumber(bar)) then return {'fenced'} end
+        if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'bar', ARGV[4]) end
         local found = redis.call('GET', KEYS[1])
         if found and not tonumber(found) then return redis.error_reply('ERR the stock is no number') end
         redis.call('SET', KEYS[1], ARGV[2])

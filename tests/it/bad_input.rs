@@ -86,6 +86,7 @@ async fn bad_input_is_refused_and_changes_nothing() {
         json!({"strict": "true"}),
         json!({"items": []}),
         json!({"fault": ["crash@write", 1]}),
+        json!({"fault": "crash@write"}),
         json!({"fault": [["crash@write"]]}),
         json!({"fault": vec!["pause:0@write"; 9]}),
         json!({"quantity": [1, 2]}),

@@ -176,8 +176,38 @@ async fn a_dropped_reply_to_a_release() {
     let () = redis.send(&["SET", "lock:p", "a stranger"]).await;
     let releases = "locklab_backend_request_duration_seconds_count\
                     {backend=\"redis\",op=\"release\",outcome=\"ok\"}";
-    until("it is tried again", async || server.metric(releases).await >= 2.0).await;
+    let before = server.metric(releases).await;
+    until("it is tried again", async || server.metric(releases).await > before).await;
     assert!(redis.is_locked("p").await);
+}
+
+/// A crash of somebody who does not hold the mutex frees nobody's.
+#[tokio::test]
+async fn a_bystander_that_crashes_frees_nothing() {
+    let (_redis, server) = start().await;
+    server.reset("p", 9).await;
+    let holder = server.post("/purchase?product=p&lock=mutex&delay=2s");
+    let others = async {
+        let reads = "locklab_backend_request_duration_seconds_count\
+                     {backend=\"redis\",op=\"read\",outcome=\"ok\"}";
+        until("somebody holds it", async || server.metric(reads).await >= 1.0).await;
+        server.post("/purchase?product=p&lock=mutex&fault=crash@acquire").await;
+        server.post("/purchase?product=p&lock=mutex").await
+    };
+    let (holder, other) = tokio::join!(holder, others);
+    assert_eq!((holder.outcome(), other.outcome()), ("sold", "busy"));
+}
+
+/// Once a product is sold under fencing tokens, a blind write without one is refused: it could be
+/// anybody's, also that of a ghost of another strategy.
+#[tokio::test]
+async fn a_fenced_product_refuses_writes_without_a_token() {
+    let (_redis, server) = start().await;
+    server.reset("p", 9).await;
+    assert_eq!(server.post("/purchase?product=p&lock=fenced").await.outcome(), "sold");
+    assert_eq!(server.post("/purchase?product=p&lock=safe").await.outcome(), "fenced");
+    server.reset("p", 9).await;
+    assert_eq!(server.post("/purchase?product=p&lock=safe").await.outcome(), "sold");
 }
 
 /// Several faults of one purchase, from the query or as an array in the body.

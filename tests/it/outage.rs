@@ -67,6 +67,12 @@ async fn the_circuit_opens_and_closes() {
         reply.json["detail"].as_str().unwrap().contains("circuit is open")
     })
     .await;
+    let half_open = "locklab_circuit_transitions_total{backend=\"redis\",to=\"half_open\"}";
+    until("it lets somebody through to see", async || {
+        server.post("/purchase?product=p").await;
+        server.metric(half_open).await >= 1.0
+    })
+    .await;
     let refused = "locklab_backend_errors_total{backend=\"redis\",kind=\"circuit_open\"}";
     assert!(server.metric(refused).await > 0.0);
     redis.wake();
