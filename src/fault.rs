@@ -18,9 +18,8 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The most faults of one purchase.
 pub const FAULTS_MAX: usize = 8;
 
-/// A step of a purchase. A fault strikes each time that a step is reached, so once for each retry. One at a step
-/// that talks to a server strikes just before it does, except
-/// for a lost reply, which strikes after.
+/// A step of a purchase. A fault strikes whenever its step is reached, so again with each retry; at
+/// a step that talks to a server, just before it does, except for a lost reply, which strikes after.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, Serialize, ToSchema,
 )]

@@ -43,6 +43,10 @@ async fn one_unit_on_one_server() {
                 server.race(BUYERS, &format!("product={product}&lock={}", strategy.name)).await;
             let (sold, oversold, lost_updates, ok) = verdict(&server, &product).await;
             assert_eq!(sold, sold_units(&replies), "the ledger counts what buyers were told");
+            for reply in &replies {
+                let (success, error) = (&reply.json["success"], &reply.json["error"]);
+                assert_eq!(*success == true, error.is_null(), "{}", reply.text);
+            }
             if strategy.expected == Expected::Oversells {
                 assert!(oversold > 0, "{} was not caught overselling", strategy.name);
                 assert_eq!((oversold, lost_updates, ok), (sold - 1, sold - 1, false));

@@ -23,6 +23,14 @@ use crate::{redis_server::Redis, server::until};
 
 const TTL: Duration = Duration::from_secs(600);
 
+/// Every lock that is released by its token, and both ways to send commands.
+const TOKEN_LOCKS: [(&str, RedisMode); 4] = [
+    ("safe", RedisMode::Multiplexed),
+    ("safe", RedisMode::Pooled),
+    ("watchdog", RedisMode::Multiplexed),
+    ("fenced", RedisMode::Multiplexed),
+];
+
 /// A lock against a real Redis, with its release task.
 struct Bench {
     redis: Redis,
@@ -101,8 +109,8 @@ async fn is_lockable(redis: &Redis, product: &str) -> bool {
 
 #[tokio::test]
 async fn a_dropped_acquire_leaves_no_lock() {
-    for mode in [RedisMode::Multiplexed, RedisMode::Pooled] {
-        let bench = Bench::new("safe", mode).await;
+    for (name, mode) in TOKEN_LOCKS {
+        let bench = Bench::new(name, mode).await;
         let mut products = Vec::new();
         for polls in 0..POLLS_MAX {
             let product: Product = format!("p{polls}").parse().unwrap();
@@ -124,8 +132,8 @@ async fn a_dropped_acquire_leaves_no_lock() {
 
 #[tokio::test]
 async fn a_dropped_release_leaves_no_lock() {
-    for mode in [RedisMode::Multiplexed, RedisMode::Pooled] {
-        let bench = Bench::new("safe", mode).await;
+    for (name, mode) in TOKEN_LOCKS {
+        let bench = Bench::new(name, mode).await;
         let mut products = Vec::new();
         for polls in 0..POLLS_MAX {
             let product: Product = format!("p{polls}").parse().unwrap();
