@@ -63,6 +63,14 @@ pub struct Claim {
     pub faults: Faults,
 }
 
+impl Claim {
+    /// The ttl as lock services take it; an order's ttl is whole milliseconds, and at least one.
+    #[must_use]
+    pub fn ttl_ms(&self) -> u64 {
+        self.ttl.as_millis() as u64
+    }
+}
+
 /// What the lock service answered to an attempt.
 #[derive(Debug)]
 pub enum Attempt {

@@ -93,6 +93,18 @@ pub struct Sold {
     pub lost_updates: u64,
 }
 
+impl Sold {
+    /// A sale of `quantity` that had read the stock as `read`, found it at `found`, left it at
+    /// `stock`, and brought the units sold to `sold` of `initial`.
+    #[must_use]
+    pub fn new(read: i64, found: i64, stock: i64, sold: i64, initial: i64, quantity: u32) -> Self {
+        let beyond = (sold - initial).clamp(0, quantity.into());
+        let put_back = (read - found).max(0);
+        let (oversold, lost_updates) = (beyond.unsigned_abs(), put_back.unsigned_abs());
+        Self { found, stock, oversold, lost_updates }
+    }
+}
+
 /// The state of a product: the three numbers from which its verdict follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {

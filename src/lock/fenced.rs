@@ -72,7 +72,7 @@ impl Lock for FencedLock {
         script
             .key(format!("fence:{}", claim.product))
             .arg(claim.token.as_str())
-            .arg(claim.ttl.as_millis() as u64);
+            .arg(claim.ttl_ms());
         let granted: Option<u64> = self.redis.script(Op::Acquire, &script).await?;
         Ok(match granted {
             Some(token) => {

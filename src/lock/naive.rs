@@ -67,7 +67,7 @@ impl Lock for NaiveLock {
         claim.faults.strike(Step::BetweenSetnxAndExpire).await?;
         let deadline = Instant::now() + claim.ttl;
         let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(&key).arg(claim.ttl.as_millis() as u64);
+        expire.arg(&key).arg(claim.ttl_ms());
         // The key exists: whatever becomes of PEXPIRE, this claim may be the holder, for ever.
         let () =
             self.redis.command(Op::Acquire, &expire).await.map_err(BackendError::into_unknown)?;

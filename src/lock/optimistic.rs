@@ -112,15 +112,9 @@ impl Optimistic {
         );
         let sold = conn.pipeline::<Option<(i64,)>>(Op::Write, &exec).await;
         let sold = faults.reply(Step::Write, sold).map_err(at(Step::Write))?;
-        Ok(sold.map(|(sold,)| {
-            let beyond = (sold - initial).clamp(0, order.quantity.into());
-            Written::Sold(Sold {
-                found: stock,
-                stock: left,
-                oversold: beyond.unsigned_abs(),
-                lost_updates: 0,
-            })
-        }))
+        // What was read is what was found: EXEC has made sure of that.
+        let sale = |(sold,)| Sold::new(stock, stock, left, sold, initial, order.quantity);
+        Ok(sold.map(sale).map(Written::Sold))
     }
 }
 

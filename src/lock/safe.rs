@@ -67,8 +67,7 @@ pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attemp
     let deadline = Instant::now() + claim.ttl;
     let mut set = redis::cmd("SET");
     set.arg(lock_key(&claim.product)).arg(claim.token.as_str());
-    // PX takes whole milliseconds; the ttl has been validated as at least one.
-    set.arg("NX").arg("PX").arg(claim.ttl.as_millis() as u64);
+    set.arg("NX").arg("PX").arg(claim.ttl_ms());
     let reply: Option<String> = redis.command(Op::Acquire, &set).await?;
     Ok(match reply {
         Some(_) => Attempt::Granted(Grant::until(deadline)),

@@ -69,7 +69,7 @@ impl Lock for WatchdogLock {
 
     async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
         let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
-        script.arg(claim.token.as_str()).arg(claim.ttl.as_millis() as u64);
+        script.arg(claim.token.as_str()).arg(claim.ttl_ms());
         self.redis.script(Op::Renew, &script).await
     }
 

@@ -202,13 +202,7 @@ impl Reply {
         match (self.0.as_str(), self.1, self.2, self.3, self.4) {
             ("sold", found, Some(stock), Some(sold), Some(initial)) => {
                 let found = found.unwrap_or_default();
-                let beyond = (sold - initial).clamp(0, i64::from(quantity));
-                Written::Sold(Sold {
-                    found,
-                    stock,
-                    oversold: beyond.unsigned_abs(),
-                    lost_updates: (read - found).max(0).unsigned_abs(),
-                })
+                Written::Sold(Sold::new(read, found, stock, sold, initial, quantity))
             }
             ("sold_out", Some(stock), ..) => Written::SoldOut { stock },
             ("absent", ..) => Written::Absent,
