@@ -277,7 +277,9 @@ impl Lease {
     pub fn crash(mut self) {
         self.ended = true;
         self.lock.crash(&self.claim);
-        self.releases.abandoned(self.strategy);
+        if !self.grant.excludes_nobody {
+            self.releases.abandoned(self.strategy);
+        }
     }
 
     /// Gives the claim to the release task and returns at once: for when the backend just failed
@@ -330,11 +332,13 @@ pub async fn acquire(
         writing: false,
         ended: false,
     };
-    let attempt = match order.faults.strike(Step::Acquire).await {
-        Ok(()) => order.faults.reply(Step::Acquire, lock.attempt(&pending.claim).await),
-        Err(crash) => Err(crash),
-    };
-    match attempt {
+    if let Err(crash) = order.faults.strike(Step::Acquire).await {
+        // Nothing has been sent.
+        pending.ended = true;
+        return Err(crash);
+    }
+    let attempt = lock.attempt(&pending.claim).await;
+    match order.faults.reply(Step::Acquire, attempt) {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;
             pending.watch();
