@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration};
 use utoipa::ToSchema;
@@ -21,7 +21,17 @@ pub const FAULTS_MAX: usize = 8;
 /// A step of a purchase. A fault strikes whenever its step is reached, so again with each retry; at
 /// a step that talks to a server, just before it does, except for a lost reply, which strikes after.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, Serialize, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]

@@ -21,6 +21,7 @@
 //! | [`wait`] | what losers do: schedules of delays, the one retry loop |
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
+//! | [`history`] | what every purchase did, step by step |
 //! | [`verdict`] | pure judgement over what was recorded |
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
@@ -39,6 +40,7 @@ pub mod cli;
 pub mod duration;
 pub mod fault;
 pub mod healthcheck;
+pub mod history;
 pub mod http;
 pub mod lab;
 pub mod lock;

@@ -1,6 +1,6 @@
 //! An order, its outcome, and the receipt that says how far it came.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration};
 use utoipa::ToSchema;
@@ -16,7 +16,9 @@ use crate::{
 };
 
 /// How one purchase ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, Deserialize, ToSchema,
+)]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
