@@ -63,6 +63,12 @@ impl BackendError {
         matches!(self, Self::Crashed { .. })
     }
 
+    /// Whether the same command may succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+
     /// Whether the command may have been executed nevertheless.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
@@ -76,6 +82,8 @@ pub struct Backends {
     pub redis: Arc<redis::RedisClient>,
     /// What to do when it is away.
     pub redis_remedy: &'static str,
+    /// Records that are kept of each product; with none, nothing is recorded.
+    pub history: u32,
     /// Where measurements go.
     pub metrics: Arc<Metrics>,
 }

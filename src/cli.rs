@@ -70,6 +70,11 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
+    /// Records of purchases that are kept of each of the last hundred products; 0 records nothing
+    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true,
+          value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub history: u32,
+
     /// How long to finish what is under way when told to stop (a bare number is in ms)
     #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true,
           value_parser = duration::parse_flag)]

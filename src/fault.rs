@@ -1,6 +1,13 @@
 //! Faults on demand, at named steps: what usually takes bad luck happens every time.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -138,6 +145,8 @@ impl fmt::Display for Fault {
 #[derive(Clone, Default)]
 pub struct Faults {
     faults: Arc<[Fault]>,
+    /// How long they have made the purchase stand still, in µs.
+    paused: Arc<AtomicU64>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -151,7 +160,13 @@ impl Faults {
     /// These faults; each that strikes is counted.
     #[must_use]
     pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
-        Self { faults: faults.into(), metrics: Some(metrics) }
+        Self { faults: faults.into(), paused: Arc::default(), metrics: Some(metrics) }
+    }
+
+    /// How long they have made the purchase stand still.
+    #[must_use]
+    pub fn paused(&self) -> Duration {
+        Duration::from_micros(self.paused.load(Ordering::Relaxed))
     }
 
     /// Lets what was asked for at this step happen.
@@ -164,6 +179,7 @@ impl Faults {
                 Action::Pause(length) => {
                     self.count(Kind::Pause);
                     time::sleep(length).await;
+                    self.paused.fetch_add(length.as_micros() as u64, Ordering::Relaxed);
                 }
                 Action::Crash => {
                     self.count(Kind::Crash);

@@ -2,6 +2,7 @@
 //! shop.
 
 mod about;
+mod cart;
 mod fields;
 mod input;
 mod json;
@@ -9,6 +10,7 @@ mod parameter;
 mod problem;
 mod product;
 mod purchase;
+mod reply;
 mod serve;
 
 use std::{any::Any, sync::Arc};
@@ -85,7 +87,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         product::AuditReply,
         product::ResetReply,
         product::StockReply,
-        purchase::PurchaseReply,
+        reply::ItemReply,
+        reply::PurchaseReply,
     )),
     modifiers(&AdminToken)
 )]

@@ -20,9 +20,9 @@ use crate::{
     http::{self, App},
     metrics::Metrics,
     product::Product,
-    release,
+    recorder, release,
     shop::Shop,
-    stock::Store,
+    stock::{Stocks, Store},
 };
 
 /// How often recorded samples are moved into their buckets.
@@ -83,11 +83,19 @@ impl Lab {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",
         };
-        let backends =
-            Backends { redis: Arc::new(client), redis_remedy, metrics: Arc::clone(&metrics) };
+        let backends = Backends {
+            redis: Arc::new(client),
+            redis_remedy,
+            history: config.history,
+            metrics: Arc::clone(&metrics),
+        };
         let (releases, task) = release::channel(Arc::clone(&metrics));
-        let shop = Arc::new(Shop::new(&backends, releases));
-        let mut background = vec![tokio::spawn(keep_up(Arc::clone(&metrics)))];
+        let (recorder, recording) = recorder::channel(config.history > 0, Arc::clone(&metrics));
+        let shop = Arc::new(Shop::new(&backends, releases, recorder));
+        let mut background = vec![
+            tokio::spawn(keep_up(Arc::clone(&metrics))),
+            tokio::spawn(recording.run(Stocks::new(&backends), Arc::clone(&metrics))),
+        ];
         if backends.redis.is_up() {
             prepare(&backends.redis, &shop, config.stock).await;
         } else {
@@ -160,6 +168,8 @@ impl Lab {
         app.purchases.wait().await;
         closing.cancel();
         let released = time::timeout(release_timeout, release_task).await.is_ok();
+        // What cannot be recorded in time is lost: the ledger has it all.
+        time::timeout(release_timeout, app.shop.flush()).await.ok();
         for task in background {
             task.abort();
             // An error says that it was aborted.

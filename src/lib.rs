@@ -15,13 +15,15 @@
 //! | [`http`] | router, handlers, errors: the only place that names axum |
 //! | [`shop`] | the critical section; no axum, no redis, no clap |
 //! | [`order`] | orders, outcomes, receipts |
-//! | [`lock`] | the list of strategies, leases; one file per strategy |
+//! | [`lock`] | the list of strategies, and what a lock must do; one file per strategy |
+//! | [`lease`] | being the holder: how a lease is acquired, watched and released |
 //! | [`strategy`] | what a strategy says of itself |
 //! | [`fault`] | named steps, and what can be made to go wrong at them |
 //! | [`wait`] | what losers do: schedules of delays, the one retry loop |
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
-//! | [`history`] | what every purchase did, step by step |
+//! | [`history`], [`recorder`] | what every purchase did, step by step, and how it gets to the store |
+//! | [`answer`] | the answers to orders with an idempotency key |
 //! | [`verdict`] | pure judgement over what was recorded |
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
@@ -34,6 +36,7 @@
 //! - A reply that was lost is unknown. It is never treated as a failure, or as a success.
 //! - Label values come from fixed lists. Product names never become labels.
 
+pub mod answer;
 pub mod backends;
 pub mod circuit;
 pub mod cli;
@@ -43,10 +46,12 @@ pub mod healthcheck;
 pub mod history;
 pub mod http;
 pub mod lab;
+pub mod lease;
 pub mod lock;
 pub mod metrics;
 pub mod order;
 pub mod product;
+pub mod recorder;
 pub mod release;
 pub mod renewal;
 pub mod server;

@@ -38,6 +38,7 @@ struct StrategyMetrics {
     units_sold: Counter,
     units_oversold: Counter,
     lost_updates: Counter,
+    retries: Counter,
     /// `None` for a strategy that grants no lease.
     lock: Option<LockMetrics>,
 }
@@ -50,6 +51,7 @@ impl StrategyMetrics {
             units_sold: def::UNITS_SOLD.counter(recorder, &[lock]),
             units_oversold: def::UNITS_OVERSOLD.counter(recorder, &[lock]),
             lost_updates: def::LOST_UPDATES.counter(recorder, &[lock]),
+            retries: def::PURCHASE_RETRIES.counter(recorder, &[lock]),
             lock: (id.row().family == Family::Lock).then(|| LockMetrics::new(recorder, lock)),
         }
     }
@@ -149,6 +151,8 @@ pub struct Metrics {
     strategies: Vec<StrategyMetrics>,
     redis: BackendMetrics,
     faults: Vec<Counter>,
+    repeated: Counter,
+    history_dropped: Counter,
     resets: Counter,
     last_reset: Gauge,
 }
@@ -166,6 +170,8 @@ impl Metrics {
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
+            repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
+            history_dropped: def::HISTORY_DROPPED.counter(&recorder, &[]),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
             http: HttpMetrics::new(recorder),
@@ -228,6 +234,21 @@ impl Metrics {
     /// Somebody wants a lock; the gauge falls when the guard is dropped.
     pub fn waiter(&self, strategy: StrategyId) -> Raised {
         Raised::one(self.lock(strategy).map(|lock| lock.waiters.clone()))
+    }
+
+    /// One caller's tries after the first, whatever it tried.
+    pub fn tries(&self, strategy: StrategyId, retries: u32) {
+        self.strategies[strategy.index()].retries.increment(retries.into());
+    }
+
+    /// An order with an idempotency key got the answer of an earlier one.
+    pub fn repeated(&self) {
+        self.repeated.increment(1);
+    }
+
+    /// Records did not come into the history.
+    pub fn history_dropped(&self, records: u64) {
+        self.history_dropped.increment(records);
     }
 
     /// A lease was released by its holder; `ttl` is what it was granted for, if that is fixed.

@@ -6,6 +6,7 @@ use tokio::time::{self, Duration};
 use utoipa::ToSchema;
 
 use crate::{
+    answer::{Answer, Key, Line},
     backends::BackendError,
     fault::{Faults, Step},
     product::Product,
@@ -44,21 +45,38 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Violation {
-    /// After the work, before the write.
+    /// While a cart still waited for another lock.
+    Acquire,
+    /// During the work.
     Work,
-    /// After the write, before the release.
+    /// At the write: just before it or just after it.
     Write,
     /// At the release.
     Release,
 }
 
-/// What a buyer wants.
-#[derive(Debug, Clone)]
-pub struct Order {
+/// The most different products of one order.
+pub const ITEMS_MAX: usize = 16;
+
+/// Units of one product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
     /// What to buy.
     pub product: Product,
     /// How many units.
     pub quantity: u32,
+}
+
+/// What a buyer wants.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Names the order, and the sale, if there is one.
+    pub id: Token,
+    /// What to buy, all or nothing, in the order in which locks are taken: at least one item, and no
+    /// product twice.
+    pub items: Vec<Item>,
+    /// What makes it the same order when it is sent again.
+    pub key: Option<Key>,
     /// Under which strategy.
     pub strategy: StrategyId,
     /// How long the work between read and write takes, at least.
@@ -76,29 +94,29 @@ pub struct Order {
 pub struct Receipt {
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether the lock was granted; true for a strategy that needs none.
+    /// Whether all locks were granted; true for a strategy that needs none.
     pub lock_acquired: bool,
     /// The name of the sale, if there was one.
-    pub order_id: Option<Token>,
-    /// The number that ordered its lease, if the lock issued one.
-    pub fencing_token: Option<u64>,
-    /// What the buyer read, if it came to that.
-    pub stock_before: Option<i64>,
-    /// What the stock was after the buyer's write, or what it read if it did not write.
-    pub stock_after: Option<i64>,
-    /// The sale as the ledger saw it, if there was one.
-    pub sale: Option<Sold>,
-    /// Tries to acquire the lock after the first.
+    pub order_id: Option<String>,
+    /// Each item, in the order of the order.
+    pub lines: Vec<Line>,
+    /// Each sale as the ledger saw it, if there was one.
+    pub sales: Vec<Sold>,
+    /// Whether this is the answer to an earlier order with the same key.
+    pub repeated: bool,
+    /// Tries to acquire a lock after the first.
     pub retries: u32,
-    /// From wanting the lock to having it, or to giving up.
+    /// From wanting the lock to having it, or to giving up; without a lock, pauses between tries.
     pub wait: Duration,
     /// From reading to the end of the work.
     pub work: Duration,
-    /// From the grant to the end of the release; zero if nothing was held.
+    /// How long faults made it stand still, outside of `wait`.
+    pub paused: Duration,
+    /// From the first grant to the end of the last release; zero if nothing was held.
     pub hold: Duration,
     /// All of it.
     pub duration: Duration,
-    /// Where it was first seen that the lease had outlived its deadline, if it had.
+    /// Where it was first seen that a lease had outlived its deadline, if one had.
     pub violation: Option<Violation>,
     /// Why it failed, for outcomes that are failures.
     pub failure: Option<Failure>,
@@ -119,34 +137,64 @@ pub enum Failure {
     #[error("product {0} is not on sale")]
     Absent(Product),
     /// Somebody else was faster.
-    #[error("product {0} was changed by others between read and write")]
-    Conflict(Product),
+    #[error("the stock was changed by others between read and write")]
+    Conflict,
     /// The lease could not be renewed in time.
-    #[error("the lease of product {0} was lost: the work was cancelled and nothing was written")]
-    Lost(Product),
+    #[error("the lease was lost: the work was cancelled and nothing was written")]
+    Lost,
     /// A newer holder was granted the lock.
-    #[error("product {0} has a newer holder: the write was refused")]
-    Fenced(Product),
+    #[error("there is a newer holder: the write was refused")]
+    Fenced,
     /// The product was reset between read and write.
-    #[error("product {0} was reset during the purchase")]
-    Reset(Product),
+    #[error("the product was reset during the purchase")]
+    Reset,
+    /// The key was used for something else.
+    #[error("the Idempotency-Key was used before, for another order: {0}")]
+    KeyReused(String),
+    /// The order with this key is being carried out.
+    #[error("the order with this Idempotency-Key is still being carried out")]
+    KeyInUse,
+}
+
+impl Failure {
+    /// How an order ends that fails so.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Backend { error, .. } => match error {
+                BackendError::Unavailable { .. } | BackendError::Unknown { .. } => {
+                    Outcome::Unavailable
+                }
+                BackendError::Refused { .. } | BackendError::Crashed { .. } => Outcome::Error,
+            },
+            Self::Absent(_) | Self::KeyReused(_) | Self::KeyInUse => Outcome::Error,
+            Self::Conflict | Self::Reset => Outcome::Conflict,
+            Self::Lost => Outcome::Lost,
+            Self::Fenced => Outcome::Fenced,
+        }
+    }
+}
+
+/// Blames a step for what its backend did.
+pub fn at(step: Step) -> impl Fn(BackendError) -> Failure {
+    move |error| Failure::Backend { step, error }
 }
 
 impl Receipt {
-    /// Nothing has happened yet.
+    /// Nothing has happened yet to so many items.
     #[must_use]
-    pub fn blank() -> Self {
+    pub fn blank(items: usize) -> Self {
         Self {
             outcome: Outcome::Error,
             lock_acquired: false,
             order_id: None,
-            fencing_token: None,
-            stock_before: None,
-            stock_after: None,
-            sale: None,
+            lines: vec![Line::default(); items],
+            sales: Vec::new(),
+            repeated: false,
             retries: 0,
             wait: Duration::ZERO,
             work: Duration::ZERO,
+            paused: Duration::ZERO,
             hold: Duration::ZERO,
             duration: Duration::ZERO,
             violation: None,
@@ -154,13 +202,17 @@ impl Receipt {
         }
     }
 
-    /// The backend failed at a step.
-    pub fn fail(&mut self, step: Step, error: BackendError) {
-        self.outcome = match error {
-            BackendError::Unavailable { .. } | BackendError::Unknown { .. } => Outcome::Unavailable,
-            BackendError::Refused { .. } | BackendError::Crashed { .. } => Outcome::Error,
-        };
-        self.failure = Some(Failure::Backend { step, error });
+    /// Whether it says what became of the order, for good: whoever asks again gets this.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        !matches!(self.outcome, Outcome::Unavailable | Outcome::Error)
+    }
+
+    /// It failed.
+    pub fn fail(&mut self, failure: impl Into<Failure>) {
+        let failure = failure.into();
+        self.outcome = failure.outcome();
+        self.failure = Some(failure);
     }
 
     /// Whether a fault ended the purchase.
@@ -177,54 +229,52 @@ impl Receipt {
     }
 
     /// The store has carried out, or refused, a write or a take.
-    pub fn settle(&mut self, written: Written, product: &Product) {
+    pub fn settle(&mut self, written: Written, order: &Order) {
         match written {
-            Written::Sold(sold) => {
+            Written::Sold(sales) => {
                 self.outcome = Outcome::Sold;
-                self.order_id = Some(Token::random());
-                self.stock_before.get_or_insert(sold.found);
-                self.stock_after = Some(sold.stock);
-                self.sale = Some(sold);
+                self.order_id = Some(order.id.as_str().to_owned());
+                for (line, sold) in self.lines.iter_mut().zip(&sales) {
+                    line.stock_before.get_or_insert(sold.found);
+                    line.stock_after = Some(sold.stock);
+                }
+                self.sales = sales;
             }
-            Written::SoldOut { stock } => self.sold_out(stock),
-            Written::Fenced => self.fenced(product),
-            Written::Reset => {
-                self.outcome = Outcome::Conflict;
-                self.failure = Some(Failure::Reset(product.clone()));
+            Written::SoldOut { item, stock } => {
+                self.lines[item].stock_before = Some(stock);
+                self.sold_out();
             }
-            Written::Absent => self.absent(product),
+            Written::Fenced => self.fail(Failure::Fenced),
+            Written::Reset => self.fail(Failure::Reset),
+            Written::Absent { item } => {
+                self.fail(Failure::Absent(order.items[item].product.clone()));
+            }
+            Written::Repeated(answer) => self.repeat(answer),
         }
     }
 
-    /// The lease was lost before the write.
-    pub fn lost(&mut self, product: &Product) {
-        self.outcome = Outcome::Lost;
-        self.failure = Some(Failure::Lost(product.clone()));
-    }
-
-    /// Others changed the product until patience was over.
-    pub fn conflict(&mut self, product: &Product) {
-        self.outcome = Outcome::Conflict;
-        self.failure = Some(Failure::Conflict(product.clone()));
-    }
-
-    /// The store has seen a newer holder.
-    pub fn fenced(&mut self, product: &Product) {
-        self.outcome = Outcome::Fenced;
-        self.failure = Some(Failure::Fenced(product.clone()));
-    }
-
-    /// There was less than wanted.
-    pub fn sold_out(&mut self, stock: i64) {
+    /// There was less than wanted of what was read.
+    pub fn sold_out(&mut self) {
         self.outcome = Outcome::SoldOut;
-        self.stock_before = Some(stock);
-        self.stock_after = Some(stock);
+        for line in &mut self.lines {
+            line.stock_after = line.stock_before;
+        }
     }
 
-    /// The product was never put on sale.
-    pub fn absent(&mut self, product: &Product) {
-        self.outcome = Outcome::Error;
-        self.failure = Some(Failure::Absent(product.clone()));
+    /// The order was answered before: that answer stands.
+    pub fn repeat(&mut self, answer: Answer) {
+        self.repeated = true;
+        self.outcome = answer.outcome;
+        self.lock_acquired = answer.outcome != Outcome::Busy;
+        self.order_id = answer.order_id;
+        self.lines = answer.lines;
+        self.sales = Vec::new();
+        self.failure = match answer.outcome {
+            Outcome::Fenced => Some(Failure::Fenced),
+            Outcome::Lost => Some(Failure::Lost),
+            Outcome::Conflict => Some(Failure::Conflict),
+            _ => None,
+        };
     }
 }
 

@@ -14,8 +14,12 @@ use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use crate::{
+    answer::{Answer, Answers, Key, Line},
     backends::{BackendError, Backends},
+    history::Record,
+    order::Item,
     product::Product,
+    recorder::Note,
 };
 
 /// The most units a product can start with.
@@ -49,9 +53,21 @@ impl Store {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation(pub String);
 
-/// What a purchase wants written.
+/// What a buyer sees of a product at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The stock.
+    pub stock: i64,
+    /// Units sold by then, from the ledger. Every sale makes it larger, so it also says which of
+    /// all sales were seen.
+    pub sold: i64,
+}
+
+/// What a purchase wants written to one product.
 #[derive(Debug, Clone, Copy)]
 pub struct Sale<'a> {
+    /// The product.
+    pub product: &'a Product,
     /// The reset at which the purchase began.
     pub generation: &'a Generation,
     /// The stock that it read.
@@ -62,46 +78,90 @@ pub struct Sale<'a> {
     pub fencing_token: Option<u64>,
 }
 
-/// What a write or a take did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Sale<'_> {
+    /// What the stock will be.
+    #[must_use]
+    pub fn left(&self) -> i64 {
+        self.read - i64::from(self.quantity)
+    }
+
+    /// What the buyer will be told of it.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        Line {
+            stock_before: Some(self.read),
+            stock_after: Some(self.left()),
+            fencing_token: self.fencing_token,
+        }
+    }
+}
+
+/// What a write or a take did. It is done to all products of a purchase, or to none.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
-    /// The sale stands in the ledger.
-    Sold(Sold),
-    /// There were fewer units than wanted; nothing was written.
+    /// The sales stand in the ledgers, in the order of what was wanted.
+    Sold(Vec<Sold>),
+    /// There were fewer units than wanted of one product; nothing was written.
     SoldOut {
+        /// Which, in the order of what was wanted.
+        item: usize,
         /// How many there were.
         stock: i64,
     },
     /// A newer holder has been seen; nothing was written.
     Fenced,
-    /// The product was reset since the purchase began; nothing was written.
+    /// A product was reset since the purchase began; nothing was written.
     Reset,
-    /// The product was never put on sale; nothing was written.
-    Absent,
+    /// A product was never put on sale; nothing was written.
+    Absent {
+        /// Which, in the order of what was wanted.
+        item: usize,
+    },
+    /// The order had been answered before; nothing was written.
+    Repeated(Answer),
 }
 
 /// A sale, as the ledger saw it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sold {
+    /// The reset after which it was sold.
+    pub generation: Generation,
     /// What the stock said just before.
     pub found: i64,
     /// What the stock says now.
     pub stock: i64,
+    /// Units sold since the reset, this sale included.
+    pub sold: i64,
     /// Units of this sale beyond what there was.
     pub oversold: u64,
     /// Units that others had sold since the read, and that this write put back into the stock.
     pub lost_updates: u64,
 }
 
+/// What the ledger knew when it recorded a sale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The reset after which it was sold.
+    pub generation: Generation,
+    /// What the stock said just before.
+    pub found: i64,
+    /// What the stock says now.
+    pub stock: i64,
+    /// Units sold since the reset, this sale included.
+    pub sold: i64,
+    /// Units at the reset.
+    pub initial: i64,
+}
+
 impl Sold {
-    /// A sale of `quantity` that had read the stock as `read`, found it at `found`, left it at
-    /// `stock`, and brought the units sold to `sold` of `initial`.
+    /// A sale of `quantity` units that had read the stock as `read`, and made this entry.
     #[must_use]
-    pub fn new(read: i64, found: i64, stock: i64, sold: i64, initial: i64, quantity: u32) -> Self {
+    pub fn new(entry: Entry, read: i64, quantity: u32) -> Self {
+        let Entry { generation, found, stock, sold, initial } = entry;
         let beyond = (sold - initial).clamp(0, quantity.into());
         let put_back = (read - found).max(0);
         let (oversold, lost_updates) = (beyond.unsigned_abs(), put_back.unsigned_abs());
-        Self { found, stock, oversold, lost_updates }
+        Self { generation, found, stock, sold, oversold, lost_updates }
     }
 }
 
@@ -116,30 +176,43 @@ pub struct Tally {
     pub sold: i64,
 }
 
+/// Everything that is known of a product.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// Its numbers.
+    pub tally: Tally,
+    /// What was recorded of its purchases, as far as it is kept, oldest first.
+    pub history: Vec<Record>,
+    /// How many records there were since the last reset, dropped ones included.
+    pub recorded: u64,
+}
+
 /// A store of products.
 ///
 /// # Cancellation
 /// Dropping any of these futures does not recall a command that has been sent.
 #[async_trait]
-pub trait Stock: Send + Sync {
+pub trait Stock: Answers + Send + Sync {
     /// Which reset the product is at. `None`: it was never put on sale.
     ///
     /// # Errors
     /// The store could not be read.
     async fn generation(&self, product: &Product) -> Result<Option<Generation>, BackendError>;
 
-    /// Reads the stock. `None`: the product was never put on sale.
+    /// Reads the stock, and how much the ledger has sold by the same instant. `None`: the product was
+    /// never put on sale.
     ///
     /// # Errors
     /// The store could not be read.
-    async fn read(&self, product: &Product) -> Result<Option<i64>, BackendError>;
+    async fn read(&self, product: &Product) -> Result<Option<Seen>, BackendError>;
 
-    /// Writes `sale.read − sale.quantity`, whatever the stock is by now, and records the sale; unless
-    /// it has a fencing token that is older than the newest seen.
+    /// Writes [`Sale::left`] of each sale, whatever the stocks are by now, and records the sales, all
+    /// in one atomic step; unless one of them has a fencing token that is older than the newest seen.
+    /// In the same step the answer is kept, if the order has a `key`, or found to be kept already.
     ///
     /// # Errors
-    /// [`BackendError::Unknown`]: the sale may stand, or may still come to stand.
-    async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError>;
+    /// [`BackendError::Unknown`]: the sales may stand, or may still come to stand.
+    async fn write(&self, sales: &[Sale<'_>], key: Option<&Key>) -> Result<Written, BackendError>;
 
     /// Makes the store refuse writes under fencing tokens older than `token`; false when it refuses
     /// this one already.
@@ -148,11 +221,12 @@ pub trait Stock: Send + Sync {
     /// [`BackendError::Unknown`]: it may have happened.
     async fn raise_bar(&self, product: &Product, token: u64) -> Result<bool, BackendError>;
 
-    /// Checks and decrements the stock and records the sale, in one atomic step.
+    /// Checks and decrements the stocks and records the sales, in one atomic step; with a `key` as
+    /// [`Self::write`].
     ///
     /// # Errors
-    /// [`BackendError::Unknown`]: the sale may stand.
-    async fn take(&self, product: &Product, quantity: u32) -> Result<Written, BackendError>;
+    /// [`BackendError::Unknown`]: the sales may stand.
+    async fn take(&self, items: &[Item], key: Option<&Key>) -> Result<Written, BackendError>;
 
     /// Puts `stock` units on sale afresh and clears the ledger.
     ///
@@ -171,6 +245,18 @@ pub trait Stock: Send + Sync {
     /// # Errors
     /// The store could not be read.
     async fn tally(&self, product: &Product) -> Result<Option<Tally>, BackendError>;
+
+    /// As [`Self::tally`], together with the history.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    async fn evidence(&self, product: &Product) -> Result<Option<Evidence>, BackendError>;
+
+    /// Adds to the histories of products; of those that were reset since, to none.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened.
+    async fn record(&self, notes: &[Note]) -> Result<(), BackendError>;
 }
 
 /// The products of every store.
@@ -182,7 +268,7 @@ impl Stocks {
     /// Over the configured backends.
     #[must_use]
     pub fn new(backends: &Backends) -> Self {
-        Self { redis: redis::RedisStock::new(Arc::clone(&backends.redis)) }
+        Self { redis: redis::RedisStock::new(Arc::clone(&backends.redis), backends.history) }
     }
 
     /// The products of one store.

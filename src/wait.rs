@@ -91,6 +91,8 @@ pub struct Tried<T, E> {
     pub result: Result<Option<T>, E>,
     /// Tries after the first.
     pub retries: u32,
+    /// Time between tries.
+    pub paused: Duration,
 }
 
 /// Tries until a try wins or fails, or patience is over: as many retries as allowed, the time, or
@@ -105,19 +107,21 @@ pub async fn retry<T, E, F: Future<Output = Result<Option<T>, E>>>(
     mut attempt: impl FnMut() -> F,
 ) -> Tried<T, E> {
     let deadline = Instant::now() + patience.wait;
-    let (mut retries, mut delay) = (0, patience.base);
+    let (mut retries, mut delay, mut paused) = (0, patience.base, Duration::ZERO);
     loop {
         let result = attempt().await;
         let lost = matches!(result, Ok(None));
         let left = deadline.saturating_duration_since(Instant::now());
         if !lost || retries >= patience.retries() || left.is_zero() {
-            return Tried { result, retries };
+            return Tried { result, retries, paused };
         }
         delay = patience.delay(retries, delay, rng);
+        let slept = Instant::now();
         let pause = time::sleep(delay.min(left));
         if patience.gone.run_until_cancelled(pause).await.is_none() {
-            return Tried { result, retries };
+            return Tried { result, retries, paused };
         }
+        paused += slept.elapsed();
         retries += 1;
     }
 }

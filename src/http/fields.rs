@@ -13,8 +13,8 @@ use serde_json::Value;
 use tokio::time::{self, Duration};
 
 use crate::http::{
-    input::{Input, scalar_text},
-    parameter::{Parameter, Parameters},
+    input::{Input, text_of},
+    parameter::{AnyParameter, Parameter, Parameters},
     problem::{Problem, Valid},
 };
 
@@ -64,6 +64,12 @@ impl Fields {
         Ok(Self(fields))
     }
 
+    /// Whether a parameter was given.
+    #[must_use]
+    pub fn has(&self, parameter: &dyn AnyParameter) -> bool {
+        self.0.contains_key(parameter.name())
+    }
+
     /// The value of a parameter, if it was given.
     ///
     /// # Errors
@@ -78,10 +84,17 @@ impl Fields {
     /// One of them is not valid.
     pub fn take_all<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Vec<T>, Problem> {
         let given = self.0.remove(parameter.name).unwrap_or_default();
+        let most = parameter.most();
+        if given.len() > most {
+            let name = parameter.name;
+            let detail = format!("parameter {name:?} is given {} times", given.len());
+            let valid = Valid::Words(format!("at most {most} times"));
+            return Err(Problem::invalid_parameter(detail).blame(name, valid));
+        }
         let parse = |field: Field| {
             let text = match &field {
                 Field::Query(text) => Some(text.clone()),
-                Field::Body(value) => scalar_text::<T>(value),
+                Field::Body(value) => text_of::<T>(value),
             };
             text.as_deref()
                 .and_then(T::parse)
@@ -108,7 +121,7 @@ fn insert(
         return Err(Problem::invalid_parameter(detail).blame(&name, Valid::OneOf(names)));
     };
     let given = fields.entry(parameter.name()).or_default();
-    if parameter.is_repeated() {
+    if parameter.most() > 1 {
         match field {
             Field::Body(Value::Array(several)) => {
                 given.extend(several.into_iter().map(Field::Body));

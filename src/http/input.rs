@@ -27,11 +27,11 @@ pub const RETRIES_MAX: u32 = 1_000;
 
 /// A type that a parameter can have.
 pub trait Input: Sized {
-    /// Reads the text of a query string, or of a scalar in a JSON body.
+    /// Reads the text of a query string, or of a value in a JSON body.
     fn parse(text: &str) -> Option<Self>;
     /// What can be read.
     fn valid() -> Valid;
-    /// The same for the API description. Its types decide which JSON scalars are taken.
+    /// The same for the API description. Its types decide which JSON values are taken.
     fn schema() -> ObjectBuilder;
 }
 
@@ -239,9 +239,9 @@ fn duration_schema() -> ObjectBuilder {
         .pattern(Some(DURATION_PATTERN))
 }
 
-/// The text of a JSON scalar, if the type takes scalars of that kind.
+/// The text of a JSON value, if the type takes values of that kind.
 #[must_use]
-pub fn scalar_text<T: Input>(value: &Value) -> Option<String> {
+pub fn text_of<T: Input>(value: &Value) -> Option<String> {
     let takes = |wanted: Type| match T::schema().build().schema_type {
         SchemaType::Type(only) => only == wanted,
         SchemaType::Array(several) => several.contains(&wanted),
@@ -249,6 +249,7 @@ pub fn scalar_text<T: Input>(value: &Value) -> Option<String> {
     };
     match value {
         Value::String(text) if takes(Type::String) => Some(text.clone()),
+        Value::Object(_) if takes(Type::Object) => Some(value.to_string()),
         Value::Bool(flag) if takes(Type::Boolean) => Some(flag.to_string()),
         Value::Number(number) if takes(Type::Integer) => {
             // JSON knows one kind of number: 1.0 is as whole as 1, as long as a float can tell it

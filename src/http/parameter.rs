@@ -12,7 +12,11 @@ use utoipa::openapi::{
 
 use crate::{
     fault::{FAULTS_MAX, Fault},
-    http::input::{Delay, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
+    http::{
+        cart::{CartItem, LockOrder},
+        input::{Delay, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
+    },
+    order::ITEMS_MAX,
     product::Product,
     strategy::StrategyId,
     wait::Policy,
@@ -25,18 +29,19 @@ pub struct Parameter<T> {
     alias: Option<&'static str>,
     about: &'static str,
     default: Option<&'static str>,
-    repeats: bool,
+    /// How often it may be given.
+    most: usize,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> Parameter<T> {
     const fn new(name: &'static str, default: Option<&'static str>, about: &'static str) -> Self {
-        Self { name, alias: None, about, default, repeats: false, value: PhantomData }
+        Self { name, alias: None, about, default, most: 1, value: PhantomData }
     }
 
-    /// May be given several times, or as an array.
-    const fn repeats(mut self) -> Self {
-        self.repeats = true;
+    /// May be given so many times, or as an array.
+    const fn up_to(mut self, most: usize) -> Self {
+        self.most = most;
         self
     }
 
@@ -87,7 +92,17 @@ pub const CAP: Parameter<Wait> =
     Parameter::new("cap", Some("2s"), "What no delay exceeds. A bare number is in ms.");
 /// What is to go wrong.
 pub const FAULT: Parameter<Fault> =
-    Parameter::new("fault", None, "What is to go wrong, and where; several may.").repeats();
+    Parameter::new("fault", None, "What is to go wrong, and where; several may.").up_to(FAULTS_MAX);
+/// What to buy, all or nothing.
+pub const ITEMS: Parameter<CartItem> = Parameter::new(
+    "items",
+    None,
+    "Several products, all or nothing, instead of product and quantity; in a query, each as JSON.",
+)
+.up_to(ITEMS_MAX);
+/// In which order the locks of a cart are taken.
+pub const ORDER: Parameter<LockOrder> =
+    Parameter::new("order", Some("sorted"), "In which order the locks of the items are taken.");
 /// Whether losing is an HTTP failure.
 pub const STRICT: Parameter<Flag> = Parameter::new(
     "strict",
@@ -103,8 +118,8 @@ pub trait AnyParameter: Sync {
     fn name(&self) -> &'static str;
     /// The name that the PHP lab gave it.
     fn alias(&self) -> Option<&'static str>;
-    /// Whether it may be given several times.
-    fn is_repeated(&self) -> bool;
+    /// How often it may be given; more than once, or as an array, if that is more than one.
+    fn most(&self) -> usize;
     /// Its value and purpose, for the API description.
     fn describe(&self) -> Schema;
 }
@@ -118,8 +133,8 @@ impl<T: Input> AnyParameter for Parameter<T> {
         self.alias
     }
 
-    fn is_repeated(&self) -> bool {
-        self.repeats
+    fn most(&self) -> usize {
+        self.most
     }
 
     fn describe(&self) -> Schema {
@@ -130,8 +145,8 @@ impl<T: Input> AnyParameter for Parameter<T> {
             _ => Value::from(text),
         });
         let value = T::schema().description(Some(self.about)).default(default).build();
-        if self.repeats {
-            let several = ArrayBuilder::new().items(value).max_items(Some(FAULTS_MAX));
+        if self.most > 1 {
+            let several = ArrayBuilder::new().items(value).max_items(Some(self.most));
             return Schema::Array(several.description(Some(self.about)).build());
         }
         Schema::Object(value)

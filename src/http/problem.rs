@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::{
     ToSchema,
-    openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder},
+    openapi::{self, ContentBuilder, Ref, RefOr},
 };
 
 use crate::{
@@ -85,6 +85,8 @@ impl Problem {
         slow_body, REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time";
         body_too_large, PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
         media_type, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON";
+        key_in_use, CONFLICT, "idempotency-key-in-use", "The purchase is still being carried out";
+        key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key names another purchase";
         unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
         overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";
         draining, SERVICE_UNAVAILABLE, "draining", "The server is stopping";
@@ -134,6 +136,8 @@ impl Problem {
     pub fn failed_purchase(outcome: Outcome, failure: Option<&Failure>) -> Self {
         let mut problem = match (outcome, failure) {
             (_, Some(Failure::Absent(product))) => Self::absent(product),
+            (_, Some(failure @ Failure::KeyInUse)) => Self::key_in_use(failure.to_string()),
+            (_, Some(failure @ Failure::KeyReused(_))) => Self::key_reused(failure.to_string()),
             (Outcome::Unavailable, Some(failure)) => Self::unavailable(failure.to_string()),
             (_, Some(Failure::Backend { error, .. })) if error.is_crash() => {
                 Self::crashed(error.to_string())
@@ -168,7 +172,7 @@ impl IntoResponse for Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             StatusCode::UNAUTHORIZED => {
@@ -187,19 +191,23 @@ pub type Responses = BTreeMap<String, RefOr<openapi::Response>>;
 /// Describes the replies of a route: those with a `T`, and those with a problem.
 #[must_use]
 pub fn describe_responses<T: ToSchema>(decided: &[(u16, &str)], problems: &[u16]) -> Responses {
-    let described = |status: u16, about: &str, schema: String, media_type: &str| {
-        let schema = Ref::from_schema_name(schema);
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new().description(about).content(media_type, content);
-        (status.to_string(), RefOr::T(response.build()))
+    let mut responses = BTreeMap::<String, openapi::Response>::new();
+    let mut describe = |status: u16, about: &str, schema: &str, media_type: &str| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+        let response = responses.entry(status.to_string()).or_default();
+        if !response.description.is_empty() {
+            response.description.push_str("; or: ");
+        }
+        response.description.push_str(about);
+        response.content.insert(media_type.to_owned(), content.into());
     };
-    let decided = decided.iter().map(|&(status, about)| {
-        described(status, about, T::name().into_owned(), "application/json")
-    });
-    let problems = problems.iter().map(|&status| {
-        described(status, about(status), Problem::name().into_owned(), PROBLEM_JSON)
-    });
-    decided.chain(problems).collect()
+    for &(status, about) in decided {
+        describe(status, about, &T::name(), "application/json");
+    }
+    for &status in problems {
+        describe(status, about(status), &Problem::name(), PROBLEM_JSON);
+    }
+    responses.into_iter().map(|(status, response)| (status, RefOr::T(response))).collect()
 }
 
 fn about(status: u16) -> &'static str {
@@ -207,6 +215,8 @@ fn about(status: u16) -> &'static str {
         400 => "A parameter or the body is not valid; nothing happened",
         401 => "The admin token is needed",
         404 => "The product is not on sale",
+        409 => "A purchase with this Idempotency-Key is still being carried out",
+        422 => "The Idempotency-Key names another purchase",
         408 => "The body did not arrive in time",
         413 => "The body is too large",
         415 => "The body is not JSON",

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use crate::{
     fault::Step,
     lock::Method,
-    order::{Order, Outcome, Receipt},
-    shop::Sell,
+    order::{Failure, Order, Outcome, Receipt, at},
+    recorder::Trail,
+    shop::{Sell, note_sales},
     stock::{Stock, Store},
     strategy::{Expected, Family, Strategy},
 };
@@ -37,26 +38,38 @@ struct Atomic;
 
 #[async_trait]
 impl Sell for Atomic {
-    async fn sell(&self, order: &Order, stock: &dyn Stock, receipt: &mut Receipt) {
-        if let Err(crash) = order.faults.strike(Step::Take).await {
-            return receipt.fail(Step::Take, crash);
+    async fn sell(
+        &self,
+        order: &Order,
+        stock: &dyn Stock,
+        receipt: &mut Receipt,
+        trail: &mut Trail,
+    ) {
+        if let Err(failure) = sell(order, stock, receipt, trail).await {
+            receipt.fail(failure);
         }
-        let taken = stock.take(&order.product, order.quantity).await;
-        match order.faults.reply(Step::Take, taken) {
-            Ok(taken) => receipt.settle(taken, &order.product),
-            Err(error) => return receipt.fail(Step::Take, error),
-        }
-        if let Err(crash) = order.faults.strike(Step::AfterTake).await {
-            return receipt.fail(Step::AfterTake, crash);
-        }
-        if receipt.outcome != Outcome::Sold {
-            return;
-        }
-        if let Err(crash) = order.faults.strike(Step::Work).await {
-            return receipt.fail(Step::Work, crash);
-        }
+    }
+}
+
+async fn sell(
+    order: &Order,
+    stock: &dyn Stock,
+    receipt: &mut Receipt,
+    trail: &mut Trail,
+) -> Result<(), Failure> {
+    let faults = &order.faults;
+    faults.strike(Step::Take).await.map_err(at(Step::Take))?;
+    let since_ns = trail.now();
+    let taken = stock.take(&order.items, order.key.as_ref()).await;
+    let taken = faults.reply(Step::Take, taken).map_err(at(Step::Take))?;
+    receipt.settle(taken, order);
+    note_sales(order, receipt, trail, since_ns);
+    faults.strike(Step::AfterTake).await.map_err(at(Step::AfterTake))?;
+    if receipt.outcome == Outcome::Sold {
+        faults.strike(Step::Work).await.map_err(at(Step::Work))?;
         let started = Instant::now();
         Receipt::work(order.delay).await;
         receipt.work = started.elapsed();
     }
+    Ok(())
 }

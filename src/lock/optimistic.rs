@@ -7,8 +7,9 @@
 //!   wasted, and with N buyers who retry at once that grows like N².
 //! - Clock: none.
 //! - Cancellation: nothing is held. An EXEC that has been sent stands.
-//! - Commands sent: UNWATCH, WATCH, GET, HGET; MULTI, SET, HINCRBY, EXEC; each buyer on a connection
-//!   of its own, for a watch belongs to a connection.
+//! - Commands sent: UNWATCH, WATCH, GET, HMGET; MULTI, SET, HINCRBY, EXEC (and PSETEX of the answer, with
+//!   an idempotency key); each buyer on a connection of its own, for a watch belongs to a connection;
+//!   PING, by the pool, whenever one is checked out.
 
 use std::sync::Arc;
 
@@ -19,18 +20,21 @@ use redis::Pipeline;
 use tokio::time::{Duration, Instant};
 
 use crate::{
+    answer::Line,
     backends::{
         BackendError,
         redis::{Exclusive, RedisClient},
     },
     fault::Step,
+    history::Kind,
     lock::Method,
     metrics::Op,
-    order::{Order, Receipt},
-    shop::Sell,
+    order::{Failure, Order, Receipt, at},
+    recorder::Trail,
+    shop::{Sell, note_sales},
     stock::{
-        Sold, Stock, Store, Written,
-        redis::{ledger_key, number, stock_key},
+        Entry, Generation, Seen, Sold, Stock, Store, Written,
+        redis::{answer_key, decode, encode, ledger_key, number, stock_key, ttl_ms},
     },
     strategy::{Expected, Family, Strategy},
     wait,
@@ -54,82 +58,172 @@ struct Optimistic {
     redis: Arc<RedisClient>,
 }
 
-/// A step and how it failed.
-type Failed = (Step, BackendError);
-
 /// What a buyer has seen and done, over all its tries.
-#[derive(Default)]
-struct Seen {
-    stock: Option<i64>,
+struct Tries<'a> {
+    receipt: &'a mut Receipt,
+    trail: &'a mut Trail,
     work: Duration,
+}
+
+/// A product as it was when it was watched.
+struct Watched {
+    seen: Seen,
+    initial: i64,
+    generation: Generation,
 }
 
 #[async_trait]
 impl Sell for Optimistic {
-    async fn sell(&self, order: &Order, _: &dyn Stock, receipt: &mut Receipt) {
-        let seen = Mutex::new(Seen::default());
+    async fn sell(&self, order: &Order, _: &dyn Stock, receipt: &mut Receipt, trail: &mut Trail) {
+        let tries = Mutex::new(Tries { receipt, trail, work: Duration::ZERO });
         let mut rng = SmallRng::seed_from_u64(rand::random());
-        let attempt = || self.attempt(order, &seen);
+        let attempt = || self.attempt(order, &tries);
         let tried = wait::retry(&order.patience, &mut rng, attempt).await;
-        let Seen { stock, work } = seen.into_inner();
-        (receipt.stock_before, receipt.work, receipt.retries) = (stock, work, tried.retries);
+        let Tries { receipt, trail, work } = tries.into_inner();
+        (receipt.work, receipt.wait, receipt.retries) = (work, tried.paused, tried.retries);
         match tried.result {
-            Ok(Some(written)) => receipt.settle(written, &order.product),
-            Ok(None) => receipt.conflict(&order.product),
-            Err((step, error)) => return receipt.fail(step, error),
+            Ok(Some((written, since_ns))) => {
+                receipt.settle(written, order);
+                note_sales(order, receipt, trail, since_ns);
+            }
+            Ok(None) => receipt.fail(Failure::Conflict),
+            Err(failure) => return receipt.fail(failure),
         }
         if let Err(crash) = order.faults.strike(Step::AfterWrite).await {
-            receipt.fail(Step::AfterWrite, crash);
+            receipt.fail(at(Step::AfterWrite)(crash));
         }
     }
 }
 
 impl Optimistic {
-    /// One try; `None` if somebody else was faster.
-    async fn attempt(&self, order: &Order, seen: &Mutex<Seen>) -> Result<Option<Written>, Failed> {
-        let at = |step| move |error| (step, error);
-        let faults = &order.faults;
+    /// One try: what the store did, and when it was asked to; `None` if somebody else was faster.
+    async fn attempt(
+        &self,
+        order: &Order,
+        tries: &Mutex<Tries<'_>>,
+    ) -> Result<Option<(Written, u64)>, Failure> {
+        let Order { items, key, faults, .. } = order;
         faults.strike(Step::Read).await.map_err(at(Step::Read))?;
         let mut conn = self.redis.exclusive().await.map_err(at(Step::Read))?;
+        let since_ns = tries.lock().trail.now();
         let read = watch(&mut conn, order).await.map_err(at(Step::Read))?;
-        let Some((stock, initial)) = read else { return Ok(Some(Written::Absent)) };
-        seen.lock().stock = Some(stock);
-        if stock < i64::from(order.quantity) {
-            return Ok(Some(Written::SoldOut { stock }));
+        let watched = match read {
+            Ok(watched) => watched,
+            Err(refused) => return Ok(Some((refused, since_ns))),
+        };
+        tries.lock().saw(&watched, since_ns);
+        let short = |(item, watched): (&crate::order::Item, &Watched)| {
+            watched.seen.stock < i64::from(item.quantity)
+        };
+        if let Some(item) = items.iter().zip(&watched).position(short) {
+            let stock = watched[item].seen.stock;
+            return Ok(Some((Written::SoldOut { item, stock }, since_ns)));
+        }
+        if key.as_ref().is_some_and(|key| key.generation != watched[key.item].generation) {
+            return Ok(Some((Written::Reset, since_ns)));
         }
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
         let started = Instant::now();
         Receipt::work(order.delay).await;
-        seen.lock().work += started.elapsed();
+        tries.lock().work += started.elapsed();
         faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
         faults.strike(Step::Write).await.map_err(at(Step::Write))?;
-        let left = stock - i64::from(order.quantity);
-        let mut exec = redis::pipe();
-        exec.atomic().set(stock_key(&order.product), left).ignore().hincr(
-            ledger_key(&order.product),
-            "sold",
-            order.quantity,
-        );
-        let sold = conn.pipeline::<Option<(i64,)>>(Op::Write, &exec).await;
+        let since_ns = tries.lock().trail.now();
+        let exec = exec(order, &watched).map_err(at(Step::Write))?;
+        let sold = conn.pipeline::<Option<Vec<i64>>>(Op::Write, &exec).await;
         let sold = faults.reply(Step::Write, sold).map_err(at(Step::Write))?;
-        // What was read is what was found: EXEC has made sure of that.
-        let sale = |(sold,)| Sold::new(stock, stock, left, sold, initial, order.quantity);
-        Ok(sold.map(sale).map(Written::Sold))
+        let Some(sold) = sold else { return Ok(None) };
+        let sale = |((item, watched), sold): ((&crate::order::Item, Watched), i64)| {
+            let Watched { seen, initial, generation } = watched;
+            // What was read is what was found: EXEC has made sure of that.
+            let stock = seen.stock - i64::from(item.quantity);
+            let entry = Entry { generation, found: seen.stock, stock, sold, initial };
+            Sold::new(entry, seen.stock, item.quantity)
+        };
+        let sales = items.iter().zip(watched).zip(sold).map(sale).collect();
+        Ok(Some((Written::Sold(sales), since_ns)))
     }
 }
 
-/// Watches both keys of the product, then reads the stock and the initial stock.
+impl Tries<'_> {
+    fn saw(&mut self, watched: &[Watched], since_ns: u64) {
+        for (item, Watched { seen, generation, .. }) in watched.iter().enumerate() {
+            self.trail.learn(item, generation);
+            let kind = Kind::Read { since_ns, stock: seen.stock, sold: seen.sold };
+            self.trail.note(item, kind);
+            self.receipt.lines[item].stock_before = Some(seen.stock);
+        }
+    }
+}
+
+/// The sale of all items, and the answer to be kept.
+fn exec(order: &Order, watched: &[Watched]) -> Result<Pipeline, BackendError> {
+    let mut exec = redis::pipe();
+    exec.atomic();
+    let mut lines = Vec::with_capacity(watched.len());
+    for (item, watched) in order.items.iter().zip(watched) {
+        let left = watched.seen.stock - i64::from(item.quantity);
+        exec.set(stock_key(&item.product), left).ignore();
+        exec.hincr(ledger_key(&item.product), "sold", item.quantity);
+        lines.push(Line {
+            stock_before: Some(watched.seen.stock),
+            stock_after: Some(left),
+            fencing_token: None,
+        });
+    }
+    if let Some(key) = &order.key {
+        exec.pset_ex(answer_key(key), encode(&key.sold(lines))?, ttl_ms()).ignore();
+    }
+    Ok(exec)
+}
+
+/// Watches all keys of the products, and that of the answer, then reads them. What the store says if
+/// there is nothing to sell.
 async fn watch(
     conn: &mut Exclusive<'_>,
     order: &Order,
-) -> Result<Option<(i64, i64)>, BackendError> {
-    let (stock, ledger) = (stock_key(&order.product), ledger_key(&order.product));
+) -> Result<Result<Vec<Watched>, Written>, BackendError> {
     let mut read = Pipeline::new();
     // Whoever had this connection before may have been dropped with its watch on.
     read.cmd("UNWATCH").ignore();
-    read.cmd("WATCH").arg(&stock).arg(&ledger).ignore();
-    read.get(&stock).hget(&ledger, "initial");
-    let (stock, initial): (Option<String>, Option<i64>) = conn.pipeline(Op::Read, &read).await?;
-    let stock = stock.as_deref().map(number).transpose()?;
-    Ok(stock.zip(initial))
+    let watch = read.cmd("WATCH").ignore();
+    let answer = order.key.as_ref().map(answer_key);
+    for item in &order.items {
+        watch.arg(stock_key(&item.product)).arg(ledger_key(&item.product));
+    }
+    watch.arg(&answer);
+    for item in &order.items {
+        read.get(stock_key(&item.product));
+        read.hmget(ledger_key(&item.product), &["initial", "sold", "generation"]);
+    }
+    if let Some(answer) = &answer {
+        read.get(answer);
+    }
+    let mut values = conn.pipeline::<Vec<redis::Value>>(Op::Read, &read).await?.into_iter();
+    let mut watched = Vec::with_capacity(order.items.len());
+    for item in 0..order.items.len() {
+        let stock: Option<String> = next(&mut values)?;
+        let fields: (Option<i64>, Option<i64>, Option<String>) = next(&mut values)?;
+        let (Some(stock), (Some(initial), Some(sold), Some(generation))) = (stock, fields) else {
+            return Ok(Err(Written::Absent { item }));
+        };
+        let seen = Seen { stock: number(&stock)?, sold };
+        watched.push(Watched { seen, initial, generation: Generation(generation) });
+    }
+    let answer: Option<String> = next(&mut values)?;
+    Ok(match answer.filter(|answer| answer.starts_with('{')) {
+        Some(answer) => Err(Written::Repeated(decode(&answer)?)),
+        None => Ok(watched),
+    })
+}
+
+fn next<T: redis::FromRedisValue>(
+    values: &mut impl Iterator<Item = redis::Value>,
+) -> Result<T, BackendError> {
+    let value = values.next().unwrap_or(redis::Value::Nil);
+    let senseless = |error: redis::ParsingError| BackendError::Refused {
+        backend: "redis",
+        cause: error.into(),
+    };
+    T::from_redis_value(value).map_err(senseless)
 }

@@ -138,6 +138,10 @@ definitions! {
         "Purchases turned away before they started, by reason.";
     PURCHASES: "locklab_purchases_total", Kind::Counter,
         "Purchases by strategy and outcome.";
+    PURCHASE_RETRIES: "locklab_purchase_retries_total", Kind::Counter,
+        "Tries of purchases after their first: to acquire, or, without a lock, to sell.";
+    PURCHASES_REPEATED: "locklab_purchases_repeated_total", Kind::Counter,
+        "Purchases that got the answer of an earlier one with the same Idempotency-Key.";
     UNITS_SOLD: "locklab_units_sold_total", Kind::Counter,
         "Units sold, as the store confirmed; a sale whose confirmation was lost is in the ledger only.";
     UNITS_OVERSOLD: "locklab_units_oversold_total", Kind::Counter,
@@ -184,6 +188,8 @@ definitions! {
         "Time to check a connection out of a pool; multiplexed commands never do, transactions always.";
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
         "Commands that got no connection from the pool in time.";
+    HISTORY_DROPPED: "locklab_history_dropped_records_total", Kind::Counter,
+        "Records that did not come into a history: the queue was full, or the store refused them.";
     FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,
         "Faults that purchases asked for and that struck, by kind.";
     RESETS: "locklab_resets_total", Kind::Counter,

@@ -20,6 +20,8 @@ pub enum Op {
     Take,
     Tally,
     Reset,
+    Answer,
+    Record,
     Info,
 }
 
@@ -42,6 +44,8 @@ pub enum ErrorKind {
 pub enum Attempted {
     Acquired,
     Contended,
+    /// Granted, but by the time of the answer the lease had ended.
+    Late,
     Unknown,
     Error,
 }
@@ -51,16 +55,6 @@ impl Attempted {
     #[must_use]
     pub fn of_error(error: &BackendError) -> Self {
         if error.is_unknown() { Self::Unknown } else { Self::Error }
-    }
-}
-
-impl<T> From<&Result<Option<T>, BackendError>> for Attempted {
-    fn from(result: &Result<Option<T>, BackendError>) -> Self {
-        match result {
-            Ok(Some(_)) => Self::Acquired,
-            Ok(None) => Self::Contended,
-            Err(error) => Self::of_error(error),
-        }
     }
 }
 

@@ -1,97 +1,55 @@
-//! Stock and ledger in Redis.
+//! Stock, ledger and history in Redis.
 //!
 //! `inventory:{product}` is the stock, a plain number. `ledger:{product}` is a hash: `initial`,
-//! `sold`, the `generation`, which changes with every reset, and the `bar`: the newest fencing token
-//! seen since.
+//! `sold`, the `generation`, which changes with every reset, the `bar`: the newest fencing token seen
+//! since, and `recorded`: how many records the history was given. `history:{product}` is a list of
+//! records, and `histories` lists these lists, by when they were last added to.
 
-use std::sync::{Arc, LazyLock};
+mod answers;
+mod reply;
+mod scripts;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::Script;
 
+pub use self::answers::{answer_key, decode, encode, ttl_ms};
+use self::reply::Reply;
 use crate::{
+    answer::Key,
     backends::{BackendError, redis::RedisClient},
     metrics::Op,
+    order::Item,
     product::Product,
-    stock::{Generation, Sale, Sold, Stock, Tally, Written},
+    recorder::Note,
+    stock::{Evidence, Generation, Sale, Seen, Stock, Tally, Written},
     token::Token,
 };
 
-/// KEYS: stock, ledger. ARGV: generation, stock to write, quantity, fencing token or ''.
-/// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact. Once
-/// there is a bar, a write without a token is refused as well: it could be anybody's. Tokens are
-/// compared as Lua's floats, which are exact up to 2⁵³.
-static WRITE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[1] then return {'reset'} end
-        local bar = redis.call('HGET', KEYS[2], 'bar')
-        if bar and (ARGV[4] == '' or tonumber(ARGV[4]) < tonumber(bar)) then return {'fenced'} end
-        if ARGV[4] ~= '' then redis.call('HSET', KEYS[2], 'bar', ARGV[4]) end
-        local found = redis.call('GET', KEYS[1])
-        if found and not tonumber(found) then return redis.error_reply('ERR the stock is no number') end
-        redis.call('SET', KEYS[1], ARGV[2])
-        local sold = redis.call('HINCRBY', KEYS[2], 'sold', ARGV[3])
-        return {'sold', found, ARGV[2], sold, redis.call('HGET', KEYS[2], 'initial')}
-        ",
-    )
-});
-
-/// KEYS: ledger. ARGV: fencing token. 1: the bar is there; 0: it was higher already.
-static RAISE_BAR: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local bar = tonumber(redis.call('HGET', KEYS[1], 'bar') or 0)
-        if tonumber(ARGV[1]) < bar then return 0 end
-        if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'bar', ARGV[1]) end
-        return 1
-        ",
-    )
-});
-
-/// KEYS: stock, ledger. ARGV: quantity.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local found = redis.call('GET', KEYS[1])
-        local initial = redis.call('HGET', KEYS[2], 'initial')
-        if not found or not initial then return {'absent'} end
-        if tonumber(found) < tonumber(ARGV[1]) then return {'sold_out', found} end
-        local stock = redis.call('DECRBY', KEYS[1], ARGV[1])
-        local sold = redis.call('HINCRBY', KEYS[2], 'sold', ARGV[1])
-        return {'sold', found, tostring(stock), sold, initial}
-        ",
-    )
-});
-
-/// KEYS: stock, ledger. ARGV: stock, generation, 'always' or 'if absent'.
-static RESET: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        if ARGV[3] == 'if absent' and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-        redis.call('SET', KEYS[1], ARGV[1])
-        redis.call('DEL', KEYS[2])
-        redis.call('HSET', KEYS[2], 'initial', ARGV[1], 'sold', 0, 'generation', ARGV[2])
-        return 1
-        ",
-    )
-});
+/// Products whose history is kept.
+const HISTORIES_MAX: u32 = 100;
+/// Lists the histories.
+const HISTORIES: &str = "histories";
 
 /// Products in one Redis.
 pub struct RedisStock {
     redis: Arc<RedisClient>,
+    /// Records that are kept of each product.
+    records_max: u32,
 }
 
 impl RedisStock {
-    /// Products in that Redis.
+    /// Products in that Redis, with so many records of each.
     #[must_use]
-    pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
+    pub fn new(redis: Arc<RedisClient>, records_max: u32) -> Self {
+        Self { redis, records_max }
     }
 
     async fn put(&self, product: &Product, stock: u64, when: &str) -> Result<bool, BackendError> {
-        let mut script = RESET.key(stock_key(product));
-        script.key(ledger_key(product)).arg(stock).arg(Token::random().as_str()).arg(when);
+        let mut script = scripts::RESET.key(stock_key(product));
+        script.key(ledger_key(product)).key(history_key(product)).key(HISTORIES);
+        script.arg(stock).arg(Token::random().as_str()).arg(when);
         self.redis.script(Op::Reset, &script).await
     }
 }
@@ -108,6 +66,15 @@ pub fn ledger_key(product: &Product) -> String {
     format!("ledger:{product}")
 }
 
+fn history_key(product: &Product) -> String {
+    format!("history:{product}")
+}
+
+/// A reply that makes no sense is an error of the server.
+fn senseless(error: redis::ParsingError) -> BackendError {
+    BackendError::Refused { backend: "redis", cause: error.into() }
+}
+
 #[async_trait]
 impl Stock for RedisStock {
     async fn generation(&self, product: &Product) -> Result<Option<Generation>, BackendError> {
@@ -117,37 +84,47 @@ impl Stock for RedisStock {
         Ok(generation.map(Generation))
     }
 
-    async fn read(&self, product: &Product) -> Result<Option<i64>, BackendError> {
-        let stock: Option<String> =
-            self.redis.command(Op::Read, redis::cmd("GET").arg(stock_key(product))).await?;
-        stock.as_deref().map(number).transpose()
+    async fn read(&self, product: &Product) -> Result<Option<Seen>, BackendError> {
+        let mut script = scripts::READ.key(stock_key(product));
+        script.key(ledger_key(product));
+        let (stock, sold): (Option<String>, Option<i64>) =
+            self.redis.script(Op::Read, &script).await?;
+        let stock = stock.as_deref().map(number).transpose()?;
+        Ok(stock.zip(sold).map(|(stock, sold)| Seen { stock, sold }))
     }
 
-    async fn write(&self, product: &Product, sale: Sale<'_>) -> Result<Written, BackendError> {
-        let Sale { generation, read, quantity, fencing_token } = sale;
-        let mut script = WRITE.key(stock_key(product));
-        script
-            .key(ledger_key(product))
-            .arg(&generation.0)
-            .arg(read - i64::from(quantity))
-            .arg(quantity)
-            .arg(fencing_token.map_or_else(String::new, |token| token.to_string()));
+    async fn write(&self, sales: &[Sale<'_>], key: Option<&Key>) -> Result<Written, BackendError> {
+        let mut script = scripts::WRITE.prepare_invoke();
+        for sale in sales {
+            script.key(stock_key(sale.product)).key(ledger_key(sale.product));
+            let token = sale.fencing_token.map_or_else(String::new, |token| token.to_string());
+            script.arg(&sale.generation.0).arg(sale.left()).arg(sale.quantity).arg(token);
+        }
+        if let Some(key) = key {
+            let answer = encode(&key.sold(sales.iter().map(Sale::line).collect()))?;
+            script.key(answer_key(key)).arg(answer).arg(ttl_ms());
+        }
         let reply: Reply = self.redis.script(Op::Write, &script).await?;
-        Ok(reply.judge(read, quantity))
+        reply.judge_write(sales).map_err(senseless)
     }
 
     async fn raise_bar(&self, product: &Product, token: u64) -> Result<bool, BackendError> {
-        let mut script = RAISE_BAR.key(ledger_key(product));
+        let mut script = scripts::RAISE_BAR.key(ledger_key(product));
         script.arg(token);
         self.redis.script(Op::RaiseBar, &script).await
     }
 
-    async fn take(&self, product: &Product, quantity: u32) -> Result<Written, BackendError> {
-        let mut script = TAKE.key(stock_key(product));
-        script.key(ledger_key(product)).arg(quantity);
+    async fn take(&self, items: &[Item], key: Option<&Key>) -> Result<Written, BackendError> {
+        let mut script = scripts::TAKE.prepare_invoke();
+        for item in items {
+            script.key(stock_key(&item.product)).key(ledger_key(&item.product)).arg(item.quantity);
+        }
+        if let Some(key) = key {
+            script.key(answer_key(key)).arg(encode(&key.sold(Vec::new()))?).arg(ttl_ms());
+            script.arg(key.item + 1).arg(&key.generation.0);
+        }
         let reply: Reply = self.redis.script(Op::Take, &script).await?;
-        let read = reply.1.unwrap_or_default();
-        Ok(reply.judge(read, quantity))
+        reply.judge(items.iter().map(|item| item.quantity), |_| None).map_err(senseless)
     }
 
     async fn reset(&self, product: &Product, stock: u64) -> Result<(), BackendError> {
@@ -163,11 +140,54 @@ impl Stock for RedisStock {
         both.atomic().get(stock_key(product)).hmget(ledger_key(product), &["initial", "sold"]);
         let (stock, (initial, sold)): (Option<String>, (Option<i64>, Option<i64>)) =
             self.redis.pipeline(Op::Tally, &both).await?;
-        let (Some(stock), Some(initial), Some(sold)) = (stock, initial, sold) else {
-            return Ok(None);
-        };
-        Ok(Some(Tally { initial, stock: number(&stock)?, sold }))
+        tally(stock, initial, sold)
     }
+
+    async fn evidence(&self, product: &Product) -> Result<Option<Evidence>, BackendError> {
+        let fields = ["initial", "sold", "recorded"];
+        let mut all = redis::pipe();
+        all.atomic().get(stock_key(product)).hmget(ledger_key(product), &fields);
+        all.lrange(history_key(product), 0, -1);
+        type Numbers = (Option<i64>, Option<i64>, Option<u64>);
+        let (stock, (initial, sold, recorded), records): (_, Numbers, Vec<String>) =
+            self.redis.pipeline(Op::Tally, &all).await?;
+        let Some(tally) = tally(stock, initial, sold)? else { return Ok(None) };
+        // What another version wrote, and this one cannot read, is missing like what was dropped.
+        let history = records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
+        Ok(Some(Evidence { tally, history, recorded: recorded.unwrap_or_default() }))
+    }
+
+    async fn record(&self, notes: &[Note]) -> Result<(), BackendError> {
+        let mut pipe = redis::pipe();
+        // Loads it as well; by its hash, a pipeline could not be told that the server knows it.
+        pipe.cmd("SCRIPT").arg("LOAD").arg(scripts::RECORD_CODE).ignore();
+        let hash = Script::new(scripts::RECORD_CODE);
+        let same = |one: &Note, next: &Note| {
+            (&one.product, &one.generation) == (&next.product, &next.generation)
+        };
+        for of_one in notes.chunk_by(same) {
+            let Note { product, generation, .. } = &of_one[0];
+            let record = pipe.cmd("EVALSHA").arg(hash.get_hash()).arg(3).ignore();
+            record.arg(ledger_key(product)).arg(history_key(product)).arg(HISTORIES);
+            record.arg(generation.as_ref().map_or("", |generation| &generation.0));
+            record.arg(self.records_max).arg(HISTORIES_MAX);
+            for note in of_one {
+                record.arg(serde_json::to_string(&note.record).unwrap_or_default());
+            }
+        }
+        self.redis.pipeline(Op::Record, &pipe).await
+    }
+}
+
+fn tally(
+    stock: Option<String>,
+    initial: Option<i64>,
+    sold: Option<i64>,
+) -> Result<Option<Tally>, BackendError> {
+    let (Some(stock), Some(initial), Some(sold)) = (stock, initial, sold) else {
+        return Ok(None);
+    };
+    Ok(Some(Tally { initial, stock: number(&stock)?, sold }))
 }
 
 /// The stock as a number.
@@ -180,34 +200,4 @@ pub fn number(text: &str) -> Result<i64, BackendError> {
         cause: format!("the stock is no number: {text:?}").into(),
     };
     text.parse().map_err(refused)
-}
-
-/// What the scripts answer: a word, then the stock before, the stock after, units sold, initial.
-struct Reply(String, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
-
-impl redis::FromRedisValue for Reply {
-    fn from_redis_value(value: redis::Value) -> Result<Self, redis::ParsingError> {
-        let mut parts = Vec::<redis::Value>::from_redis_value(value)?.into_iter();
-        let word = parts.next().unwrap_or(redis::Value::Nil);
-        let mut number = || {
-            parts.next().map_or(Ok(None), <Option<i64> as redis::FromRedisValue>::from_redis_value)
-        };
-        Ok(Self(String::from_redis_value(word)?, number()?, number()?, number()?, number()?))
-    }
-}
-
-impl Reply {
-    /// What the reply means to a purchase of `quantity` that had read the stock as `read`.
-    fn judge(&self, read: i64, quantity: u32) -> Written {
-        match (self.0.as_str(), self.1, self.2, self.3, self.4) {
-            ("sold", found, Some(stock), Some(sold), Some(initial)) => {
-                let found = found.unwrap_or_default();
-                Written::Sold(Sold::new(read, found, stock, sold, initial, quantity))
-            }
-            ("sold_out", Some(stock), ..) => Written::SoldOut { stock },
-            ("absent", ..) => Written::Absent,
-            ("fenced", ..) => Written::Fenced,
-            _ => Written::Reset,
-        }
-    }
 }

@@ -187,16 +187,16 @@ async fn a_late_write_does_not_meet_the_next_holder() {
     // Redis has to know the scripts, or the first one would only be answered with NOSCRIPT.
     delayed.reset("p", 2).await;
     assert_eq!(delayed.post("/purchase?product=p&lock=safe").await.outcome(), "sold");
-    delayed.reset("p", 1).await;
-    // The first script after a reset is the write: everything before it is a plain command.
-    proxy.hold_at("EVALSHA");
-    let reply = delayed.post("/purchase?product=p&lock=safe&ttl=60s").await;
+    delayed.reset("p", 789).await;
+    // The first command with that number is the write.
+    proxy.hold_at("789");
+    let reply = delayed.post("/purchase?product=p&lock=safe&ttl=60s&quantity=789").await;
     assert_eq!(reply.outcome(), "unavailable", "{}", reply.text);
     let orphans = "locklab_lock_orphans_total{lock=\"safe\",cause=\"write_unknown\"}";
     assert_eq!(delayed.metric(orphans).await, 1.0);
     assert_eq!(other.post("/purchase?product=p&lock=safe").await.outcome(), "busy");
     proxy.pass();
-    until("the late write lands", async || other.audit("p").await["sold"] == 1).await;
+    until("the late write lands", async || other.audit("p").await["sold"] == 789).await;
     let () = redis.send(&["PEXPIRE", "lock:p", "1"]).await;
     until("the lease ends", async || !redis.is_locked("p").await).await;
     assert_eq!(other.post("/purchase?product=p&lock=safe").await.outcome(), "sold_out");

@@ -8,12 +8,14 @@ use locklab::{
         redis::{RedisClient, RedisMode, RedisOptions},
     },
     fault::Faults,
-    lock::{self, Lock, Method, Release},
+    lease::{self, Acquired},
+    lock::{Lock, Method, Release},
     metrics::Metrics,
-    order::Order,
+    order::{Item, Order},
     product::Product,
     release::{self, ReleaseQueue},
     strategy::StrategyId,
+    token::Token,
     wait::Patience,
 };
 use tokio::{task::JoinHandle, time::Duration};
@@ -52,8 +54,12 @@ impl Bench {
         };
         let metrics = Arc::new(Metrics::new());
         let client = RedisClient::connect(&options, Arc::clone(&metrics)).await.unwrap();
-        let backends =
-            Backends { redis: Arc::new(client), redis_remedy: "", metrics: Arc::clone(&metrics) };
+        let backends = Backends {
+            redis: Arc::new(client),
+            redis_remedy: "",
+            history: 0,
+            metrics: Arc::clone(&metrics),
+        };
         let strategy: StrategyId = name.parse().unwrap();
         let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
         let (releases, task) = release::channel(metrics);
@@ -64,8 +70,9 @@ impl Bench {
 
     fn order(&self, product: &Product) -> Order {
         Order {
-            product: product.clone(),
-            quantity: 1,
+            id: Token::random(),
+            items: vec![Item { product: product.clone(), quantity: 1 }],
+            key: None,
             strategy: self.strategy,
             delay: Duration::ZERO,
             ttl: TTL,
@@ -74,8 +81,13 @@ impl Bench {
         }
     }
 
-    async fn acquire(&self, product: &Product) -> Option<lock::Lease> {
-        lock::acquire(&self.order(product), &self.lock, &self.releases).await.unwrap()
+    async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
+        let order = self.order(product);
+        match lease::acquire(&order, product, &self.lock, &self.releases).await.unwrap() {
+            Acquired::Lease(lease) => Some(*lease),
+            Acquired::Busy => None,
+            Acquired::Late => panic!("the ttl is long"),
+        }
     }
 
     /// Closes the queue and waits until every claim has been dealt with.
@@ -115,7 +127,7 @@ async fn a_dropped_acquire_leaves_no_lock() {
         for polls in 0..POLLS_MAX {
             let product: Product = format!("p{polls}").parse().unwrap();
             let order = bench.order(&product);
-            let acquire = lock::acquire(&order, &bench.lock, &bench.releases);
+            let acquire = lease::acquire(&order, &product, &bench.lock, &bench.releases);
             products.push(product.clone());
             // A lease that was granted is dropped with the future's output.
             if drop_after(polls, acquire).await {
@@ -159,7 +171,7 @@ async fn naive_leaks_when_dropped() {
     for polls in 0..POLLS_MAX {
         let product: Product = format!("p{polls}").parse().unwrap();
         let order = bench.order(&product);
-        let acquire = lock::acquire(&order, &bench.lock, &bench.releases);
+        let acquire = lease::acquire(&order, &product, &bench.lock, &bench.releases);
         if drop_after(polls, acquire).await {
             break;
         }

@@ -1,0 +1,246 @@
+//! Leases: being the holder, and how one comes and goes.
+
+use std::{fmt, sync::Arc};
+
+use tokio::time::{Duration, Instant};
+
+use crate::{
+    backends::BackendError,
+    fault::Step,
+    lock::{Attempt, Claim, Grant, Lock, Release},
+    order::Order,
+    product::Product,
+    release::{Cause, Orphan, ReleaseQueue},
+    renewal::Watchdog,
+    strategy::StrategyId,
+    token::Token,
+};
+
+/// Being the holder, until released or expired.
+///
+/// Dropping a lease (a dropped future, a panic) hands its claim to the release task.
+#[must_use = "a lease that is not released blocks everybody until its ttl"]
+pub struct Lease {
+    claim: Claim,
+    grant: Grant,
+    lock: Arc<dyn Lock>,
+    strategy: StrategyId,
+    releases: ReleaseQueue,
+    /// Renews it, if it is to be renewed.
+    watchdog: Option<Watchdog>,
+    /// Whether a write may be under way to the store.
+    writing: bool,
+    /// Whether the claim is somebody else's business by now, or nobody's.
+    ended: bool,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+impl Lease {
+    /// The number that orders this lease among all of the product, if the lock issues one.
+    #[must_use]
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.grant.fencing_token
+    }
+
+    /// How long the lease lasts from its grant; `None` if it does not end by itself, or is renewed.
+    #[must_use]
+    pub fn fixed_ttl(&self) -> Option<Duration> {
+        let fixed = self.grant.deadline.is_some() && !self.grant.is_renewed;
+        fixed.then_some(self.claim.ttl)
+    }
+
+    /// Resolves when a renewed lease is lost; `None` for one that is not renewed.
+    pub fn lost(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.lost().clone().cancelled_owned())
+    }
+
+    /// The owner id.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.claim.token
+    }
+
+    /// Whether nobody is kept out by it.
+    #[must_use]
+    pub fn excludes_nobody(&self) -> bool {
+        self.grant.excludes_nobody
+    }
+
+    /// When the lease ends unless it is renewed again, as far as is known here.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.watchdog.as_ref().map(Watchdog::deadline).or(self.grant.deadline)
+    }
+
+    /// The same, for a lease that nobody renews.
+    #[must_use]
+    pub fn fixed_deadline(&self) -> Option<Instant> {
+        self.grant.deadline.filter(|_| !self.grant.is_renewed)
+    }
+
+    /// Whether this is a renewed lease that is lost: its holder must not write. Without renewal
+    /// nobody looks: that is what the other strategies are there to show.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let lost = |watchdog: &Watchdog| watchdog.lost().is_cancelled() || self.is_past_deadline();
+        self.watchdog.as_ref().is_some_and(lost)
+    }
+
+    /// Whether the local deadline has passed.
+    #[must_use]
+    pub fn is_past_deadline(&self) -> bool {
+        self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Starts renewing, if the lease is to be renewed.
+    fn watch(&mut self) {
+        if let (true, Some(deadline)) = (self.grant.is_renewed, self.grant.deadline) {
+            let (claim, lock) = (self.claim.clone(), Arc::clone(&self.lock));
+            let metrics = self.releases.metrics();
+            self.watchdog = Some(Watchdog::start(claim, deadline, lock, self.strategy, metrics));
+        }
+    }
+
+    /// A write is about to be sent. Until [`Self::write_ended`] says that the store has answered,
+    /// it may land at any time, and whoever ends this lease must not let the next holder in early.
+    pub fn write_begins(&mut self) {
+        self.writing = true;
+    }
+
+    /// The store has answered, or was never asked.
+    pub fn write_ended(&mut self) {
+        self.writing = false;
+    }
+
+    /// Ends the lease and says how it ended.
+    ///
+    /// # Cancellation
+    /// Dropping this future leaves the claim to the release task.
+    pub async fn release(mut self) -> Release {
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.stop().await;
+        }
+        let release = self.lock.release(&self.claim).await;
+        match self.claim.faults.reply(Step::Release, release) {
+            Ok(release) => {
+                self.ended = true;
+                release
+            }
+            Err(error) => {
+                tracing::debug!(product = %self.claim.product, %error, "release is unknown");
+                self.hand_over(Cause::Unknown);
+                Release::Unknown
+            }
+        }
+    }
+
+    /// Abandons the lease, as if the process had died: nobody releases it.
+    pub fn crash(mut self) {
+        self.ended = true;
+        self.lock.crash(&self.claim);
+        if !self.grant.excludes_nobody {
+            self.releases.abandoned(self.strategy);
+        }
+    }
+
+    /// Gives the claim to the release task and returns at once: for when the backend just failed
+    /// and waiting for it again would keep the caller.
+    pub fn hand_over(&mut self, cause: Cause) {
+        self.watchdog = None;
+        if !std::mem::replace(&mut self.ended, true) && !self.grant.excludes_nobody {
+            self.releases.push(Orphan {
+                claim: self.claim.clone(),
+                lock: Arc::clone(&self.lock),
+                cause: if self.writing { Cause::WriteUnknown } else { cause },
+                strategy: self.strategy,
+            });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.hand_over(Cause::Dropped);
+    }
+}
+
+/// How one try to become the holder ended.
+#[derive(Debug)]
+pub enum Acquired {
+    /// As the holder.
+    Lease(Box<Lease>),
+    /// Somebody else is.
+    Busy,
+    /// It was granted, but by the time of the answer the lease had ended. It has been released.
+    Late,
+}
+
+/// One try to become the holder of a product of an order.
+///
+/// # Errors
+/// The lock service failed. If the claim may nevertheless be the holder, it has been handed to the
+/// release task before this returns.
+///
+/// # Cancellation
+/// The pending claim is registered before the first await, so that dropping this future at any
+/// point leaves it to the release task.
+pub async fn acquire(
+    order: &Order,
+    product: &Product,
+    lock: &Arc<dyn Lock>,
+    releases: &ReleaseQueue,
+) -> Result<Acquired, BackendError> {
+    let mut pending = Lease {
+        claim: Claim {
+            product: product.clone(),
+            token: Token::random(),
+            ttl: order.ttl,
+            faults: order.faults.clone(),
+        },
+        grant: Grant::default(),
+        lock: Arc::clone(lock),
+        strategy: order.strategy,
+        releases: releases.clone(),
+        watchdog: None,
+        writing: false,
+        ended: false,
+    };
+    if let Err(crash) = order.faults.strike(Step::Acquire).await {
+        // Nothing has been sent.
+        pending.ended = true;
+        return Err(crash);
+    }
+    let attempt = lock.attempt(&pending.claim).await;
+    match order.faults.reply(Step::Acquire, attempt) {
+        Ok(Attempt::Granted(grant)) => {
+            pending.grant = grant;
+            if pending.is_past_deadline() {
+                // Its end is counted from before it was asked for, so whoever waited too long for
+                // the answer has nothing: node-redlock hands such a lock out.
+                pending.release().await;
+                return Ok(Acquired::Late);
+            }
+            pending.watch();
+            Ok(Acquired::Lease(Box::new(pending)))
+        }
+        Ok(Attempt::Busy) => {
+            pending.ended = true;
+            Ok(Acquired::Busy)
+        }
+        Err(error) => {
+            if error.is_crash() {
+                pending.crash();
+            } else if error.is_unknown() {
+                pending.hand_over(Cause::Unknown);
+            } else {
+                pending.ended = true;
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Records what purchases do, and brings it to the store: there, the records of all servers that
+//! share the store come together, and outlive the servers.
+//!
+//! A purchase never waits for it. Records pile up in a bounded queue, and a task sends them in
+//! batches; when the queue is full, they are dropped and counted.
+
+use std::{fs, sync::Arc};
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{self, Duration, Instant},
+};
+
+use crate::{
+    history::{Event, Kind, Record},
+    metrics::Metrics,
+    order::Order,
+    product::Product,
+    stock::{Generation, Stocks, Store},
+};
+
+/// Records that may wait to be sent.
+const QUEUE_MAX: usize = 16_384;
+/// Records that are sent at once.
+const BATCH_MAX: usize = 256;
+/// How long records are gathered before they are sent.
+const GATHER: Duration = Duration::from_millis(5);
+/// Pause before the store is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Digits of an owner id that are recorded: enough to tell leases apart, too few to release one.
+const TOKEN_DIGITS: usize = 8;
+
+/// A record on its way to the store.
+#[derive(Debug)]
+pub struct Note {
+    /// Where the product is.
+    pub store: Store,
+    /// The product.
+    pub product: Product,
+    /// The reset it belongs to. `None`: whichever it is at by then, for the order never learned it.
+    pub generation: Option<Generation>,
+    /// What happened.
+    pub record: Record,
+}
+
+enum Message {
+    Note(Note),
+    /// Asks for an answer once everything before it has been sent.
+    Flush(oneshot::Sender<()>),
+}
+
+/// The way to the task. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    /// `None` when nothing is to be recorded.
+    sender: Option<mpsc::Sender<Message>>,
+    here: Arc<Here>,
+    metrics: Arc<Metrics>,
+}
+
+/// Which process records, and by which clock.
+struct Here {
+    server: String,
+    clock: String,
+    /// The same instant twice: as tokio tells it, and as the machine's monotonic clock does.
+    started: Instant,
+    started_ns: u64,
+}
+
+impl Here {
+    fn new() -> Self {
+        // One clock per machine and start. Without Linux's name for it, times are not comparable with
+        // those of any other process, so a random one is right.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let clock = match boot.trim() {
+            "" => format!("{:08x}", rand::random::<u32>()),
+            boot => boot.chars().take(8).collect(),
+        };
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        Self {
+            server: format!("{}-{:04x}", std::process::id(), rand::random::<u16>()),
+            clock,
+            started: Instant::now(),
+            started_ns: now.as_nanos() as u64,
+        }
+    }
+}
+
+/// The task that sends records; see the module.
+pub struct RecorderTask(mpsc::Receiver<Message>);
+
+/// A recorder and its task. Without `recording`, nothing is recorded.
+#[must_use]
+pub fn channel(recording: bool, metrics: Arc<Metrics>) -> (Recorder, RecorderTask) {
+    let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+    let sender = recording.then_some(sender);
+    (Recorder { sender, here: Arc::new(Here::new()), metrics }, RecorderTask(receiver))
+}
+
+impl Recorder {
+    /// Starts to record an order.
+    #[must_use]
+    pub fn begin(&self, order: &Order) -> Trail {
+        let is_recording = self.sender.is_some();
+        let path = |item: &crate::order::Item| Path {
+            product: item.product.clone(),
+            generation: None,
+            events: Vec::with_capacity(8),
+        };
+        let mut trail = Trail {
+            recorder: self.clone(),
+            order_id: order.id.as_str().to_owned(),
+            lock: order.strategy.row().name,
+            store: order.strategy.row().store,
+            paths: order.items.iter().filter(|_| is_recording).map(path).collect(),
+        };
+        for (index, item) in order.items.iter().enumerate() {
+            trail.note(index, Kind::Invoke { quantity: item.quantity });
+        }
+        trail
+    }
+
+    /// A time by the machine's clock, in nanoseconds.
+    #[must_use]
+    pub fn ns(&self, instant: Instant) -> u64 {
+        let Here { started, started_ns, .. } = &*self.here;
+        started_ns.saturating_add_signed(match instant.checked_duration_since(*started) {
+            Some(later) => later.as_nanos() as i64,
+            None => -(started.duration_since(instant).as_nanos() as i64),
+        })
+    }
+
+    fn send(&self, note: Note) {
+        let Some(sender) = &self.sender else { return };
+        if sender.try_send(Message::Note(note)).is_err() {
+            self.metrics.history_dropped(1);
+        }
+    }
+
+    /// Waits until what was recorded before has come to the store, or until that has failed.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if let Some(sender) = &self.sender
+            && sender.send(Message::Flush(done)).await.is_ok()
+        {
+            // An error says that the store failed: whoever asks it next will see.
+            flushed.await.ok();
+        }
+    }
+}
+
+impl RecorderTask {
+    /// Sends records until the last recorder is gone.
+    pub async fn run(mut self, stocks: Stocks, metrics: Arc<Metrics>) {
+        let mut messages = Vec::with_capacity(BATCH_MAX);
+        while self.0.recv_many(&mut messages, BATCH_MAX).await > 0 {
+            let is_awaited = messages.iter().any(|message| matches!(message, Message::Flush(_)));
+            if !is_awaited && messages.len() < BATCH_MAX {
+                time::sleep(GATHER).await;
+                let more = std::iter::from_fn(|| self.0.try_recv().ok());
+                messages.extend(more.take(BATCH_MAX));
+            }
+            let (mut notes, mut waiting) = (Vec::new(), Vec::new());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Note(note) => notes.push(note),
+                    Message::Flush(done) => waiting.push(done),
+                }
+            }
+            deliver(&notes, waiting, &stocks, &metrics).await;
+        }
+    }
+}
+
+/// Sends records, until the store has them or refuses them. Who waits is told of success only.
+async fn deliver(
+    notes: &[Note],
+    mut waiting: Vec<oneshot::Sender<()>>,
+    stocks: &Stocks,
+    metrics: &Metrics,
+) {
+    for of_store in notes.chunk_by(|one, next| one.store == next.store) {
+        while let Err(error) = stocks.of(of_store[0].store).record(of_store).await {
+            tracing::debug!(%error, "the history could not be recorded");
+            waiting.clear();
+            if !error.is_passing() {
+                metrics.history_dropped(of_store.len() as u64);
+                break;
+            }
+            time::sleep(PAUSE).await;
+        }
+    }
+    for done in waiting {
+        // Fails only when whoever waited has gone.
+        done.send(()).ok();
+    }
+}
+
+/// What one order does, as far as it has got.
+///
+/// Dropping it sends what there is: an order without an end is one whose fate is unknown.
+pub struct Trail {
+    recorder: Recorder,
+    order_id: String,
+    lock: &'static str,
+    store: Store,
+    /// One per item; none when nothing is recorded.
+    paths: Vec<Path>,
+}
+
+struct Path {
+    product: Product,
+    generation: Option<Generation>,
+    events: Vec<Event>,
+}
+
+impl Trail {
+    /// A time by the machine's clock, in nanoseconds.
+    #[must_use]
+    pub fn ns(&self, instant: Instant) -> u64 {
+        self.recorder.ns(instant)
+    }
+
+    /// Now, by the machine's clock, in nanoseconds.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.ns(Instant::now())
+    }
+
+    /// The digits of an owner id that are recorded.
+    #[must_use]
+    pub fn token(token: &crate::token::Token) -> String {
+        token.as_str()[..TOKEN_DIGITS].to_owned()
+    }
+
+    /// The order has learned which reset an item is at.
+    pub fn learn(&mut self, item: usize, generation: &Generation) {
+        if let Some(path) = self.paths.get_mut(item) {
+            path.generation = Some(generation.clone());
+        }
+    }
+
+    /// Something has happened to an item just now.
+    pub fn note(&mut self, item: usize, kind: Kind) {
+        let at_ns = self.now();
+        if let Some(path) = self.paths.get_mut(item) {
+            path.events.push(Event { at_ns, kind });
+        }
+    }
+
+    /// The order has ended.
+    pub fn end(mut self, kind: &Kind) {
+        for item in 0..self.paths.len() {
+            self.note(item, kind.clone());
+        }
+    }
+
+    /// Sends what there is: the order is about to take its time.
+    pub fn flush(&mut self) {
+        let Here { server, clock, .. } = &*self.recorder.here;
+        for path in &mut self.paths {
+            if path.events.is_empty() {
+                continue;
+            }
+            let record = Record {
+                order_id: self.order_id.clone(),
+                server: server.clone(),
+                clock: clock.clone(),
+                lock: self.lock.to_owned(),
+                events: std::mem::take(&mut path.events),
+            };
+            let (product, generation) = (path.product.clone(), path.generation.clone());
+            self.recorder.send(Note { store: self.store, product, generation, record });
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

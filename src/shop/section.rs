@@ -1,0 +1,345 @@
+//! The critical section: acquire, read, work, write, release, for every item of one order.
+
+use std::sync::Arc;
+
+use futures_util::future::select_all;
+use rand::{SeedableRng, rngs::SmallRng};
+use tokio::time::{self, Duration, Instant};
+
+use crate::{
+    backends::BackendError,
+    fault::Step,
+    history::Kind,
+    lease::{self, Acquired, Lease},
+    lock::Lock,
+    metrics::{Attempted, Metrics},
+    order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
+    recorder::Trail,
+    release::{Cause, ReleaseQueue},
+    stock::{Generation, Sale, Stock, Written},
+    wait::{self, Patience, Policy},
+};
+
+/// Work that takes longer is worth recording that it has begun.
+const LONG_WORK: Duration = Duration::from_millis(20);
+
+/// One order on its way through the critical section.
+pub struct Section<'a> {
+    pub order: &'a Order,
+    pub lock: &'a Arc<dyn Lock>,
+    pub stock: &'a dyn Stock,
+    pub releases: &'a ReleaseQueue,
+    pub metrics: &'a Metrics,
+    pub receipt: &'a mut Receipt,
+    pub trail: &'a mut Trail,
+}
+
+/// The lease of an item.
+struct Held {
+    /// The reset that the product was at before the lease was wanted.
+    generation: Generation,
+    lease: Lease,
+    since: Instant,
+}
+
+impl Section<'_> {
+    /// Carries the order out; the receipt says how far it came.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves leases that may be held to the release task, and does not recall
+    /// a write that has been sent.
+    pub async fn sell(mut self) {
+        let started = Instant::now();
+        let acquired = self.acquire_all().await;
+        self.receipt.wait = started.elapsed();
+        let Some(mut held) = acquired else { return };
+        let (granted, paused) = (Instant::now(), self.order.faults.paused());
+        self.receipt.lock_acquired = true;
+        if let Err(failure) = self.critical(&mut held).await {
+            self.receipt.fail(failure);
+        }
+        if !matches!(self.receipt.failure, Some(Failure::Backend { .. }))
+            && let Err(crash) = self.order.faults.strike(Step::Release).await
+        {
+            self.receipt.fail(at(Step::Release)(crash));
+        }
+        self.release_all(held).await;
+        self.receipt.hold = granted.elapsed();
+        self.receipt.paused = self.order.faults.paused() - paused;
+    }
+
+    /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
+    async fn acquire_all(&mut self) -> Option<Vec<Held>> {
+        let Order { items, patience, .. } = self.order;
+        let deadline = Instant::now() + patience.wait;
+        loop {
+            let mut held = Vec::with_capacity(items.len());
+            for item in 0..items.len() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let patience = Patience { wait: left, ..patience.clone() };
+                match self.acquire(item, &patience).await {
+                    Some(lease) => held.push(lease),
+                    None => {
+                        self.release_all(held).await;
+                        return None;
+                    }
+                }
+            }
+            if !is_past_deadline(&held) {
+                return Some(held);
+            }
+            // The first lease ran out while the last was waited for: what they guard together is
+            // guarded no longer. Two orders that wait for each other's locks meet here.
+            self.violate(Violation::Acquire);
+            self.release_all(held).await;
+            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
+            if patience.policy == Policy::None
+                || is_over
+                || self.receipt.retries >= patience.max_retries
+            {
+                self.receipt.outcome = Outcome::Busy;
+                return None;
+            }
+            self.receipt.retries += 1;
+        }
+    }
+
+    /// Acquires the lock of one item, as often as patience lets it try.
+    async fn acquire(&mut self, item: usize, patience: &Patience) -> Option<Held> {
+        let Self { order, lock, stock, releases, metrics, .. } = *self;
+        let (strategy, product) = (order.strategy, &order.items[item].product);
+        let started = Instant::now();
+        let waiter = metrics.waiter(strategy);
+        let attempt = || async {
+            // Before the lease is wanted, each time: see `Generation`.
+            let generation = match stock.generation(product).await {
+                Ok(Some(generation)) => generation,
+                Ok(None) => return Err(Failure::Absent(product.clone())),
+                Err(error) => return Err(at(Step::Read)(error)),
+            };
+            let since = Instant::now();
+            let acquired = lease::acquire(order, product, lock, releases).await;
+            metrics.attempt(strategy, attempted(&acquired));
+            match acquired {
+                Ok(Acquired::Lease(lease)) => Ok(Some(Held { generation, lease: *lease, since })),
+                Ok(Acquired::Busy | Acquired::Late) => Ok(None),
+                Err(error) => Err(at(Step::Acquire)(error)),
+            }
+        };
+        let mut rng = SmallRng::seed_from_u64(rand::random());
+        let tried = wait::retry(patience, &mut rng, attempt).await;
+        drop(waiter);
+        self.receipt.retries += tried.retries;
+        let (held, ended) = match tried.result {
+            Ok(Some(held)) => (Some(held), Attempted::Acquired),
+            Ok(None) => {
+                self.receipt.outcome = Outcome::Busy;
+                (None, Attempted::Contended)
+            }
+            Err(failure) => {
+                let ended = match &failure {
+                    Failure::Backend { error, .. } => Attempted::of_error(error),
+                    _ => Attempted::Error,
+                };
+                self.receipt.fail(failure);
+                (None, ended)
+            }
+        };
+        metrics.acquisition(strategy, ended, started.elapsed());
+        metrics.retries(strategy, patience.policy, tried.retries);
+        if let Some(Held { generation, lease, since }) = &held {
+            self.trail.learn(item, generation);
+            let kind = Kind::Granted {
+                since_ns: self.trail.ns(*since),
+                token: Trail::token(lease.token()),
+                fencing_token: lease.fencing_token(),
+                until_ns: lease.deadline().map(|deadline| self.trail.ns(deadline)),
+                exclusive: !lease.excludes_nobody(),
+            };
+            self.trail.note(item, kind);
+        }
+        held
+    }
+
+    /// Read, work, write. Whether the leases still stand is observed, not enforced: enforcing it is
+    /// what distinguishes strategies.
+    async fn critical(&mut self, held: &mut [Held]) -> Result<(), Failure> {
+        let order = self.order;
+        let Order { items, faults, .. } = order;
+        faults.strike(Step::AfterAcquire).await.map_err(at(Step::AfterAcquire))?;
+        if !self.raise_bars(held).await? {
+            return Err(Failure::Fenced);
+        }
+        faults.strike(Step::Read).await.map_err(at(Step::Read))?;
+        let mut read = Vec::with_capacity(items.len());
+        for (item, Item { product, .. }) in items.iter().enumerate() {
+            let since_ns = self.trail.now();
+            let seen = self.stock.read(product).await.map_err(at(Step::Read))?;
+            let seen = seen.ok_or_else(|| Failure::Absent(product.clone()))?;
+            self.trail.note(item, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
+            self.receipt.lines[item].stock_before = Some(seen.stock);
+            read.push(seen.stock);
+        }
+        if items.iter().zip(&read).any(|(item, &read)| read < i64::from(item.quantity)) {
+            self.receipt.sold_out();
+            return Ok(());
+        }
+        faults.strike(Step::Work).await.map_err(at(Step::Work))?;
+        let done = self.work(held).await;
+        faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
+        if is_past_deadline(held) {
+            self.violate(Violation::Write);
+        }
+        if !done || held.iter().any(|held| held.lease.is_lost()) {
+            return Err(Failure::Lost);
+        }
+        let since_ns = self.trail.now();
+        let written = self.write(held, &read).await.map_err(at(Step::Write))?;
+        self.receipt.settle(written, order);
+        note_sales(order, self.receipt, self.trail, since_ns);
+        faults.strike(Step::AfterWrite).await.map_err(at(Step::AfterWrite))?;
+        if is_past_deadline(held) {
+            self.violate(Violation::Write);
+        }
+        Ok(())
+    }
+
+    /// Lets the store refuse older holders, before anything is read: from then on, none of them can
+    /// change what is read. False if the store refuses this one already.
+    async fn raise_bars(&mut self, held: &[Held]) -> Result<bool, Failure> {
+        let Order { items, faults, .. } = self.order;
+        for (item, held) in held.iter().enumerate() {
+            let Some(token) = held.lease.fencing_token() else { continue };
+            self.receipt.lines[item].fencing_token = Some(token);
+            faults.strike(Step::RaiseBar).await.map_err(at(Step::RaiseBar))?;
+            let raised = self.stock.raise_bar(&items[item].product, token).await;
+            if !faults.reply(Step::RaiseBar, raised).map_err(at(Step::RaiseBar))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The work, unless a renewed lease is lost meanwhile; says whether it was done. A lease that
+    /// nobody renews may run out: that is seen when it happens, and the work goes on.
+    async fn work(&mut self, held: &[Held]) -> bool {
+        if self.order.delay >= LONG_WORK {
+            self.trail.flush();
+        }
+        let started = Instant::now();
+        let work = Receipt::work(self.order.delay);
+        let lost = held.iter().filter_map(|held| held.lease.lost()).map(Box::pin);
+        let lost: Vec<_> = lost.collect();
+        let lost = async {
+            match lost.is_empty() {
+                true => std::future::pending().await,
+                false => drop(select_all(lost).await),
+            }
+        };
+        let ends = held.iter().filter_map(|held| held.lease.fixed_deadline()).min();
+        tokio::pin!(work, lost);
+        let mut is_watched = ends.is_some();
+        let done = loop {
+            tokio::select! {
+                biased;
+                () = &mut work => break true,
+                () = &mut lost => break false,
+                () = time::sleep_until(ends.unwrap_or(started)), if is_watched => {
+                    is_watched = false;
+                    self.violate(Violation::Work);
+                }
+            }
+        };
+        self.receipt.work = started.elapsed();
+        done
+    }
+
+    /// Writes under leases, which know meanwhile that the write may be under way.
+    async fn write(&self, held: &mut [Held], read: &[i64]) -> Result<Written, BackendError> {
+        let Order { items, key, faults, .. } = self.order;
+        faults.strike(Step::Write).await?;
+        if let Some(key) = key
+            && held[key.item].generation != key.generation
+        {
+            return Ok(Written::Reset);
+        }
+        for held in held.iter_mut() {
+            held.lease.write_begins();
+        }
+        let mut sales = Vec::with_capacity(items.len());
+        for ((Item { product, quantity }, held), &read) in items.iter().zip(&*held).zip(read) {
+            let (generation, quantity) = (&held.generation, *quantity);
+            let fencing_token = held.lease.fencing_token();
+            sales.push(Sale { product, generation, read, quantity, fencing_token });
+        }
+        let written = self.stock.write(&sales, key.as_ref()).await;
+        let written = faults.reply(Step::Write, written);
+        if !written.as_ref().is_err_and(BackendError::is_unknown) {
+            for held in held {
+                held.lease.write_ended();
+            }
+        }
+        written
+    }
+
+    /// Ends the leases, the last first.
+    async fn release_all(&mut self, held: Vec<Held>) {
+        let has_crashed = self.receipt.has_crashed();
+        for (item, Held { mut lease, since, .. }) in held.into_iter().enumerate().rev() {
+            if has_crashed {
+                lease.crash();
+                continue;
+            }
+            if self.receipt.outcome == Outcome::Unavailable {
+                // Waiting for a backend that just failed would only keep the buyer.
+                lease.hand_over(Cause::BackendDown);
+                continue;
+            }
+            if lease.is_past_deadline() {
+                self.violate(Violation::Release);
+            }
+            let (ttl, since_ns) = (lease.fixed_ttl(), self.trail.now());
+            let until_ns = lease.deadline().map(|deadline| self.trail.ns(deadline));
+            let release = lease.release().await;
+            self.metrics.release(self.order.strategy, release, since.elapsed(), ttl);
+            let how = <&str>::from(release).to_owned();
+            self.trail.note(item, Kind::Released { since_ns, until_ns, how });
+        }
+    }
+
+    /// A lease has outlived its deadline. Counted when it is first seen.
+    fn violate(&mut self, violation: Violation) {
+        if self.receipt.violation.is_none() {
+            self.receipt.violation = Some(violation);
+            self.metrics.violation(self.order.strategy, violation);
+        }
+    }
+}
+
+fn is_past_deadline(held: &[Held]) -> bool {
+    held.iter().any(|held| held.lease.is_past_deadline())
+}
+
+/// Records the sales of a receipt.
+pub fn note_sales(order: &Order, receipt: &Receipt, trail: &mut Trail, since_ns: u64) {
+    for (item, sale) in receipt.sales.iter().enumerate() {
+        trail.learn(item, &sale.generation);
+        let kind = Kind::Written {
+            since_ns,
+            stock: sale.stock,
+            quantity: order.items[item].quantity,
+            sold: sale.sold,
+            fencing_token: receipt.lines[item].fencing_token,
+        };
+        trail.note(item, kind);
+    }
+}
+
+fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {
+    match acquired {
+        Ok(Acquired::Lease(_)) => Attempted::Acquired,
+        Ok(Acquired::Busy) => Attempted::Contended,
+        Ok(Acquired::Late) => Attempted::Late,
+        Err(error) => Attempted::of_error(error),
+    }
+}
