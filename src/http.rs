@@ -2,6 +2,7 @@
 //! shop.
 
 mod about;
+mod body;
 mod cart;
 mod fields;
 mod input;

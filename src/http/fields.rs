@@ -6,22 +6,15 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, header, request::Parts},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use tokio::time::{self, Duration};
 
 use crate::http::{
+    body,
     input::{Input, text_of},
     parameter::{AnyParameter, Parameter, Parameters},
     problem::{Problem, Valid},
 };
-
-/// The largest body, in bytes.
-pub const BODY_MAX: usize = 16 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The parameters of one request, by name.
 #[derive(Debug)]
@@ -167,26 +160,7 @@ pub fn shorten(text: &str) -> String {
 }
 
 async fn read_body(parts: &Parts, body: Body) -> Result<Vec<(String, Value)>, Problem> {
-    if body.is_end_stream() {
-        return Ok(Vec::new());
-    }
-    let announced = parts.headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > BODY_MAX) {
-        return Err(too_large());
-    }
-    let collected = time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
-    let Ok(collected) = collected else {
-        let seconds = BODY_TIMEOUT.as_secs();
-        return Err(Problem::slow_body(format!("the body took longer than {seconds} s")));
-    };
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(error) => {
-            return Err(Problem::malformed_body(format!("the body broke off: {error}")));
-        }
-    };
+    let bytes = body::read(body).await?;
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -199,10 +173,6 @@ async fn read_body(parts: &Parts, body: Body) -> Result<Vec<(String, Value)>, Pr
         Problem::malformed_body(format!("the body must be one JSON object of parameters: {error}"))
     })?;
     Ok(members)
-}
-
-fn too_large() -> Problem {
-    Problem::body_too_large(format!("a body has at most {BODY_MAX} bytes"))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
