@@ -13,7 +13,7 @@ use tokio::time::Duration;
 
 use crate::{
     backends::BackendError,
-    order::{Order, Outcome},
+    order::{Item, Order, Outcome},
     stock::Generation,
     token::Token,
 };
@@ -116,12 +116,11 @@ impl Key {
     }
 }
 
-/// What was ordered, in words: the strategy and the items, by name.
+/// What was ordered, in words: the strategy and the items, in the order of their locks.
 #[must_use]
 pub fn describe(order: &Order) -> String {
-    let item = |item: &crate::order::Item| format!("{} {}", item.quantity, item.product);
-    let mut items: Vec<String> = order.items.iter().map(item).collect();
-    items.sort_unstable();
+    let item = |item: &Item| format!("{} {}", item.quantity, item.product);
+    let items: Vec<String> = order.items.iter().map(item).collect();
     format!("{}: {}", order.strategy.row().name, items.join(", "))
 }
 

@@ -26,6 +26,8 @@ pub struct Strategy {
     pub fails: &'static str,
     /// The steps of a purchase, in order.
     pub steps: &'static [Step],
+    /// Whether it sells several products at once, all or nothing.
+    pub sells_carts: bool,
     /// Builds it over the configured backends.
     pub connect: fn(&Backends) -> Method,
 }

@@ -45,6 +45,8 @@ pub struct StrategyReply {
     available: bool,
     /// Why not, and what to do; null if it can.
     reason: Option<String>,
+    /// Whether it sells several products at once, all or nothing.
+    sells_carts: bool,
     /// The steps of a purchase, in order.
     steps: &'static [Step],
 }
@@ -71,6 +73,7 @@ pub async fn strategies(State(app): State<Arc<App>>) -> Json<StrategiesReply> {
             reason: away.then(|| {
                 format!("{} does not answer: {}", row.store.name(), app.backends.redis_remedy)
             }),
+            sells_carts: row.sells_carts,
             steps: row.steps,
         }
     });

@@ -14,6 +14,7 @@ use crate::{
     order::Item,
     product::Product,
     stock::QUANTITY_MAX,
+    strategy::StrategyId,
 };
 
 /// One item of a cart.
@@ -87,7 +88,7 @@ impl Input for LockOrder {
 }
 
 /// The items of an order, and whether they were given as a cart.
-pub fn take_items(fields: &mut Fields) -> Result<(Vec<Item>, bool), Problem> {
+pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item>, bool), Problem> {
     let is_cart = fields.has(&ITEMS);
     if !is_cart {
         let product = fields.take(&PRODUCT)?.unwrap_or_default();
@@ -111,14 +112,20 @@ pub fn take_items(fields: &mut Fields) -> Result<(Vec<Item>, bool), Problem> {
         }
     }
     let too_many = items.iter().find(|item| item.quantity > QUANTITY_MAX);
-    let refused = match (items.is_empty(), too_many) {
-        (true, _) => Some("parameter \"items\" is empty".to_owned()),
-        (_, Some(item)) => Some(format!("items: {} units of {}", item.quantity, item.product)),
-        (false, None) => None,
+    let refuse = |detail: String, valid: String| {
+        Err(Problem::invalid_parameter(detail).blame(ITEMS.name, Valid::Words(valid)))
     };
-    if let Some(detail) = refused {
-        let valid = format!("at least one item, and at most {QUANTITY_MAX} units of a product");
-        return Err(Problem::invalid_parameter(detail).blame(ITEMS.name, Valid::Words(valid)));
+    if items.is_empty() {
+        return refuse("parameter \"items\" is empty".to_owned(), "at least one item".to_owned());
+    }
+    if let Some(Item { product, quantity }) = too_many {
+        let valid = format!("at most {QUANTITY_MAX} units of a product");
+        return refuse(format!("items: {quantity} units of {product}; expected {valid}"), valid);
+    }
+    let row = strategy.row();
+    if items.len() > 1 && !row.sells_carts {
+        let valid = "one product per purchase".to_owned();
+        return refuse(format!("items: {} sells {valid}", row.name), valid);
     }
     if fields.take(&ORDER)?.unwrap_or(LockOrder::Sorted) == LockOrder::Sorted {
         items.sort_unstable_by(|one, other| one.product.cmp(&other.product));

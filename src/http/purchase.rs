@@ -107,7 +107,7 @@ pub async fn post(
     let name = idempotency_key(request.headers());
     let mut fields = Fields::read(request, PurchaseParameters::ALL).await?;
     let strategy = fields.take(&LOCK)?.unwrap_or_default();
-    let (items, is_cart) = take_items(&mut fields)?;
+    let (items, is_cart) = take_items(&mut fields, strategy)?;
     let order = Order {
         id: Token::random(),
         items,

@@ -31,6 +31,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::Exact,
     fails: "–",
     steps: &[Step::Take, Step::AfterTake, Step::Work],
+    sells_carts: true,
     connect: |_| Method::LockFree(Arc::new(Atomic)),
 };
 

@@ -44,6 +44,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::ExactAlways,
     fails: "none known on one Redis; a failover can roll the counter back",
     steps: FENCED_STEPS,
+    sells_carts: true,
     connect: |backends| Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&backends.redis) })),
 };
 

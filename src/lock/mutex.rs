@@ -31,6 +31,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::ExactOnOneServer,
     fails: "a second server process",
     steps: LOCK_STEPS,
+    sells_carts: true,
     connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
 };
 

@@ -47,6 +47,7 @@ pub static STRATEGY: Strategy = Strategy {
         Step::AfterWrite,
         Step::Release,
     ],
+    sells_carts: true,
     connect: |backends| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&backends.redis) })),
 };
 

@@ -29,6 +29,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::Oversells,
     fails: "any concurrency",
     steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
+    sells_carts: true,
     connect: |_| Method::Lock(Arc::new(NoLock)),
 };
 

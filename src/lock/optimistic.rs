@@ -49,6 +49,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::Exact,
     fails: "wasted work grows with contention",
     steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
+    sells_carts: true,
     connect: |backends| {
         Method::LockFree(Arc::new(Optimistic { redis: Arc::clone(&backends.redis) }))
     },

@@ -36,6 +36,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::ExactWithinTtl,
     fails: "work > ttl, pause > ttl",
     steps: LOCK_STEPS,
+    sells_carts: true,
     connect: |backends| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&backends.redis) })),
 };
 

@@ -38,6 +38,7 @@ pub static STRATEGY: Strategy = Strategy {
     expected: Expected::ExactWhileRenewed,
     fails: "whole-process stop (SIGSTOP) longer than ttl",
     steps: LOCK_STEPS,
+    sells_carts: true,
     connect: |backends| Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&backends.redis) })),
 };
 

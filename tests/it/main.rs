@@ -3,10 +3,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
 mod bad_input;
+mod carts;
 mod cli;
 mod contract;
 mod faults;
 mod http;
+mod idempotency;
 mod lab;
 mod load_tests;
 mod metrics;
