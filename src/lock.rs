@@ -20,6 +20,7 @@ use tokio::time::{Duration, Instant};
 use crate::{
     backends::BackendError, fault::Faults, product::Product, shop::Sell, strategy::Strategy,
     token::Token,
+    wait::Waitable,
 };
 
 /// Every strategy, in the order in which people are shown them.
@@ -114,7 +115,7 @@ pub enum Release {
 /// Implementations are stateless towards claims: whoever knows the token may release it, which is
 /// what lets a dropped future or a lost reply be cleaned up by somebody else.
 #[async_trait]
-pub trait Lock: Send + Sync {
+pub trait Lock: Waitable {
     /// One try; never waits for the holder.
     ///
     /// # Errors

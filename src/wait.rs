@@ -1,9 +1,13 @@
 //! What a loser does: pure schedules of delays, and the one bounded loop that retries.
 
+mod wakeup;
+
 use rand::{Rng, RngExt};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
+
+pub use self::wakeup::{Subscription, Waitable};
 
 /// A named way to wait (`retry=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]

@@ -6,24 +6,25 @@
 //! of all clones over it. Checking out per command ([`RedisMode::Pooled`]) is kept as an exhibit:
 //! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
 
+mod connection;
 mod pool;
 mod supervisor;
+mod wakeups;
 
 use std::{fmt, sync::Arc};
 
-use bb8_redis::{
-    RedisConnectionManager,
-    bb8::{Pool, PooledConnection, RunError},
-};
+use bb8_redis::{RedisConnectionManager, bb8::Pool};
 use redis::{
-    Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
-    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisError, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
 };
 use tokio::{
     sync::{Notify, watch},
-    time::{self, Duration, Instant},
+    time::{Duration, Instant},
 };
 
+pub use self::{connection::Exclusive, wakeups::Wakeups};
 use self::{pool::LastError, supervisor::Supervisor};
 use crate::{
     backends::{BackendError, Cause},
@@ -70,6 +71,7 @@ pub struct RedisClient {
     last_error: LastError,
     circuit: Arc<Circuit>,
     timeout: Duration,
+    wakeups: Wakeups,
     metrics: Arc<Metrics>,
 }
 
@@ -99,7 +101,10 @@ impl RedisClient {
         if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
             return Err(InvalidUrl("neither TLS nor Unix sockets are supported".to_owned()));
         }
-        let manager = RedisConnectionManager::new(info.set_tcp_settings(tcp))?;
+        let info = info.set_tcp_settings(tcp);
+        let wakeups =
+            Wakeups::new(Client::open(info.clone())?, options.timeout, Arc::clone(&metrics));
+        let manager = RedisConnectionManager::new(info)?;
         let last_error = LastError::default();
         let pool = |size, manager| pool::build(size, options.timeout, manager, last_error.clone());
         let supervised = pool(1, manager.clone());
@@ -128,6 +133,7 @@ impl RedisClient {
             last_error,
             circuit,
             timeout: options.timeout,
+            wakeups,
             metrics,
         })
     }
@@ -142,6 +148,12 @@ impl RedisClient {
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
         self.circuit.state()
+    }
+
+    /// Who waits for a message, and is woken by it.
+    #[must_use]
+    pub fn wakeups(&self) -> &Wakeups {
+        &self.wakeups
     }
 
     /// Waits until a probe is answered, or (`up` false) until one is not.
@@ -227,52 +239,6 @@ impl RedisClient {
         result
     }
 
-    async fn connection(&self) -> Result<Connection, BackendError> {
-        if let Some(pool) = &self.pool {
-            return self.check_out(pool).await.map(Connection::Pooled);
-        }
-        if let Some(conn) = &*self.shared.borrow() {
-            return Ok(Connection::Shared(conn.clone()));
-        }
-        let mut shared = self.shared.clone();
-        let waited = time::timeout(self.timeout, shared.wait_for(Option::is_some)).await;
-        match waited.ok().and_then(Result::ok).and_then(|conn| conn.clone()) {
-            Some(conn) => Ok(Connection::Shared(conn)),
-            None => Err(self.unavailable(self.last_error.describe().into())),
-        }
-    }
-
-    /// A connection that nobody shares until it is dropped.
-    ///
-    /// # Errors
-    /// None was free, or could be made, within the command timeout.
-    pub async fn exclusive(&self) -> Result<Exclusive<'_>, BackendError> {
-        self.let_through()?;
-        let conn = self.check_out(&self.exclusive).await?;
-        Ok(Exclusive { client: self, conn })
-    }
-
-    async fn check_out(
-        &self,
-        pool: &Pool<RedisConnectionManager>,
-    ) -> Result<PooledConnection<'static, RedisConnectionManager>, BackendError> {
-        let started = Instant::now();
-        let checked_out = pool.get_owned().await;
-        self.metrics.pool_wait(started.elapsed());
-        checked_out.map_err(|error| match error {
-            RunError::User(error) => self.unavailable(error.into()),
-            RunError::TimedOut => {
-                self.metrics.pool_timeout();
-                if self.is_up() {
-                    // The backend is well: this is our own queue.
-                    let cause = "every connection of the pool is busy".into();
-                    return BackendError::Unavailable { backend: BACKEND, cause };
-                }
-                self.unavailable(self.last_error.describe().into())
-            }
-        })
-    }
-
     fn unavailable(&self, cause: Cause) -> BackendError {
         self.metrics.backend_error(Kind::Unavailable);
         BackendError::Unavailable { backend: BACKEND, cause }
@@ -323,42 +289,5 @@ impl RedisClient {
 impl fmt::Debug for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisClient").field("pool", &self.supervised.state()).finish()
-    }
-}
-
-/// A connection of one's own.
-pub struct Exclusive<'a> {
-    client: &'a RedisClient,
-    conn: PooledConnection<'static, RedisConnectionManager>,
-}
-
-impl Exclusive<'_> {
-    /// As [`RedisClient::pipeline`], on this connection.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn pipeline<T: FromRedisValue>(
-        &mut self,
-        op: Op,
-        pipeline: &Pipeline,
-    ) -> Result<T, BackendError> {
-        let started = Instant::now();
-        let result = pipeline.query_async(&mut *self.conn).await;
-        self.client.record(op, started, result.map_err(|error| self.client.classify(error)))
-    }
-}
-
-/// A connection for one command.
-enum Connection {
-    Shared(MultiplexedConnection),
-    Pooled(PooledConnection<'static, RedisConnectionManager>),
-}
-
-impl Connection {
-    fn get(&mut self) -> &mut MultiplexedConnection {
-        match self {
-            Self::Shared(conn) => conn,
-            Self::Pooled(conn) => conn,
-        }
     }
 }

@@ -14,13 +14,14 @@
 //!   on it.
 //! - Cancellation: as `safe`.
 //! - Commands sent: EVALSHA of grant (EXISTS, INCR fence:{product}, SET PX); EVALSHA of
-//!   compare-and-delete. The counter never expires, and a reset leaves it alone.
+//!   compare-and-delete, and what waiters send, as `safe`. The counter never expires, and a reset
+//!   leaves it alone.
 
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
@@ -32,6 +33,7 @@ use crate::{
     product::Product,
     stock::Store,
     strategy::{Expected, FENCED_STEPS, Family, Strategy},
+    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -89,5 +91,16 @@ impl Lock for FencedLock {
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
         safe::clear(&self.redis, product).await
+    }
+}
+
+#[async_trait]
+impl Waitable for FencedLock {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        safe::subscribe(&self.redis, product).await
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        safe::time_left(&self.redis, product).await
     }
 }

@@ -12,6 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Duration};
 
 use crate::{
     backends::BackendError,
@@ -20,6 +21,7 @@ use crate::{
     stock::Store,
     strategy::{Expected, Family, LOCK_STEPS, Strategy},
     token::Token,
+    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -35,16 +37,70 @@ pub static STRATEGY: Strategy = Strategy {
     connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
 };
 
-/// Who holds what. Bounded by the purchases in flight: an entry lives as long as its lease.
+/// Bounded by the purchases in flight: an entry lives as long as its lease, or its waiters.
 #[derive(Default)]
-struct ProcessMutex {
-    holders: Mutex<HashMap<Product, Token>>,
+struct ProcessMutex(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    holders: HashMap<Product, Token>,
+    waiters: HashMap<Product, Waiters>,
+}
+
+#[derive(Default)]
+struct Waiters {
+    count: usize,
+    released: Arc<Notify>,
+}
+
+impl Table {
+    /// Nobody holds it any more: wakes who has waited longest.
+    fn free(&mut self, product: &Product) {
+        self.holders.remove(product);
+        if let Some(waiters) = self.waiters.get(product) {
+            waiters.released.notify_one();
+        }
+    }
+}
+
+/// Being counted as a waiter.
+struct Membership {
+    table: Arc<Mutex<Table>>,
+    product: Product,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut table = self.table.lock();
+        if let Some(waiters) = table.waiters.get_mut(&self.product) {
+            waiters.count -= 1;
+            if waiters.count == 0 {
+                table.waiters.remove(&self.product);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Waitable for ProcessMutex {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        let mut table = self.0.lock();
+        let waiters = table.waiters.entry(product.clone()).or_default();
+        waiters.count += 1;
+        let membership = Membership { table: Arc::clone(&self.0), product: product.clone() };
+        Ok(Some(Subscription::new(Arc::clone(&waiters.released), membership)))
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        let is_held = self.0.lock().holders.contains_key(product);
+        Ok((!is_held).then_some(Duration::ZERO))
+    }
 }
 
 #[async_trait]
 impl Lock for ProcessMutex {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        let mut holders = self.holders.lock();
+        let holders = &mut self.0.lock().holders;
         if holders.contains_key(&claim.product) {
             return Ok(Attempt::Busy);
         }
@@ -53,10 +109,10 @@ impl Lock for ProcessMutex {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        let mut holders = self.holders.lock();
-        Ok(match holders.get(&claim.product) {
+        let mut table = self.0.lock();
+        Ok(match table.holders.get(&claim.product) {
             Some(holder) if *holder == claim.token => {
-                holders.remove(&claim.product);
+                table.free(&claim.product);
                 Release::Released
             }
             // Only a reset takes a lease away.
@@ -67,14 +123,14 @@ impl Lock for ProcessMutex {
 
     fn crash(&self, claim: &Claim) {
         // The memory of a process dies with it.
-        let mut holders = self.holders.lock();
-        if holders.get(&claim.product) == Some(&claim.token) {
-            holders.remove(&claim.product);
+        let mut table = self.0.lock();
+        if table.holders.get(&claim.product) == Some(&claim.token) {
+            table.free(&claim.product);
         }
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        self.holders.lock().remove(product);
+        self.0.lock().free(product);
         Ok(())
     }
 }

@@ -8,24 +8,26 @@
 //! - Cancellation: leaks. A dropped or unanswered acquire may leave a lock without an expiry, and
 //!   nothing can tell it from a stranger's, so the release task leaves it alone.
 //! - Commands sent: SETNX lock:{product} token; PEXPIRE (EXPIRE, for a ttl in milliseconds);
-//!   MULTI GET DEL EXEC: the GET changes nothing and witnesses whose lock the DEL freed.
+//!   MULTI GET DEL PUBLISH EXEC: the GET changes nothing and witnesses whose lock the DEL freed.
+//!   Waiters: as `safe`.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
     fault::Step,
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
-        safe::{clear, lock_key},
+        safe::{self, clear, lock_key, released_channel},
     },
     metrics::Op,
     product::Product,
     stock::Store,
     strategy::{Expected, Family, Strategy},
+    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -79,6 +81,7 @@ impl Lock for NaiveLock {
         let key = lock_key(&claim.product);
         let mut witnessed = redis::pipe();
         witnessed.atomic().get(&key).del(&key).ignore();
+        witnessed.publish(released_channel(&claim.product), "").ignore();
         let (holder,): (Option<String>,) = self.redis.pipeline(Op::Release, &witnessed).await?;
         Ok(match holder {
             Some(holder) if holder == claim.token.as_str() => Release::Released,
@@ -93,5 +96,16 @@ impl Lock for NaiveLock {
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
         clear(&self.redis, product).await
+    }
+}
+
+#[async_trait]
+impl Waitable for NaiveLock {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        safe::subscribe(&self.redis, product).await
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        safe::time_left(&self.redis, product).await
     }
 }

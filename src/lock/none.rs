@@ -18,6 +18,7 @@ use crate::{
     product::Product,
     stock::Store,
     strategy::{Expected, Family, Strategy},
+    wait::Waitable,
 };
 
 /// The registry row.
@@ -34,6 +35,9 @@ pub static STRATEGY: Strategy = Strategy {
 };
 
 struct NoLock;
+
+/// It is never busy.
+impl Waitable for NoLock {}
 
 #[async_trait]
 impl Lock for NoLock {

@@ -9,14 +9,15 @@
 //! - Clock: deadline = monotonic clock before SET was sent + ttl. Redis measures the ttl by its own
 //!   clock.
 //! - Cancellation: safe at every await; the token is compared and deleted by the release task.
-//! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete
-//!   (after NOSCRIPT: SCRIPT LOAD, then EVALSHA).
+//! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete, which also
+//!   sends PUBLISH released:{product} (after NOSCRIPT: SCRIPT LOAD, then EVALSHA). Waiters: SUBSCRIBE
+//!   released:{product}; PTTL lock:{product}.
 
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
@@ -25,6 +26,7 @@ use crate::{
     product::Product,
     stock::Store,
     strategy::{Expected, Family, LOCK_STEPS, Strategy},
+    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -40,14 +42,27 @@ pub static STRATEGY: Strategy = Strategy {
     connect: |backends| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&backends.redis) })),
 };
 
-/// KEYS: lock. ARGV: token. 1: freed; 0: nobody holds it; -1: somebody else does.
+/// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does.
+/// A user who may not publish may still release: waiters then learn of it later.
 static COMPARE_AND_DELETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local holder = redis.call('GET', KEYS[1])
         if not holder then return 0 end
         if holder ~= ARGV[1] then return -1 end
-        return redis.call('DEL', KEYS[1])
+        redis.call('DEL', KEYS[1])
+        redis.pcall('PUBLISH', ARGV[2], '')
+        return 1
+        ",
+    )
+});
+
+/// KEYS: lock. ARGV: channel.
+static CLEAR: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        redis.call('DEL', KEYS[1])
+        redis.pcall('PUBLISH', ARGV[1], '')
         ",
     )
 });
@@ -57,9 +72,15 @@ pub(super) fn lock_key(product: &Product) -> String {
     format!("lock:{product}")
 }
 
-/// Deletes the lock, whoever holds it.
+/// The channel on which those who wait for a lock are told that it was released.
+pub(super) fn released_channel(product: &Product) -> String {
+    format!("released:{product}")
+}
+
+/// Deletes the lock, whoever holds it, and tells a waiter.
 pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), BackendError> {
-    redis.command(Op::Clear, redis::cmd("DEL").arg(lock_key(product))).await
+    let mut script = CLEAR.key(lock_key(product));
+    redis.script(Op::Clear, script.arg(released_channel(product))).await
 }
 
 /// SET NX PX, under the claim's token.
@@ -79,12 +100,35 @@ pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attemp
 /// Deletes the lock if this claim holds it, and says who did.
 pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Release, BackendError> {
     let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
-    script.arg(claim.token.as_str());
+    script.arg(claim.token.as_str()).arg(released_channel(&claim.product));
     let freed: i64 = redis.script(Op::Release, &script).await?;
     Ok(match freed {
         1 => Release::Released,
         0 => Release::Expired,
         _ => Release::Stolen,
+    })
+}
+
+/// Asks to be told of every release.
+pub(super) async fn subscribe(
+    redis: &RedisClient,
+    product: &Product,
+) -> Result<Option<Subscription>, BackendError> {
+    redis.wakeups().subscribe(&released_channel(product)).await.map(Some)
+}
+
+/// How long the lock can last at most, as it stands.
+pub(super) async fn time_left(
+    redis: &RedisClient,
+    product: &Product,
+) -> Result<Option<Duration>, BackendError> {
+    let reply = redis.command(Op::TimeLeft, redis::cmd("PTTL").arg(lock_key(product))).await?;
+    Ok(match reply {
+        // There is no such key.
+        -2 => Some(Duration::ZERO),
+        // Rounded down by Redis: a key that lives for less than a millisecond has 0 left.
+        0.. => Some(Duration::from_millis(i64::unsigned_abs(reply) + 1)),
+        _ => None,
     })
 }
 
@@ -104,5 +148,16 @@ impl Lock for SafeLock {
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
         clear(&self.redis, product).await
+    }
+}
+
+#[async_trait]
+impl Waitable for SafeLock {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        subscribe(&self.redis, product).await
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        time_left(&self.redis, product).await
     }
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
+use tokio::time::Duration;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
@@ -27,6 +28,7 @@ use crate::{
     product::Product,
     stock::Store,
     strategy::{Expected, Family, LOCK_STEPS, Strategy},
+    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -80,5 +82,16 @@ impl Lock for WatchdogLock {
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
         safe::clear(&self.redis, product).await
+    }
+}
+
+#[async_trait]
+impl Waitable for WatchdogLock {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        safe::subscribe(&self.redis, product).await
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        safe::time_left(&self.redis, product).await
     }
 }

@@ -13,6 +13,7 @@ pub enum Op {
     Renew,
     Release,
     Clear,
+    TimeLeft,
     Generation,
     RaiseBar,
     Read,
