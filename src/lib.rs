@@ -19,7 +19,7 @@
 //! | [`lease`] | being the holder: how a lease is acquired, watched and released |
 //! | [`strategy`] | what a strategy says of itself |
 //! | [`fault`] | named steps, and what can be made to go wrong at them |
-//! | [`wait`] | what losers do: schedules of delays, the one retry loop |
+//! | [`wait`] | what losers do: schedules of delays, being told of a release, the loops that try again |
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`history`], [`recorder`] | what every purchase did, step by step, and how it gets to the store |

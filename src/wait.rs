@@ -1,5 +1,7 @@
-//! What a loser does: pure schedules of delays, and the one bounded loop that retries.
+//! What a loser does: pure schedules of delays, and the bounded loops that try again: after a delay,
+//! or when told to.
 
+mod on_release;
 mod wakeup;
 
 use rand::{Rng, RngExt};
@@ -7,7 +9,10 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use self::wakeup::{Subscription, Waitable};
+pub use self::{
+    on_release::on_release,
+    wakeup::{Subscription, Waitable},
+};
 
 /// A named way to wait (`retry=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
@@ -24,6 +29,13 @@ pub enum Policy {
     Jitter,
     /// "Decorrelated jitter": `min(cap, random from base to 3 · the delay before)`.
     Decorrelated,
+    /// When the lock service tells that the holder has released, or its lease must have ended; see
+    /// [`on_release`]. A strategy without leases, whose losers have nobody to wait for, pauses as
+    /// with `fixed`.
+    Notify,
+    /// In the order of arrival: of the buyers of a product at this server, only the first tries, as
+    /// with `notify`, and it hands its turn to the next.
+    Fifo,
 }
 
 impl Policy {
@@ -73,7 +85,7 @@ impl Patience {
         let grown = || self.base.saturating_mul(2_u32.saturating_pow(retry)).min(self.cap);
         match self.policy {
             Policy::None => Duration::ZERO,
-            Policy::Fixed => self.base.min(self.cap),
+            Policy::Fixed | Policy::Notify | Policy::Fifo => self.base.min(self.cap),
             Policy::Exponential => grown(),
             Policy::Jitter => rng.random_range(Duration::ZERO..=grown()),
             Policy::Decorrelated => {

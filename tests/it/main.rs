@@ -22,3 +22,4 @@ mod renewal;
 mod server;
 mod tidy;
 mod waiting;
+mod wakeups;
