@@ -83,7 +83,7 @@ impl Reporter {
     fn report(&self, state: State) {
         let before = std::mem::replace(&mut *self.state.lock(), state);
         if before != state {
-            self.metrics.circuit(state);
+            self.metrics.redis.circuit(state);
         }
     }
 }

@@ -163,6 +163,12 @@ impl Faults {
         Self { faults: faults.into(), paused: Arc::default(), metrics: Some(metrics) }
     }
 
+    /// Whether nothing is to go wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// How long they have made the purchase stand still.
     #[must_use]
     pub fn paused(&self) -> Duration {

@@ -20,6 +20,7 @@
 //! | [`strategy`] | what a strategy says of itself |
 //! | [`fault`] | named steps, and what can be made to go wrong at them |
 //! | [`wait`] | what losers do: schedules of delays, being told of a release, the loops that try again |
+//! | [`line`] | first come, first served, within one server |
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`history`], [`recorder`] | what every purchase did, step by step, and how it gets to the store |
@@ -47,6 +48,7 @@ pub mod history;
 pub mod http;
 pub mod lab;
 pub mod lease;
+pub mod line;
 pub mod lock;
 pub mod metrics;
 pub mod order;

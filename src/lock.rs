@@ -19,8 +19,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     backends::BackendError, fault::Faults, product::Product, shop::Sell, strategy::Strategy,
-    token::Token,
-    wait::Waitable,
+    token::Token, wait::Waitable,
 };
 
 /// Every strategy, in the order in which people are shown them.

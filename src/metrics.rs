@@ -4,6 +4,7 @@
 //! look-ups, and starts every series at 0: a counter that first appears at 1 never fires
 //! `increase(…) > 0`.
 
+mod backend;
 mod definitions;
 mod http;
 mod labels;
@@ -11,17 +12,17 @@ mod raised;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
-use strum::VariantArray;
 use tokio::time::Duration;
 
 pub use self::{
+    backend::BackendMetrics,
     definitions::{DEFINITIONS, Definition, Kind},
     http::HttpMetrics,
     labels::{Attempted, ErrorKind, Op, Shed},
     raised::Raised,
 };
 use crate::{
-    circuit, fault,
+    fault,
     lock::Release,
     order::{Outcome, Violation},
     release::Cause,
@@ -68,6 +69,7 @@ struct LockMetrics {
     hold_ttl_ratio: Histogram,
     violations: Vec<Counter>,
     releases: Vec<Counter>,
+    hand_overs: Counter,
     orphans: Vec<Counter>,
     fencing_rejections: Counter,
     renewals: Vec<Counter>,
@@ -89,56 +91,10 @@ impl LockMetrics {
             hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
             violations: def::LOCK_TTL_VIOLATIONS.counters::<Violation>(recorder, &[lock], "stage"),
             releases: def::LOCK_RELEASES.counters::<Release>(recorder, &[lock], "outcome"),
+            hand_overs: def::LOCK_HAND_OVERS.counter(recorder, &[lock]),
             renewals: def::LOCK_RENEWALS.counters::<Renewal>(recorder, &[lock], "outcome"),
             fencing_rejections: def::FENCING_REJECTIONS.counter(recorder, &[lock]),
             orphans: def::LOCK_ORPHANS.counters::<Cause>(recorder, &[lock], "cause"),
-        }
-    }
-}
-
-/// Handles of the Redis client.
-struct BackendMetrics {
-    requests: Vec<[Histogram; 2]>,
-    up: Gauge,
-    errors: Vec<Counter>,
-    circuit_state: Vec<Gauge>,
-    circuit_transitions: Vec<Counter>,
-    pool_used: Gauge,
-    pool_idle: Gauge,
-    pool_wait: Histogram,
-    pool_timeouts: Counter,
-}
-
-impl BackendMetrics {
-    fn new(recorder: &PrometheusRecorder, name: &'static str) -> Self {
-        let backend = ("backend", name);
-        let request = |&op: &Op| {
-            let op = ("op", op.into());
-            ["ok", "error"].map(|outcome| {
-                let labels = [backend, op, ("outcome", outcome)];
-                def::BACKEND_REQUEST_DURATION.histogram(recorder, &labels)
-            })
-        };
-        let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
-        Self {
-            requests: Op::VARIANTS.iter().map(request).collect(),
-            up: def::BACKEND_UP.gauge(recorder, &[backend]),
-            errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
-            circuit_state: circuit::State::VARIANTS
-                .iter()
-                .map(|&state| {
-                    def::CIRCUIT_STATE.gauge(recorder, &[backend, ("state", state.into())])
-                })
-                .collect(),
-            circuit_transitions: def::CIRCUIT_TRANSITIONS.counters::<circuit::State>(
-                recorder,
-                &[backend],
-                "to",
-            ),
-            pool_used: pool("used"),
-            pool_idle: pool("idle"),
-            pool_wait: def::POOL_WAIT.histogram(recorder, &[backend]),
-            pool_timeouts: def::POOL_TIMEOUTS.counter(recorder, &[backend]),
         }
     }
 }
@@ -149,7 +105,8 @@ pub struct Metrics {
     /// What the HTTP layer records.
     pub http: HttpMetrics,
     strategies: Vec<StrategyMetrics>,
-    redis: BackendMetrics,
+    /// What the client of Redis records.
+    pub redis: BackendMetrics,
     faults: Vec<Counter>,
     repeated: Counter,
     history_dropped: Counter,
@@ -165,7 +122,7 @@ impl Metrics {
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("LOCKLAB_REVISION"))];
         def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
-        let metrics = Self {
+        Self {
             exporter: recorder.handle(),
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
@@ -175,9 +132,7 @@ impl Metrics {
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
             http: HttpMetrics::new(recorder),
-        };
-        metrics.show_circuit(circuit::State::Closed);
-        metrics
+        }
     }
 
     /// The Prometheus text. Takes milliseconds after heavy recording: not for a request worker.
@@ -268,6 +223,14 @@ impl Metrics {
         }
     }
 
+    /// A lease was handed over to the next in line.
+    pub fn hand_over(&self, strategy: StrategyId, hold: Duration) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.hand_overs.increment(1);
+            lock.hold.record(hold);
+        }
+    }
+
     /// A lease outlived its deadline.
     pub fn violation(&self, strategy: StrategyId, violation: Violation) {
         if let Some(lock) = self.lock(strategy) {
@@ -294,49 +257,6 @@ impl Metrics {
         if let Some(lock) = self.lock(strategy) {
             lock.orphans[cause as usize].increment(1);
         }
-    }
-
-    /// A command was answered or failed.
-    pub fn backend_request(&self, op: Op, took: Duration, ok: bool) {
-        self.redis.requests[op as usize][usize::from(!ok)].record(took);
-    }
-
-    /// A command failed.
-    pub fn backend_error(&self, kind: ErrorKind) {
-        self.redis.errors[kind as usize].increment(1);
-    }
-
-    /// The last probe was answered, or not.
-    pub fn backend_up(&self, up: bool) {
-        self.redis.up.set(f64::from(u8::from(up)));
-    }
-
-    /// The circuit has changed its state.
-    pub fn circuit(&self, state: circuit::State) {
-        self.redis.circuit_transitions[state as usize].increment(1);
-        self.show_circuit(state);
-    }
-
-    fn show_circuit(&self, state: circuit::State) {
-        for (gauge, of) in self.redis.circuit_state.iter().zip(circuit::State::VARIANTS) {
-            gauge.set(f64::from(u8::from(*of == state)));
-        }
-    }
-
-    /// How many pooled connections are in use and idle.
-    pub fn pool_connections(&self, used: u32, idle: u32) {
-        self.redis.pool_used.set(used);
-        self.redis.pool_idle.set(idle);
-    }
-
-    /// A connection was checked out, or not, after this long.
-    pub fn pool_wait(&self, wait: Duration) {
-        self.redis.pool_wait.record(wait);
-    }
-
-    /// No connection could be checked out in time.
-    pub fn pool_timeout(&self) {
-        self.redis.pool_timeouts.increment(1);
     }
 
     /// A fault struck.

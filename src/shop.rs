@@ -2,6 +2,7 @@
 //! whichever strategy. Locks are wrapped around the critical section; the other strategies sell by
 //! themselves.
 
+mod acquire;
 mod once;
 mod section;
 
@@ -11,8 +12,8 @@ use async_trait::async_trait;
 use strum::VariantArray;
 use tokio::time::Instant;
 
-use self::section::Section;
 pub use self::section::note_sales;
+use self::{acquire::BuyerLines, section::Section};
 use crate::{
     backends::{BackendError, Backends},
     history::Kind,
@@ -47,6 +48,7 @@ pub struct Shop {
     methods: Vec<Method>,
     stocks: Stocks,
     releases: ReleaseQueue,
+    lines: BuyerLines,
     recorder: Recorder,
     metrics: Arc<Metrics>,
 }
@@ -59,6 +61,7 @@ impl Shop {
             methods: StrategyId::all().map(|id| (id.row().connect)(backends)).collect(),
             stocks: Stocks::new(backends),
             releases,
+            lines: acquire::lines(),
             recorder,
             metrics: Arc::clone(&backends.metrics),
         }
@@ -85,6 +88,7 @@ impl Shop {
                 let section = Section {
                     order,
                     lock,
+                    lines: &self.lines,
                     stock,
                     releases: &self.releases,
                     metrics: &self.metrics,

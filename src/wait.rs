@@ -34,7 +34,7 @@ pub enum Policy {
     /// with `fixed`.
     Notify,
     /// In the order of arrival: of the buyers of a product at this server, only the first tries, as
-    /// with `notify`, and it hands its turn to the next.
+    /// with `notify`, and it hands its turn to the next; see [`crate::line`].
     Fifo,
 }
 
@@ -107,8 +107,6 @@ pub struct Tried<T, E> {
     pub result: Result<Option<T>, E>,
     /// Tries after the first.
     pub retries: u32,
-    /// Time between tries.
-    pub paused: Duration,
 }
 
 /// Tries until a try wins or fails, or patience is over: as many retries as allowed, the time, or
@@ -123,21 +121,19 @@ pub async fn retry<T, E, F: Future<Output = Result<Option<T>, E>>>(
     mut attempt: impl FnMut() -> F,
 ) -> Tried<T, E> {
     let deadline = Instant::now() + patience.wait;
-    let (mut retries, mut delay, mut paused) = (0, patience.base, Duration::ZERO);
+    let (mut retries, mut delay) = (0, patience.base);
     loop {
         let result = attempt().await;
         let lost = matches!(result, Ok(None));
         let left = deadline.saturating_duration_since(Instant::now());
         if !lost || retries >= patience.retries() || left.is_zero() {
-            return Tried { result, retries, paused };
+            return Tried { result, retries };
         }
         delay = patience.delay(retries, delay, rng);
-        let slept = Instant::now();
         let pause = time::sleep(delay.min(left));
         if patience.gone.run_until_cancelled(pause).await.is_none() {
-            return Tried { result, retries, paused };
+            return Tried { result, retries };
         }
-        paused += slept.elapsed();
         retries += 1;
     }
 }

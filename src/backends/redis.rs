@@ -217,7 +217,7 @@ impl RedisClient {
         if self.circuit.lets_through() {
             return Ok(());
         }
-        self.metrics.backend_error(Kind::CircuitOpen);
+        self.metrics.redis.error(Kind::CircuitOpen);
         let cause = format!("its circuit is open ({})", self.last_error.describe()).into();
         Err(BackendError::Unavailable { backend: BACKEND, cause })
     }
@@ -228,7 +228,7 @@ impl RedisClient {
         started: Instant,
         result: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        self.metrics.backend_request(op, started.elapsed(), result.is_ok());
+        self.metrics.redis.request(op, started.elapsed(), result.is_ok());
         match &result {
             // A refusal is an answer.
             Ok(_) | Err(BackendError::Refused { .. }) => self.circuit.record(true),
@@ -240,7 +240,7 @@ impl RedisClient {
     }
 
     fn unavailable(&self, cause: Cause) -> BackendError {
-        self.metrics.backend_error(Kind::Unavailable);
+        self.metrics.redis.error(Kind::Unavailable);
         BackendError::Unavailable { backend: BACKEND, cause }
     }
 
@@ -261,13 +261,13 @@ impl RedisClient {
         }
         // An extension is an error reply whose code redis-rs does not know.
         if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
-            self.metrics.backend_error(Kind::Refused);
+            self.metrics.redis.error(Kind::Refused);
             return BackendError::Refused { backend: BACKEND, cause: error.into() };
         }
         // A broken connection, a timeout, or a reply that makes no sense: all after sending.
         self.suspect.notify_one();
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Io };
-        self.metrics.backend_error(kind);
+        self.metrics.redis.error(kind);
         BackendError::Unknown { backend: BACKEND, cause: error.into() }
     }
 

@@ -64,6 +64,8 @@ struct Tries<'a> {
     receipt: &'a mut Receipt,
     trail: &'a mut Trail,
     work: Duration,
+    /// Time within tries; the rest is between them.
+    spent: Duration,
 }
 
 /// A product as it was when it was watched.
@@ -76,12 +78,20 @@ struct Watched {
 #[async_trait]
 impl Sell for Optimistic {
     async fn sell(&self, order: &Order, _: &dyn Stock, receipt: &mut Receipt, trail: &mut Trail) {
-        let tries = Mutex::new(Tries { receipt, trail, work: Duration::ZERO });
+        let tries =
+            Mutex::new(Tries { receipt, trail, work: Duration::ZERO, spent: Duration::ZERO });
         let mut rng = SmallRng::seed_from_u64(rand::random());
-        let attempt = || self.attempt(order, &tries);
+        let attempt = || async {
+            let started = Instant::now();
+            let tried = self.attempt(order, &tries).await;
+            tries.lock().spent += started.elapsed();
+            tried
+        };
+        let started = Instant::now();
         let tried = wait::retry(&order.patience, &mut rng, attempt).await;
-        let Tries { receipt, trail, work } = tries.into_inner();
-        (receipt.work, receipt.wait, receipt.retries) = (work, tried.paused, tried.retries);
+        let Tries { receipt, trail, work, spent } = tries.into_inner();
+        (receipt.work, receipt.retries) = (work, tried.retries);
+        receipt.wait = started.elapsed().saturating_sub(spent);
         match tried.result {
             Ok(Some((written, since_ns))) => {
                 receipt.settle(written, order);

@@ -166,6 +166,8 @@ definitions! {
         "Leases that outlived their deadline, by the stage at which that was first seen.";
     LOCK_RELEASES: "locklab_lock_releases_total", Kind::Counter,
         "Leases released by their holder, by what the lock service answered.";
+    LOCK_HAND_OVERS: "locklab_lock_hand_overs_total", Kind::Counter,
+        "Leases handed over to the next in line at the same server, instead of being released.";
     LOCK_RENEWALS: "locklab_lock_renewals_total", Kind::Counter,
         "Renewals of leases, by outcome; unknown means that there was no answer.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,

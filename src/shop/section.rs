@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use futures_util::future::select_all;
-use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
 
+use super::acquire::{BuyerLines, Held, is_past_deadline};
 use crate::{
     backends::BackendError,
     fault::Step,
     history::Kind,
-    lease::{self, Acquired, Lease},
     lock::Lock,
-    metrics::{Attempted, Metrics},
-    order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
+    metrics::Metrics,
+    order::{Failure, Item, Order, Receipt, Violation, at},
     recorder::Trail,
-    release::{Cause, ReleaseQueue},
-    stock::{Generation, Sale, Stock, Written},
-    wait::{self, Patience, Policy},
+    release::ReleaseQueue,
+    stock::{Sale, Stock, Written},
 };
 
 /// Work that takes longer is worth recording that it has begun.
@@ -27,19 +25,12 @@ const LONG_WORK: Duration = Duration::from_millis(20);
 pub struct Section<'a> {
     pub order: &'a Order,
     pub lock: &'a Arc<dyn Lock>,
+    pub lines: &'a BuyerLines,
     pub stock: &'a dyn Stock,
     pub releases: &'a ReleaseQueue,
     pub metrics: &'a Metrics,
     pub receipt: &'a mut Receipt,
     pub trail: &'a mut Trail,
-}
-
-/// The lease of an item.
-struct Held {
-    /// The reset that the product was at before the lease was wanted.
-    generation: Generation,
-    lease: Lease,
-    since: Instant,
 }
 
 impl Section<'_> {
@@ -66,99 +57,6 @@ impl Section<'_> {
         self.release_all(held).await;
         self.receipt.hold = granted.elapsed();
         self.receipt.paused = self.order.faults.paused() - paused;
-    }
-
-    /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
-    async fn acquire_all(&mut self) -> Option<Vec<Held>> {
-        let Order { items, patience, .. } = self.order;
-        let deadline = Instant::now() + patience.wait;
-        loop {
-            let mut held = Vec::with_capacity(items.len());
-            for item in 0..items.len() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let patience = Patience { wait: left, ..patience.clone() };
-                match self.acquire(item, &patience).await {
-                    Some(lease) => held.push(lease),
-                    None => {
-                        self.release_all(held).await;
-                        return None;
-                    }
-                }
-            }
-            if !is_past_deadline(&held) {
-                return Some(held);
-            }
-            // The first lease ran out while the last was waited for: what they guard together is
-            // guarded no longer. Two orders that wait for each other's locks meet here.
-            self.violate(Violation::Acquire);
-            self.release_all(held).await;
-            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
-            if patience.policy == Policy::None
-                || is_over
-                || self.receipt.retries >= patience.max_retries
-            {
-                self.receipt.outcome = Outcome::Busy;
-                return None;
-            }
-            self.receipt.retries += 1;
-        }
-    }
-
-    /// Acquires the lock of one item, as often as patience lets it try.
-    async fn acquire(&mut self, item: usize, patience: &Patience) -> Option<Held> {
-        let Self { order, lock, stock, releases, metrics, .. } = *self;
-        let (strategy, product) = (order.strategy, &order.items[item].product);
-        let started = Instant::now();
-        let waiter = metrics.waiter(strategy);
-        let attempt = || async {
-            // Before the lease is wanted, each time: see `Generation`.
-            let generation = match stock.generation(product).await {
-                Ok(Some(generation)) => generation,
-                Ok(None) => return Err(Failure::Absent(product.clone())),
-                Err(error) => return Err(at(Step::Read)(error)),
-            };
-            let since = Instant::now();
-            let acquired = lease::acquire(order, product, lock, releases).await;
-            metrics.attempt(strategy, attempted(&acquired));
-            match acquired {
-                Ok(Acquired::Lease(lease)) => Ok(Some(Held { generation, lease: *lease, since })),
-                Ok(Acquired::Busy | Acquired::Late) => Ok(None),
-                Err(error) => Err(at(Step::Acquire)(error)),
-            }
-        };
-        let mut rng = SmallRng::seed_from_u64(rand::random());
-        let tried = wait::retry(patience, &mut rng, attempt).await;
-        drop(waiter);
-        self.receipt.retries += tried.retries;
-        let (held, ended) = match tried.result {
-            Ok(Some(held)) => (Some(held), Attempted::Acquired),
-            Ok(None) => {
-                self.receipt.outcome = Outcome::Busy;
-                (None, Attempted::Contended)
-            }
-            Err(failure) => {
-                let ended = match &failure {
-                    Failure::Backend { error, .. } => Attempted::of_error(error),
-                    _ => Attempted::Error,
-                };
-                self.receipt.fail(failure);
-                (None, ended)
-            }
-        };
-        metrics.acquisition(strategy, ended, started.elapsed());
-        metrics.retries(strategy, patience.policy, tried.retries);
-        if let Some(Held { generation, lease, since }) = &held {
-            self.trail.learn(item, generation);
-            let kind = Kind::Granted {
-                since_ns: self.trail.ns(*since),
-                token: Trail::token(lease.token()),
-                fencing_token: lease.fencing_token(),
-                until_ns: lease.deadline().map(|deadline| self.trail.ns(deadline)),
-                exclusive: !lease.excludes_nobody(),
-            };
-            self.trail.note(item, kind);
-        }
-        held
     }
 
     /// Read, work, write. Whether the leases still stand is observed, not enforced: enforcing it is
@@ -190,7 +88,7 @@ impl Section<'_> {
         if is_past_deadline(held) {
             self.violate(Violation::Write);
         }
-        if !done || held.iter().any(|held| held.lease.is_lost()) {
+        if !done || held.iter().any(|held| held.leased.lease.is_lost()) {
             return Err(Failure::Lost);
         }
         let since_ns = self.trail.now();
@@ -209,8 +107,12 @@ impl Section<'_> {
     async fn raise_bars(&mut self, held: &[Held]) -> Result<bool, Failure> {
         let Order { items, faults, .. } = self.order;
         for (item, held) in held.iter().enumerate() {
-            let Some(token) = held.lease.fencing_token() else { continue };
+            let Some(token) = held.leased.lease.fencing_token() else { continue };
             self.receipt.lines[item].fencing_token = Some(token);
+            if held.leased.hand_overs > 0 {
+                // It was raised to this very token before.
+                continue;
+            }
             faults.strike(Step::RaiseBar).await.map_err(at(Step::RaiseBar))?;
             let raised = self.stock.raise_bar(&items[item].product, token).await;
             if !faults.reply(Step::RaiseBar, raised).map_err(at(Step::RaiseBar))? {
@@ -228,7 +130,7 @@ impl Section<'_> {
         }
         let started = Instant::now();
         let work = Receipt::work(self.order.delay);
-        let lost = held.iter().filter_map(|held| held.lease.lost()).map(Box::pin);
+        let lost = held.iter().filter_map(|held| held.leased.lease.lost()).map(Box::pin);
         let lost: Vec<_> = lost.collect();
         let lost = async {
             match lost.is_empty() {
@@ -236,7 +138,7 @@ impl Section<'_> {
                 false => drop(select_all(lost).await),
             }
         };
-        let ends = held.iter().filter_map(|held| held.lease.fixed_deadline()).min();
+        let ends = held.iter().filter_map(|held| held.leased.lease.fixed_deadline()).min();
         tokio::pin!(work, lost);
         let mut is_watched = ends.is_some();
         let done = loop {
@@ -259,65 +161,36 @@ impl Section<'_> {
         let Order { items, key, faults, .. } = self.order;
         faults.strike(Step::Write).await?;
         if let Some(key) = key
-            && held[key.item].generation != key.generation
+            && held[key.item].leased.generation != key.generation
         {
             return Ok(Written::Reset);
         }
         for held in held.iter_mut() {
-            held.lease.write_begins();
+            held.leased.lease.write_begins();
         }
         let mut sales = Vec::with_capacity(items.len());
         for ((Item { product, quantity }, held), &read) in items.iter().zip(&*held).zip(read) {
-            let (generation, quantity) = (&held.generation, *quantity);
-            let fencing_token = held.lease.fencing_token();
+            let (generation, quantity) = (&held.leased.generation, *quantity);
+            let fencing_token = held.leased.lease.fencing_token();
             sales.push(Sale { product, generation, read, quantity, fencing_token });
         }
         let written = self.stock.write(&sales, key.as_ref()).await;
         let written = faults.reply(Step::Write, written);
         if !written.as_ref().is_err_and(BackendError::is_unknown) {
             for held in held {
-                held.lease.write_ended();
+                held.leased.lease.write_ended();
             }
         }
         written
     }
 
-    /// Ends the leases, the last first.
-    async fn release_all(&mut self, held: Vec<Held>) {
-        let has_crashed = self.receipt.has_crashed();
-        for (item, Held { mut lease, since, .. }) in held.into_iter().enumerate().rev() {
-            if has_crashed {
-                lease.crash();
-                continue;
-            }
-            if self.receipt.outcome == Outcome::Unavailable {
-                // Waiting for a backend that just failed would only keep the buyer.
-                lease.hand_over(Cause::BackendDown);
-                continue;
-            }
-            if lease.is_past_deadline() {
-                self.violate(Violation::Release);
-            }
-            let (ttl, since_ns) = (lease.fixed_ttl(), self.trail.now());
-            let until_ns = lease.deadline().map(|deadline| self.trail.ns(deadline));
-            let release = lease.release().await;
-            self.metrics.release(self.order.strategy, release, since.elapsed(), ttl);
-            let how = <&str>::from(release).to_owned();
-            self.trail.note(item, Kind::Released { since_ns, until_ns, how });
-        }
-    }
-
     /// A lease has outlived its deadline. Counted when it is first seen.
-    fn violate(&mut self, violation: Violation) {
+    pub fn violate(&mut self, violation: Violation) {
         if self.receipt.violation.is_none() {
             self.receipt.violation = Some(violation);
             self.metrics.violation(self.order.strategy, violation);
         }
     }
-}
-
-fn is_past_deadline(held: &[Held]) -> bool {
-    held.iter().any(|held| held.lease.is_past_deadline())
 }
 
 /// Records the sales of a receipt.
@@ -332,14 +205,5 @@ pub fn note_sales(order: &Order, receipt: &Receipt, trail: &mut Trail, since_ns:
             fencing_token: receipt.lines[item].fencing_token,
         };
         trail.note(item, kind);
-    }
-}
-
-fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {
-    match acquired {
-        Ok(Acquired::Lease(_)) => Attempted::Acquired,
-        Ok(Acquired::Busy) => Attempted::Contended,
-        Ok(Acquired::Late) => Attempted::Late,
-        Err(error) => Attempted::of_error(error),
     }
 }

@@ -55,7 +55,7 @@ async fn samples_do_not_pile_up() {
     const SAMPLES: usize = 100_000;
     let record = |metrics: &Metrics| {
         for _ in 0..SAMPLES {
-            metrics.backend_request(Op::Read, Duration::from_micros(70), true);
+            metrics.redis.request(Op::Read, Duration::from_micros(70), true);
         }
     };
     let lab = open().await;

@@ -234,8 +234,12 @@ async fn the_connection_ends_with_its_client() {
 }
 
 fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
-    let backends =
-        Backends { redis: Arc::new(client), redis_remedy: "", metrics: Arc::new(Metrics::new()) };
+    let backends = Backends {
+        redis: Arc::new(client),
+        redis_remedy: "",
+        history: 0,
+        metrics: Arc::new(Metrics::new()),
+    };
     let strategy: StrategyId = name.parse().unwrap();
     let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
     lock

@@ -43,11 +43,11 @@ impl RedisClient {
     ) -> Result<PooledConnection<'static, RedisConnectionManager>, BackendError> {
         let started = Instant::now();
         let checked_out = pool.get_owned().await;
-        self.metrics.pool_wait(started.elapsed());
+        self.metrics.redis.pool_wait(started.elapsed());
         checked_out.map_err(|error| match error {
             RunError::User(error) => self.unavailable(error.into()),
             RunError::TimedOut => {
-                self.metrics.pool_timeout();
+                self.metrics.redis.pool_timeout();
                 if self.is_up() {
                     // The backend is well: this is our own queue.
                     let cause = "every connection of the pool is busy".into();

@@ -69,12 +69,12 @@ impl Supervisor {
             (true, false) => tracing::warn!(error = self.last_error.describe(), "redis is away"),
             _ => {}
         }
-        self.metrics.backend_up(checked.is_some());
+        self.metrics.redis.up(checked.is_some());
         let states = std::iter::once(&self.supervised).chain(&self.pools).map(Pool::state);
         let (all, idle) = states.fold((0, 0), |(all, idle), state| {
             (all + state.connections, idle + state.idle_connections)
         });
-        self.metrics.pool_connections(all - idle, idle);
+        self.metrics.redis.pool_connections(all - idle, idle);
         self.shared.send_replace(checked);
     }
 }

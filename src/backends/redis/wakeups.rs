@@ -88,7 +88,7 @@ impl Wakeups {
             return Ok(Subscription::new(wakeup, membership));
         }
         let cause = self.table.failure.borrow().clone();
-        self.metrics.backend_error(ErrorKind::Unavailable);
+        self.metrics.redis.error(ErrorKind::Unavailable);
         let cause = cause.unwrap_or_else(|| "no confirmation in time".to_owned()).into();
         Err(BackendError::Unavailable { backend: BACKEND, cause })
     }

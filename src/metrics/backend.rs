@@ -1,0 +1,104 @@
+//! What the clients of backends record.
+
+use metrics::{Counter, Gauge, Histogram};
+use metrics_exporter_prometheus::PrometheusRecorder;
+use strum::VariantArray;
+use tokio::time::Duration;
+
+use super::{
+    definitions as def,
+    labels::{ErrorKind, Op},
+};
+use crate::circuit;
+
+/// Handles of one server's client.
+pub struct BackendMetrics {
+    requests: Vec<[Histogram; 2]>,
+    up: Gauge,
+    errors: Vec<Counter>,
+    circuit_state: Vec<Gauge>,
+    circuit_transitions: Vec<Counter>,
+    pool_used: Gauge,
+    pool_idle: Gauge,
+    pool_wait: Histogram,
+    pool_timeouts: Counter,
+}
+
+impl BackendMetrics {
+    pub(super) fn new(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        let backend = ("backend", name);
+        let request = |&op: &Op| {
+            let op = ("op", op.into());
+            ["ok", "error"].map(|outcome| {
+                let labels = [backend, op, ("outcome", outcome)];
+                def::BACKEND_REQUEST_DURATION.histogram(recorder, &labels)
+            })
+        };
+        let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
+        let metrics = Self {
+            requests: Op::VARIANTS.iter().map(request).collect(),
+            up: def::BACKEND_UP.gauge(recorder, &[backend]),
+            errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
+            circuit_state: circuit::State::VARIANTS
+                .iter()
+                .map(|&state| {
+                    def::CIRCUIT_STATE.gauge(recorder, &[backend, ("state", state.into())])
+                })
+                .collect(),
+            circuit_transitions: def::CIRCUIT_TRANSITIONS.counters::<circuit::State>(
+                recorder,
+                &[backend],
+                "to",
+            ),
+            pool_used: pool("used"),
+            pool_idle: pool("idle"),
+            pool_wait: def::POOL_WAIT.histogram(recorder, &[backend]),
+            pool_timeouts: def::POOL_TIMEOUTS.counter(recorder, &[backend]),
+        };
+        metrics.show_circuit(circuit::State::Closed);
+        metrics
+    }
+
+    /// A command was answered or failed.
+    pub fn request(&self, op: Op, took: Duration, ok: bool) {
+        self.requests[op as usize][usize::from(!ok)].record(took);
+    }
+
+    /// A command failed.
+    pub fn error(&self, kind: ErrorKind) {
+        self.errors[kind as usize].increment(1);
+    }
+
+    /// The last probe was answered, or not.
+    pub fn up(&self, up: bool) {
+        self.up.set(f64::from(u8::from(up)));
+    }
+
+    /// The circuit has changed its state.
+    pub fn circuit(&self, state: circuit::State) {
+        self.circuit_transitions[state as usize].increment(1);
+        self.show_circuit(state);
+    }
+
+    fn show_circuit(&self, state: circuit::State) {
+        for (gauge, of) in self.circuit_state.iter().zip(circuit::State::VARIANTS) {
+            gauge.set(f64::from(u8::from(*of == state)));
+        }
+    }
+
+    /// How many pooled connections are in use and idle.
+    pub fn pool_connections(&self, used: u32, idle: u32) {
+        self.pool_used.set(used);
+        self.pool_idle.set(idle);
+    }
+
+    /// A connection was checked out, or not, after this long.
+    pub fn pool_wait(&self, wait: Duration) {
+        self.pool_wait.record(wait);
+    }
+
+    /// No connection could be checked out in time.
+    pub fn pool_timeout(&self) {
+        self.pool_timeouts.increment(1);
+    }
+}

@@ -1,0 +1,271 @@
+//! How an order comes to its leases, and what becomes of them: acquired, waited for in line, handed
+//! over, released.
+
+use rand::{SeedableRng, rngs::SmallRng};
+use tokio::time::{Duration, Instant};
+
+use super::section::Section;
+use crate::{
+    backends::BackendError,
+    fault::Step,
+    history::Kind,
+    lease::{self, Acquired, Lease},
+    line::{Lines, Turn},
+    metrics::Attempted,
+    order::{Failure, Order, Outcome, Receipt, Violation, at},
+    product::Product,
+    recorder::Trail,
+    release::Cause,
+    stock::Generation,
+    strategy::StrategyId,
+    wait::{self, Patience, Policy, Tried},
+};
+
+/// How often one lease is handed over: those who wait at other servers want their turn as well.
+const HAND_OVERS_MAX: u32 = 16;
+
+/// Who waits in line for a product, with `retry=fifo`.
+pub type BuyerLines = Lines<(StrategyId, Product), Wants, Leased>;
+type BuyerTurn = Turn<(StrategyId, Product), Wants, Leased>;
+
+/// What a buyer in line wants of a lease.
+pub struct Wants {
+    ttl: Duration,
+    /// Whether it must have one of its own, for something is to go wrong with it.
+    is_faulty: bool,
+}
+
+/// A lease that may be handed over.
+pub struct Leased {
+    /// The reset that the product was at before the lease was wanted.
+    pub generation: Generation,
+    /// The lease itself.
+    pub lease: Lease,
+    /// How often it was handed over.
+    pub hand_overs: u32,
+}
+
+/// The lease of an item.
+pub struct Held {
+    /// The lease.
+    pub leased: Leased,
+    since: Instant,
+    /// The place at the head of the line; the next is served when it is dropped.
+    turn: Option<BuyerTurn>,
+}
+
+/// No lines yet. A live lease is handed over while half of what the next one wants is left of it.
+#[must_use]
+pub fn lines() -> BuyerLines {
+    Lines::new(|leased, wants| {
+        let enough = Instant::now() + wants.ttl / 2;
+        let lasts = leased.lease.deadline().is_none_or(|deadline| deadline >= enough);
+        lasts && !wants.is_faulty && leased.hand_overs < HAND_OVERS_MAX
+    })
+}
+
+impl Section<'_> {
+    /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
+    pub async fn acquire_all(&mut self) -> Option<Vec<Held>> {
+        let Order { items, patience, .. } = self.order;
+        let deadline = Instant::now() + patience.wait;
+        loop {
+            let mut held = Vec::with_capacity(items.len());
+            for item in 0..items.len() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let patience = Patience { wait: left, ..patience.clone() };
+                match self.acquire(item, &patience).await {
+                    Some(lease) => held.push(lease),
+                    None => {
+                        self.release_all(held).await;
+                        return None;
+                    }
+                }
+            }
+            if !is_past_deadline(&held) {
+                return Some(held);
+            }
+            // The first lease ran out while the last was waited for: what they guard together is
+            // guarded no longer. Two orders that wait for each other's locks meet here.
+            self.violate(Violation::Acquire);
+            self.release_all(held).await;
+            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
+            if patience.policy == Policy::None
+                || is_over
+                || self.receipt.retries >= patience.max_retries
+            {
+                self.receipt.outcome = Outcome::Busy;
+                return None;
+            }
+            self.receipt.retries += 1;
+        }
+    }
+
+    /// Acquires the lock of one item, in the way and for as long as patience wants it.
+    async fn acquire(&mut self, item: usize, patience: &Patience) -> Option<Held> {
+        let Self { order, metrics, .. } = *self;
+        let strategy = order.strategy;
+        let started = Instant::now();
+        let waiter = metrics.waiter(strategy);
+        let mut turn = None;
+        let mut tried = Tried { result: Ok(None), retries: 0 };
+        if patience.policy == Policy::Fifo {
+            turn = self.turn(item, patience).await;
+            let handed = turn.as_mut().and_then(Turn::take);
+            let live = handed.filter(|leased| !leased.lease.is_past_deadline());
+            tried.result = Ok(live.map(|leased| (leased, Instant::now())));
+        }
+        let is_in_line = patience.policy == Policy::Fifo;
+        if matches!(tried.result, Ok(None)) && turn.is_some() == is_in_line {
+            let wait = patience.wait.saturating_sub(started.elapsed());
+            tried = self.contend(item, &Patience { wait, ..patience.clone() }).await;
+        }
+        drop(waiter);
+        self.receipt.retries += tried.retries;
+        let (won, ended) = match tried.result {
+            Ok(Some(won)) => (Some(won), Attempted::Acquired),
+            Ok(None) => {
+                self.receipt.outcome = Outcome::Busy;
+                (None, Attempted::Contended)
+            }
+            Err(failure) => {
+                let ended = match &failure {
+                    Failure::Backend { error, .. } => Attempted::of_error(error),
+                    _ => Attempted::Error,
+                };
+                self.receipt.fail(failure);
+                (None, ended)
+            }
+        };
+        metrics.acquisition(strategy, ended, started.elapsed());
+        metrics.retries(strategy, patience.policy, tried.retries);
+        let (leased, since) = won?;
+        self.note_grant(item, &leased, since);
+        Some(Held { leased, since, turn })
+    }
+
+    /// Waits for the turn to contend; `None` when patience is over before.
+    async fn turn(&self, item: usize, patience: &Patience) -> Option<BuyerTurn> {
+        let Order { strategy, items, ttl, faults, .. } = self.order;
+        let wants = Wants { ttl: *ttl, is_faulty: !faults.is_empty() };
+        let key = (*strategy, items[item].product.clone());
+        self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
+    }
+
+    /// Tries to be granted the lock by the lock service. The lease comes with when it was asked for.
+    async fn contend(&self, item: usize, patience: &Patience) -> Tried<(Leased, Instant), Failure> {
+        let Self { order, lock, stock, releases, metrics, .. } = *self;
+        let product = &order.items[item].product;
+        let attempt = || async {
+            // Before the lease is wanted, each time: see `Generation`.
+            let generation = match stock.generation(product).await {
+                Ok(Some(generation)) => generation,
+                Ok(None) => return Err(Failure::Absent(product.clone())),
+                Err(error) => return Err(at(Step::Read)(error)),
+            };
+            let since = Instant::now();
+            let acquired = lease::acquire(order, product, lock, releases).await;
+            metrics.attempt(order.strategy, attempted(&acquired));
+            match acquired {
+                Ok(Acquired::Lease(lease)) => {
+                    Ok(Some((Leased { generation, lease: *lease, hand_overs: 0 }, since)))
+                }
+                Ok(Acquired::Busy | Acquired::Late) => Ok(None),
+                Err(error) => Err(at(Step::Acquire)(error)),
+            }
+        };
+        match patience.policy {
+            Policy::Notify | Policy::Fifo => {
+                wait::on_release(patience, &**lock, product, attempt).await
+            }
+            _ => {
+                let mut rng = SmallRng::seed_from_u64(rand::random());
+                wait::retry(patience, &mut rng, attempt).await
+            }
+        }
+    }
+
+    fn note_grant(&mut self, item: usize, leased: &Leased, since: Instant) {
+        let Leased { generation, lease, .. } = leased;
+        self.trail.learn(item, generation);
+        let kind = Kind::Granted {
+            since_ns: self.trail.ns(since),
+            token: Trail::token(lease.token()),
+            fencing_token: lease.fencing_token(),
+            until_ns: lease.deadline().map(|deadline| self.trail.ns(deadline)),
+            exclusive: !lease.excludes_nobody(),
+        };
+        self.trail.note(item, kind);
+    }
+
+    /// Ends the leases, the last first, or hands them over.
+    pub async fn release_all(&mut self, held: Vec<Held>) {
+        let has_crashed = self.receipt.has_crashed();
+        for (item, Held { leased, since, turn }) in held.into_iter().enumerate().rev() {
+            let is_late = leased.lease.is_past_deadline();
+            if has_crashed {
+                leased.lease.crash();
+                continue;
+            }
+            if self.receipt.outcome == Outcome::Unavailable {
+                // Waiting for a backend that just failed would only keep the buyer.
+                let mut lease = leased.lease;
+                lease.hand_over(Cause::BackendDown);
+                continue;
+            }
+            if is_late {
+                self.violate(Violation::Release);
+            }
+            let ttl = leased.lease.fixed_ttl();
+            let (since_ns, ends) = (self.trail.now(), leased.lease.deadline());
+            let until_ns = ends.map(|deadline| self.trail.ns(deadline));
+            let (leased, turn) = match turn {
+                Some(turn) if self.may_hand_over() => match hand_over(turn, leased) {
+                    None => {
+                        self.metrics.hand_over(self.order.strategy, since.elapsed());
+                        let how = "handed_over".to_owned();
+                        self.trail.note(item, Kind::Released { since_ns, until_ns, how });
+                        continue;
+                    }
+                    Some((turn, leased)) => (leased, Some(turn)),
+                },
+                turn => (leased, turn),
+            };
+            let release = leased.lease.release().await;
+            // Not before: the next in line would only find the lock taken.
+            drop(turn);
+            self.metrics.release(self.order.strategy, release, since.elapsed(), ttl);
+            let how = <&str>::from(release).to_owned();
+            self.trail.note(item, Kind::Released { since_ns, until_ns, how });
+        }
+    }
+
+    /// Whether the leases are as good as new: everything that was sent under them was answered, and
+    /// nothing was done to them.
+    fn may_hand_over(&self) -> bool {
+        let Receipt { outcome, repeated, violation, .. } = &*self.receipt;
+        let is_clean = matches!(outcome, Outcome::Sold | Outcome::SoldOut) && !repeated;
+        is_clean && violation.is_none() && self.order.faults.is_empty()
+    }
+}
+
+/// Whether the end of a lease has come.
+#[must_use]
+pub fn is_past_deadline(held: &[Held]) -> bool {
+    held.iter().any(|held| held.leased.lease.is_past_deadline())
+}
+
+/// Gives the turn with the lease to the next in line; both come back when there is none whom it suits.
+fn hand_over(turn: BuyerTurn, mut leased: Leased) -> Option<(BuyerTurn, Leased)> {
+    leased.hand_overs += 1;
+    turn.hand_over(leased).err()
+}
+
+fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {
+    match acquired {
+        Ok(Acquired::Lease(_)) => Attempted::Acquired,
+        Ok(Acquired::Busy) => Attempted::Contended,
+        Ok(Acquired::Late) => Attempted::Late,
+        Err(error) => Attempted::of_error(error),
+    }
+}
