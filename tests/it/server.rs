@@ -139,6 +139,14 @@ impl Server {
         self.get(&format!("/audit/{product}")).await.json
     }
 
+    /// How often a lock was tried to be acquired.
+    pub async fn attempts(&self, lock: &str) -> f64 {
+        let metrics = self.get("/metrics").await.text;
+        let prefix = format!("locklab_lock_attempts_total{{lock=\"{lock}\"");
+        let lines = metrics.lines().filter(|line| line.starts_with(&prefix));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     /// The value of one series of `/metrics`.
     pub async fn metric(&self, series: &str) -> f64 {
         let metrics = self.get("/metrics").await.text;
@@ -174,7 +182,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    async fn read(response: Response) -> Self {
+    pub async fn read(response: Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! Wait policies against a real lock: losers come back, in time, and not for nobody.
 
-use locklab::wait::Policy;
+use locklab::{lock::STRATEGIES, strategy::Family, wait::Policy};
 use reqwest::Method;
 use strum::VariantArray;
 
 use crate::{
     redis_server::Redis,
-    server::{Server, count, until},
+    server::{Reply, Server, count, until},
 };
 
 /// With every policy but `none`, as many buyers as there are units all get one in the end.
@@ -25,7 +25,9 @@ async fn losers_come_back() {
             let replies = server.race(BUYERS, &query).await;
             assert_eq!(count(&replies, "sold"), BUYERS, "{product}");
             let retries = replies.iter().filter_map(|reply| reply.json["retries"].as_u64());
-            assert!(retries.sum::<u64>() > 0, "{product}: somebody had to come back");
+            // Whoever waits in line for the lease to be handed over does not try.
+            let come_back = *policy == Policy::Fifo || retries.sum::<u64>() > 0;
+            assert!(come_back, "{product}: somebody had to come back");
         }
         let series =
             format!("locklab_lock_acquisition_retries_count{{lock=\"safe\",retry=\"{name}\"}}");
@@ -74,4 +76,128 @@ async fn a_client_that_hangs_up_stops_waiting() {
     until("nobody waits", async || server.metric(waiters).await == 0.0).await;
     let () = redis.send(&["DEL", "lock:p"]).await;
     assert_eq!(server.audit("p").await["sold"], 0);
+}
+
+/// With `notify`, a release wakes one waiter of a server, the one that has waited longest; the others
+/// do not even try.
+#[tokio::test]
+async fn a_release_wakes_one_waiter() {
+    const BUYERS: usize = 20;
+    let server = Server::start(&[]);
+    for lock in leasing_locks() {
+        server.reset(lock, BUYERS as u64).await;
+        let query = format!("product={lock}&lock={lock}&retry=notify&wait=60s&max_retries=1000");
+        let replies = server.race(BUYERS, &query).await;
+        assert_eq!(count(&replies, "sold"), BUYERS, "{lock}");
+        let attempts = server.attempts(lock).await;
+        // Two each to find out that it is taken, and then one for each release, or two when a new
+        // subscriber was just trying: with everybody woken, it would be 200.
+        assert!(attempts <= 4.0 * BUYERS as f64, "{lock}: {attempts} attempts");
+    }
+}
+
+/// With `notify`, a lease that nobody releases ends the wait as well, for its holder has died.
+#[tokio::test]
+async fn the_ttl_of_a_dead_holder_ends_the_wait() {
+    let server = Server::start(&[]);
+    for lock in leasing_locks().filter(|lock| *lock != "mutex") {
+        for retry in ["notify", "fifo"] {
+            server.reset(lock, 1).await;
+            let buy = format!("/purchase?product={lock}&lock={lock}");
+            let crash = server.post(&format!("{buy}&ttl=500ms&fault=crash@after-acquire")).await;
+            assert_eq!(crash.outcome(), "error");
+            let next = server.post(&format!("{buy}&retry={retry}&wait=60s")).await;
+            assert_eq!(next.outcome(), "sold", "{lock} {retry}: {}", next.text);
+            assert!(next.json["retries"].as_u64().unwrap() <= 3, "{lock}: {}", next.text);
+        }
+    }
+}
+
+/// With `fifo`, buyers are served in the order in which they came, and only the first of them tries:
+/// the lease goes from one to the next, so far as it may.
+#[tokio::test]
+async fn first_come_first_served() {
+    const BUYERS: usize = 12;
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url()]);
+    for lock in leasing_locks() {
+        server.reset(lock, BUYERS as u64).await;
+        let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");
+        let waiters = format!("locklab_lock_waiters{{lock=\"{lock}\"}}");
+        // The first holds the lock until all others wait, each of whom came after the one before.
+        let first = format!("{buy}&delay=2s");
+        let in_order = async {
+            until("the first has the lock", async || {
+                let series = format!(
+                    "locklab_lock_acquisitions_total{{lock=\"{lock}\",outcome=\"acquired\"}}"
+                );
+                server.metric(&series).await == 1.0
+            })
+            .await;
+            let mut later = Vec::new();
+            for place in 1..BUYERS {
+                let request = server.request(Method::POST, &format!("{buy}&retry=fifo&wait=60s"));
+                later.push(tokio::spawn(request.send()));
+                until("it waits", async || server.metric(&waiters).await == place as f64).await;
+            }
+            later
+        };
+        let (first, later) = tokio::join!(server.post(&first), in_order);
+        let mut left = first.json["stock_after"].as_i64().unwrap();
+        for reply in later {
+            let reply = Reply::read(reply.await.unwrap().unwrap()).await;
+            assert_eq!(reply.outcome(), "sold", "{lock}: {}", reply.text);
+            left -= 1;
+            assert_eq!(reply.json["stock_after"], left, "{lock}: in the order of arrival");
+        }
+        let audit = server.audit(lock).await;
+        assert_eq!((&audit["ok"], &audit["sold"]), (&true.into(), &BUYERS.into()), "{lock}");
+        let handed = format!("locklab_lock_hand_overs_total{{lock=\"{lock}\"}}");
+        assert_eq!(server.metric(&handed).await, (BUYERS - 2) as f64, "{lock}");
+        assert!(server.attempts(lock).await <= 6.0, "{lock}: only the first of the line tried");
+        if lock != "mutex" {
+            until("the last has released", async || !redis.is_locked(lock).await).await;
+        }
+    }
+}
+
+/// Hand-overs are bounded, so that a server with many buyers does not shut others out.
+#[tokio::test]
+async fn other_servers_get_their_turn() {
+    const BUYERS: usize = 60;
+    let redis = Redis::start().await;
+    let url = redis.url();
+    let servers = ["a", "b"].map(|_| Server::start(&["--redis-url", &url]));
+    for lock in ["safe", "watchdog", "fenced"] {
+        servers[0].reset(lock, 2 * BUYERS as u64).await;
+        let query = format!("product={lock}&lock={lock}&retry=fifo&wait=60s&max_retries=1000");
+        let (here, there) =
+            tokio::join!(servers[0].race(BUYERS, &query), servers[1].race(BUYERS, &query));
+        let units = |replies: &[Reply]| {
+            let units = replies.iter().map(|reply| reply.json["stock_after"].as_i64().unwrap());
+            let mut units: Vec<i64> = units.collect();
+            units.sort_unstable_by(|one, other| other.cmp(one));
+            units
+        };
+        for replies in [&here, &there] {
+            assert_eq!(count(replies, "sold"), BUYERS, "{lock}");
+            // Consecutive units went to the same server's line without a break for others.
+            let units = units(replies);
+            let mut run = 1;
+            let mut longest = 1;
+            for pair in units.windows(2) {
+                run = if pair[0] - pair[1] == 1 { run + 1 } else { 1 };
+                longest = longest.max(run);
+            }
+            assert!(longest < BUYERS, "{lock}: the other server waited for all {BUYERS}");
+        }
+        let audit = servers[0].audit(lock).await;
+        assert_eq!((&audit["ok"], &audit["stock"]), (&true.into(), &0.into()), "{lock}");
+    }
+}
+
+/// The locks that somebody can hold.
+fn leasing_locks() -> impl Iterator<Item = &'static str> {
+    let locks = STRATEGIES.iter().filter(|row| row.family == Family::Lock && row.name != "none");
+    locks.map(|row| row.name)
 }
