@@ -119,8 +119,10 @@ async fn a_redis_that_hangs_while_a_lease_is_held() {
     let redis = Redis::start().await;
     let server = Server::start(&["--redis-url", &redis.url(), "--command-timeout", "100ms"]);
     server.reset("p", 1).await;
+    let reads = "locklab_backend_request_duration_seconds_count\
+                 {backend=\"redis\",op=\"read\",outcome=\"ok\"}";
     let hang = async {
-        until("the buyer has the lock", async || redis.is_locked("p").await).await;
+        until("the buyer works", async || server.metric(reads).await == 1.0).await;
         redis.hang();
     };
     let path = "/purchase?product=p&lock=safe&ttl=600s&delay=2s";
