@@ -33,6 +33,8 @@ pub const FAULTS_MAX: usize = 8;
     Copy,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     EnumString,
     IntoStaticStr,
     VariantArray,

@@ -5,6 +5,14 @@
 //! What the store did needs no clock: its ledger counts units sold, and that count, which every sale
 //! makes larger, orders reads and writes wherever they came from.
 
+pub mod edn;
+pub mod lease;
+#[cfg(test)]
+pub mod shaken;
+#[cfg(test)]
+pub mod simulated;
+pub mod trace;
+
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
@@ -27,7 +35,7 @@ pub struct Record {
 }
 
 /// Something that happened in a purchase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// When it was known to have happened: for what a server answers, when the answer was there.
     pub at_ns: u64,
@@ -37,8 +45,10 @@ pub struct Event {
 }
 
 /// What can happen. `since_ns` is when the request to the server was sent: the effect lies between
-/// that and `at_ns`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, ToSchema)]
+/// that and `at_ns`. They are listed in the order in which they follow each other within a purchase.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, ToSchema,
+)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {

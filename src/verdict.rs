@@ -1,65 +1,141 @@
 //! The verdict: a pure judgement over what was recorded.
+//!
+//! Three things are kept apart, because only the last is a bug of a shop whose store defends itself:
+//!
+//! - *grants* overlap: the lock service let two in at once. It broke its promise.
+//! - *beliefs* overlap: two buyers thought at once that they were alone. That is normal for a lease
+//!   that ends by itself: a pause is enough.
+//! - *effects* interleave: somebody sold between a buyer's read and its write.
+//!
+//! `ok` is about effects, and about whether buyers were told the truth. A fate that is unknown is
+//! neither a sale nor a failure: whatever becomes of it, the verdict must hold.
 
-use crate::stock::Tally;
+mod effects;
+mod evidence;
+mod leases;
+#[cfg(test)]
+mod pairs;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
-/// What a product's numbers prove.
+use crate::{
+    history::{Record, trace::Traces},
+    stock::Tally,
+};
+use evidence::Evidence;
+
+/// What a product's numbers and its history prove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Every unit is accounted for, and none was sold twice.
+    /// Every unit is accounted for, none was sold twice, no sale was lost, no effects interleaved,
+    /// fencing tokens never went back, and no buyer was told that a sale had failed.
     pub ok: bool,
     /// Units sold beyond what there was.
     pub oversold: i64,
     /// Units that were sold and that the stock still has, because a write overwrote their sale.
     pub lost_updates: i64,
-    /// Each finding, in words.
+    /// What overlapped.
+    pub overlaps: Overlaps,
+    /// Sales under an older fencing token than one before; `None` if no sale carried a token.
+    pub fencing: Option<u64>,
+    /// Orders whose buyer was not told how they ended.
+    pub unknown: u64,
+    /// How many events were judged, each counted once.
+    pub events: u64,
+    /// Each finding, in words. Overlaps of grants and of beliefs, and leases that were lost, are
+    /// among them, but do not make `ok` false.
     pub evidence: Vec<String>,
+    /// What the history cannot show.
+    pub gaps: Vec<String>,
+}
+
+/// Counts of what overlapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overlaps {
+    /// Pairs of leases that certainly stood at the same time.
+    pub grants: u64,
+    /// Pairs of leases whose holders believed at the same time to be alone.
+    pub beliefs: u64,
+    /// Sales between whose read and write somebody else sold.
+    pub effects: u64,
+}
+
+/// Judges a product.
+///
+/// `recorded` is how many records the history was ever given since the last reset; of those that it
+/// has not any more, nothing is held against anybody.
+///
+/// The tally must have been read after the history: a sale is in the ledger before it is in the
+/// history, so a younger history would show sales that an older tally lacks. And the history must be
+/// that of the tally's reset, as the ledger counts afresh from each.
+#[must_use]
+pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
+    let traces = Traces::new(history);
+    let dropped = recorded.saturating_sub(history.len() as u64);
+    let mut evidence = Evidence::default();
+    let (oversold, lost_updates) = conserve(tally, &mut evidence);
+    let effects = effects::judge(tally, &traces, &mut evidence);
+    let ok = evidence.is_empty();
+    let (grants, beliefs) = leases::judge(&traces, &mut evidence);
+    Verdict {
+        ok,
+        oversold,
+        lost_updates,
+        overlaps: Overlaps { grants, beliefs, effects: effects.interleaved },
+        fencing: effects.regressions,
+        unknown: effects.unknown,
+        events: traces.events(),
+        evidence: evidence.lines(),
+        gaps: gaps(&traces, dropped, effects.unexplained),
+    }
 }
 
 /// Judges conservation: sold + left = initial, and sold ≤ initial. "Sold" is the ledger's number;
 /// the stock, which lost updates leave too high, is what it is judged against.
-#[must_use]
-pub fn judge(tally: &Tally) -> Verdict {
+fn conserve(tally: &Tally, evidence: &mut Evidence) -> (i64, i64) {
     let Tally { initial, stock, sold } = *tally;
     let oversold = (sold - initial).max(0);
     // What the stock should be if every sale had been subtracted once.
     let expected = initial - sold;
     let lost_updates = (stock - expected).max(0);
-    let mut evidence = Vec::new();
     if oversold > 0 {
-        evidence.push(format!("oversold: {sold} units sold of {initial}"));
+        evidence.add("oversold", [format!("{sold} units sold of {initial}")]);
     }
     if lost_updates > 0 {
-        evidence.push(format!(
-            "lost updates: the stock is {stock}, but {initial} − {sold} sold = {expected}"
-        ));
+        let line = format!("the stock is {stock}, but {initial} − {sold} sold = {expected}");
+        evidence.add("lost updates", [line]);
     }
     if stock < expected {
-        evidence.push(format!(
-            "foreign write: the stock is {stock}, below {initial} − {sold} sold = {expected}; \
-             something other than a purchase wrote to it"
-        ));
+        let line = format!(
+            "the stock is {stock}, below {initial} − {sold} sold = {expected}; something other \
+             than a purchase wrote to it"
+        );
+        evidence.add("foreign write", [line]);
     }
-    Verdict { ok: evidence.is_empty(), oversold, lost_updates, evidence }
+    (oversold, lost_updates)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(initial: i64, stock: i64, sold: i64) -> (bool, i64, i64) {
-        let verdict = judge(&Tally { initial, stock, sold });
-        assert_eq!(verdict.ok, verdict.evidence.is_empty());
-        (verdict.ok, verdict.oversold, verdict.lost_updates)
+/// What the history cannot show.
+fn gaps(traces: &Traces<'_>, dropped: u64, unexplained: i64) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if dropped > 0 {
+        gaps.push(format!(
+            "the history no longer has {dropped} of its records: what they held was not judged"
+        ));
+    } else if unexplained > 0 {
+        gaps.push(format!(
+            "{unexplained} units were sold that no order of this history explains: a server may \
+             have died before it recorded them, or have yet to record them"
+        ));
     }
-
-    #[test]
-    fn conservation() {
-        assert_eq!(judged(10, 10, 0), (true, 0, 0), "nothing sold");
-        assert_eq!(judged(10, 7, 3), (true, 0, 0), "three sold");
-        assert_eq!(judged(10, 0, 10), (true, 0, 0), "sold out");
-        assert_eq!(judged(1, 0, 7), (false, 6, 6), "the race that the stock hides");
-        assert_eq!(judged(10, 8, 3), (false, 0, 1), "a lost update without oversell");
-        assert_eq!(judged(10, 6, 3), (false, 0, 0), "somebody else took a unit");
-        assert_eq!(judged(1, -1, 2), (false, 1, 0), "an oversell that the stock shows");
+    let clocks = leases::clocks(traces);
+    if clocks > 1 {
+        gaps.push(format!(
+            "exclusive leases were recorded by {clocks} clocks that cannot be compared: whether \
+             leases of different clocks overlapped was not judged"
+        ));
     }
+    gaps
 }

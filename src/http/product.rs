@@ -258,6 +258,6 @@ async fn look(
     let strategy = Fields::query(uri.query(), LookParameters::ALL)?.take(&STORE_OF)?;
     let tally = app.shop.tally(&product, strategy).await?;
     let tally = tally.ok_or_else(|| Problem::absent(&product))?;
-    let verdict = verdict::judge(&tally);
+    let verdict = verdict::judge(&tally, &[], 0);
     Ok((product, tally, verdict))
 }

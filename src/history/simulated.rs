@@ -1,0 +1,365 @@
+//! A shop simulated, with a lock that is correct: what its servers would have recorded, and what the
+//! store would say. Whatever a judge finds in it is the judge's mistake.
+//!
+//! Buyers enter one after the other, on any server, and wait before that all at once. Replies are
+//! lost of writes that took effect and of writes that did not; servers die; a holder sleeps past its
+//! lease and is refused.
+
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    fault::Step,
+    history::{Event, Kind, Record},
+    order::Outcome,
+    stock::Tally,
+};
+
+/// How long a lease lasts: longer than any buyer takes, unless it sleeps.
+const TTL_NS: u64 = 1_000;
+/// What the clocks of the machines show when the simulation begins.
+pub const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
+
+/// How a buyer buys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Under a lease that ends by itself.
+    Safe,
+    /// Under one that carries a fencing token.
+    Fenced,
+    /// Under one that never ends by itself.
+    Mutex,
+    /// Through a consumer on another server.
+    Queue,
+    /// Reads again when others were faster.
+    Optimistic,
+    /// In one step.
+    Atomic,
+}
+
+/// What becomes of a buyer that gets as far as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing goes wrong.
+    Served,
+    /// Gives up waiting.
+    Busy,
+    /// The reply to its acquire is lost.
+    AcquireLost,
+    /// The reply to its write is lost; whether it took effect.
+    WriteLost(bool),
+    /// Its server dies while it writes; whether that took effect.
+    Died(bool),
+    /// The reply to its release is lost.
+    ReleaseLost,
+    /// Sleeps past its lease before it writes, and is refused.
+    Slept,
+}
+
+/// A buyer to be simulated.
+#[derive(Debug, Clone)]
+pub struct Buyer {
+    way: Way,
+    fate: Fate,
+    server: usize,
+    quantity: u32,
+    waited_ns: u64,
+    pace_ns: u64,
+    hands_over: bool,
+}
+
+/// What one server would have recorded of an order. Times are those of the simulation.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// Which server.
+    pub server: usize,
+    /// The strategy.
+    pub lock: &'static str,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// An order that was simulated.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its name.
+    pub order_id: String,
+    /// Who recorded it.
+    pub lanes: Vec<Lane>,
+}
+
+/// What happened in a simulation.
+#[derive(Debug, Clone)]
+pub struct Shop {
+    /// What the store says at the end.
+    pub tally: Tally,
+    /// Every order.
+    pub orders: Vec<Order>,
+    /// How many buyers were not told how it ended.
+    pub unknown: u64,
+    /// Units that the ledger has and of which nobody was told.
+    pub untold: i64,
+    /// Whether anybody slept past a lease.
+    pub slept: bool,
+    now_ns: u64,
+    fencing_token: u64,
+    /// The lease that was handed over: its server, way, and token.
+    handed_over: Option<(usize, Way, String)>,
+}
+
+/// Buyers for a simulation.
+pub fn buyers() -> impl Strategy<Value = Vec<Buyer>> {
+    vec(buyer(), 0..24)
+}
+
+fn buyer() -> impl Strategy<Value = Buyer> {
+    let way = prop::sample::select(vec![
+        Way::Safe,
+        Way::Fenced,
+        Way::Mutex,
+        Way::Queue,
+        Way::Optimistic,
+        Way::Atomic,
+    ]);
+    let fate = prop_oneof![
+        6 => Just(Fate::Served),
+        1 => Just(Fate::Busy),
+        1 => Just(Fate::AcquireLost),
+        2 => any::<bool>().prop_map(Fate::WriteLost),
+        2 => any::<bool>().prop_map(Fate::Died),
+        1 => Just(Fate::ReleaseLost),
+        1 => Just(Fate::Slept),
+    ];
+    let numbers = (0..4_usize, 1..4_u32, 0..400_u64, 1..20_u64, any::<bool>());
+    (way, fate, numbers).prop_map(|(way, fate, numbers)| {
+        let (server, quantity, waited_ns, pace_ns, hands_over) = numbers;
+        Buyer { way, fate, server, quantity, waited_ns, pace_ns, hands_over }
+    })
+}
+
+/// A shop that has served some buyers.
+pub fn shops() -> impl Strategy<Value = Shop> {
+    (0..30_i64, buyers()).prop_map(|(initial, buyers)| Shop::simulate(initial, &buyers))
+}
+
+impl Shop {
+    /// Serves buyers, one after the other.
+    pub fn simulate(initial: i64, buyers: &[Buyer]) -> Self {
+        let mut shop = Self {
+            tally: Tally { initial, stock: initial, sold: 0 },
+            orders: Vec::new(),
+            unknown: 0,
+            untold: 0,
+            slept: false,
+            now_ns: 1_000,
+            fencing_token: 0,
+            handed_over: None,
+        };
+        for (number, buyer) in buyers.iter().enumerate() {
+            shop.serve(number, buyer);
+        }
+        shop
+    }
+
+    fn serve(&mut self, number: usize, buyer: &Buyer) {
+        let Buyer { way, fate, server, quantity, .. } = *buyer;
+        let (mut client, mut seller) = (Vec::new(), Vec::new());
+        let invoked_ns = self.now_ns - buyer.waited_ns.min(self.now_ns);
+        client.push(event(invoked_ns, Kind::Invoke { quantity }));
+        let end = match (way, fate) {
+            (Way::Atomic, _) => self.take(buyer, &mut seller),
+            (Way::Optimistic, _) => self.exec(buyer, invoked_ns, &mut seller),
+            (_, Fate::Busy) => Some(Kind::Fail { outcome: Outcome::Busy }),
+            (_, Fate::AcquireLost) => {
+                // It may have been the holder, until its lease ended.
+                self.now_ns += TTL_NS;
+                Some(Kind::Unknown { step: Step::Acquire })
+            }
+            _ => self.hold(number, buyer, &mut seller),
+        };
+        self.unknown += u64::from(matches!(end, None | Some(Kind::Unknown { .. })));
+        let last_ns = seller.iter().map(|event| event.at_ns).max().unwrap_or(invoked_ns);
+        client.extend(end.map(|kind| event(self.now_ns.max(last_ns) + 1, kind)));
+        self.now_ns += 2;
+        let lock = match way {
+            Way::Safe => "safe",
+            Way::Fenced => "fenced",
+            Way::Mutex => "mutex",
+            Way::Queue => "queue",
+            Way::Optimistic => "optimistic",
+            Way::Atomic => "atomic",
+        };
+        let lane = |server, events| Lane { server, lock, events };
+        let mut lanes = vec![lane(server, client)];
+        if way == Way::Queue {
+            lanes.push(lane((server + 1) % 4, seller));
+        } else {
+            // The end of an order may be recorded before or after the release of its lease.
+            lanes[0].events.extend(seller);
+        }
+        for lane in &mut lanes {
+            lane.events.sort();
+        }
+        self.orders.push(Order { order_id: format!("order-{number:04}"), lanes });
+    }
+
+    /// The next moment at which something happens.
+    fn tick(&mut self, buyer: &Buyer) -> u64 {
+        self.now_ns += buyer.pace_ns;
+        self.now_ns
+    }
+
+    /// Sells, if the store is to.
+    fn sell(&mut self, quantity: u32) {
+        self.tally.sold += i64::from(quantity);
+        self.tally.stock -= i64::from(quantity);
+    }
+
+    /// Buys under a lease: what the seller's server records, and how it ends.
+    fn hold(&mut self, number: usize, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<Kind> {
+        let Buyer { way, fate, server, .. } = *buyer;
+        let handed = self.handed_over.take().filter(|it| (it.0, it.1) == (server, way));
+        self.fencing_token += u64::from(handed.is_none());
+        let token = handed.map_or_else(|| format!("t{number}"), |(.., token)| token);
+        let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
+        let until_ns = (way != Way::Mutex).then_some(since_ns + TTL_NS);
+        let fencing_token = (way == Way::Fenced).then_some(self.fencing_token);
+        let (exclusive, held) = (true, token.clone());
+        seen.push(event(
+            at_ns,
+            Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive },
+        ));
+        let enough = self.read(buyer, seen);
+        if fate == Fate::Slept && way == Way::Fenced {
+            self.slept = true;
+            let (since_ns, how) = (at_ns + 5 * TTL_NS, "expired".to_owned());
+            seen.push(event(since_ns + 1, Kind::Released { since_ns, until_ns, how }));
+            self.now_ns = at_ns + TTL_NS;
+            return Some(Kind::Fail { outcome: Outcome::Fenced });
+        }
+        let end = if enough {
+            self.write(buyer, fencing_token, seen)
+        } else {
+            Some(Kind::Fail { outcome: Outcome::SoldOut })
+        };
+        if end.is_none() {
+            // Nobody releases it.
+            self.now_ns = at_ns + TTL_NS;
+            return end;
+        }
+        let hands_over = buyer.hands_over && end == Some(Kind::Ok);
+        let how = match (fate, hands_over) {
+            (Fate::ReleaseLost, _) => "unknown",
+            (_, true) => {
+                self.handed_over = Some((server, way, held));
+                "handed_over"
+            }
+            _ => "released",
+        };
+        let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
+        let how = how.to_owned();
+        seen.push(event(at_ns, Kind::Released { since_ns, until_ns, how }));
+        end
+    }
+
+    /// Reads; says whether there is enough.
+    fn read(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> bool {
+        let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
+        let Tally { stock, sold, .. } = self.tally;
+        seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));
+        stock >= i64::from(buyer.quantity)
+    }
+
+    /// Sells to a buyer who may; `None` if nobody can tell it of it.
+    fn write(
+        &mut self,
+        buyer: &Buyer,
+        fencing_token: Option<u64>,
+        seen: &mut Vec<Event>,
+    ) -> Option<Kind> {
+        let Buyer { way, fate, quantity, .. } = *buyer;
+        if !matches!(fate, Fate::WriteLost(false) | Fate::Died(false)) {
+            self.sell(quantity);
+        }
+        let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
+        let Tally { stock, sold, .. } = self.tally;
+        match fate {
+            Fate::WriteLost(took_effect) | Fate::Died(took_effect) => {
+                self.untold += if took_effect { i64::from(quantity) } else { 0 };
+                let step = if way == Way::Atomic { Step::Take } else { Step::Write };
+                matches!(fate, Fate::WriteLost(_)).then_some(Kind::Unknown { step })
+            }
+            _ => {
+                let written = Kind::Written { since_ns, stock, quantity, sold, fencing_token };
+                seen.push(event(at_ns, written));
+                Some(Kind::Ok)
+            }
+        }
+    }
+
+    /// Buys in one step.
+    fn take(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<Kind> {
+        if self.tally.stock < i64::from(buyer.quantity) {
+            self.tick(buyer);
+            return Some(Kind::Fail { outcome: Outcome::SoldOut });
+        }
+        self.write(buyer, None, seen)
+    }
+
+    /// Reads, loses against somebody faster if there was one, reads again and sells.
+    fn exec(&mut self, buyer: &Buyer, invoked_ns: u64, seen: &mut Vec<Event>) -> Option<Kind> {
+        if buyer.waited_ns > 2 && self.tally.sold > 0 {
+            let (stock, sold) = (self.tally.stock + 1, self.tally.sold - 1);
+            let since_ns = invoked_ns;
+            seen.push(event(invoked_ns + 1, Kind::Read { since_ns, stock, sold }));
+        }
+        if !self.read(buyer, seen) {
+            return Some(Kind::Fail { outcome: Outcome::SoldOut });
+        }
+        self.write(buyer, None, seen)
+    }
+
+    /// When it is, at the end.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// What the history holds, in the order in which it came in.
+    pub fn records(&self) -> Vec<Record> {
+        let lanes = self.orders.iter().flat_map(|order| {
+            order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
+                let (clock, zero_ns) = CLOCKS[lane.server / 2];
+                let events = lane.events.iter().map(|event| event.later(zero_ns)).collect();
+                Record {
+                    order_id: order.order_id.clone(),
+                    server: format!("server-{}", lane.server),
+                    clock: clock.to_owned(),
+                    lock: lane.lock.to_owned(),
+                    events,
+                }
+            })
+        });
+        lanes.collect()
+    }
+}
+
+/// Something that happened.
+pub fn event(at_ns: u64, kind: Kind) -> Event {
+    Event { at_ns, kind }
+}
+
+impl Event {
+    /// The same event on a clock that shows so much more.
+    fn later(&self, by_ns: u64) -> Self {
+        let mut kind = self.kind.clone();
+        match &mut kind {
+            Kind::Granted { since_ns, until_ns, .. }
+            | Kind::Released { since_ns, until_ns, .. } => {
+                *since_ns += by_ns;
+                *until_ns = until_ns.map(|until| until + by_ns);
+            }
+            Kind::Read { since_ns, .. } | Kind::Written { since_ns, .. } => *since_ns += by_ns,
+            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => {}
+        }
+        Self { at_ns: self.at_ns + by_ns, kind }
+    }
+}
