@@ -138,7 +138,7 @@ fn buyer() -> impl Strategy<Value = Buyer> {
 
 /// A shop that has served some buyers.
 pub fn shops() -> impl Strategy<Value = Shop> {
-    (0..30_i64, buyers()).prop_map(|(initial, buyers)| Shop::simulate(initial, &buyers))
+    (0..60_i64, buyers()).prop_map(|(initial, buyers)| Shop::simulate(initial, &buyers))
 }
 
 impl Shop {
