@@ -19,8 +19,8 @@
 //!   confirmed release (it expired, its holder crashed, it was handed over) is released by an
 //!   `:info` of a process of its own: from then on, the lock may be free.
 //! - A release that found its lease gone is a `:fail`.
-//! - A write whose reply was lost is an `:info` that begins with its read: when it was sent is not
-//!   recorded. An atomic step whose reply was lost has no known value: it is a `:purchase` with
+//! - A write whose reply was lost is an `:info` that begins just after its read: when it was sent is
+//!   not recorded. An atomic step whose reply was lost has no known value: it is a `:purchase` with
 //!   `:info`, but no `:write`.
 //! - An operation whose beginning the history dropped is left out.
 //! - Times of different clocks cannot be compared. If there is more than one, the first line is a
@@ -155,7 +155,7 @@ fn unconfirmed_write<'a>(trace: &Trace<'a>, lane: &[Entry<'a>]) -> Option<Op<'a>
     let ended = lost.map(|entry| (entry.event.at_ns, Completion::Info));
     let asked = read.stock.saturating_sub(quantity).to_string();
     // Who reads that there is not enough does not write.
-    (read.stock >= quantity).then(|| Op { ended, asked, ..op(source, "write", read.at_ns) })
+    (read.stock >= quantity).then(|| Op { ended, asked, ..op(source, "write", read.at_ns + 1) })
 }
 
 /// Who acquired and released the lock. Releases that nobody sent, or that had no effect, are

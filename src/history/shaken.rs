@@ -1,8 +1,53 @@
-//! Records as they may come in: in parts, some of them twice, in any order, the oldest dropped.
+//! The records of a simulated shop, as they may come in: in parts, some of them twice, in any order, the oldest dropped.
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::history::{Record, simulated::CLOCKS};
+use crate::history::{Event, Kind, Record, simulated::Shop};
+
+/// What the clocks of the machines show when the simulation begins.
+const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
+
+impl Shop {
+    /// What the history holds, in the order in which it came in.
+    pub fn records(&self) -> Vec<Record> {
+        self.records_by(&CLOCKS)
+    }
+
+    /// The same, on these clocks.
+    pub fn records_by(&self, clocks: &[(&str, u64); 2]) -> Vec<Record> {
+        let lanes = self.orders.iter().flat_map(|order| {
+            order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
+                let (clock, zero_ns) = clocks[lane.server / 2];
+                let events = lane.events.iter().map(|event| event.later(zero_ns)).collect();
+                Record {
+                    order_id: order.order_id.clone(),
+                    server: format!("server-{}", lane.server),
+                    clock: clock.to_owned(),
+                    lock: lane.lock.to_owned(),
+                    events,
+                }
+            })
+        });
+        lanes.collect()
+    }
+}
+
+impl Event {
+    /// The same event on a clock that shows so much more.
+    fn later(&self, by_ns: u64) -> Self {
+        let mut kind = self.kind.clone();
+        match &mut kind {
+            Kind::Granted { since_ns, until_ns, .. }
+            | Kind::Released { since_ns, until_ns, .. } => {
+                *since_ns += by_ns;
+                *until_ns = until_ns.map(|until| until + by_ns);
+            }
+            Kind::Read { since_ns, .. } | Kind::Written { since_ns, .. } => *since_ns += by_ns,
+            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => {}
+        }
+        Self { at_ns: self.at_ns + by_ns, kind }
+    }
+}
 
 /// The same events, split, some of them sent twice, and shuffled.
 pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {

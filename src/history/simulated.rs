@@ -9,16 +9,13 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     fault::Step,
-    history::{Event, Kind, Record},
+    history::{Event, Kind},
     order::Outcome,
     stock::Tally,
 };
 
 /// How long a lease lasts: longer than any buyer takes, unless it sleeps.
 const TTL_NS: u64 = 1_000;
-/// What the clocks of the machines show when the simulation begins.
-pub const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
-
 /// How a buyer buys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -102,6 +99,8 @@ pub struct Shop {
     pub slept: bool,
     now_ns: u64,
     fencing_token: u64,
+    /// When the last sale was, and what the store said just before.
+    before: (u64, Tally),
     /// The lease that was handed over: its server, way, and token.
     handed_over: Option<(usize, Way, String)>,
 }
@@ -144,8 +143,10 @@ pub fn shops() -> impl Strategy<Value = Shop> {
 impl Shop {
     /// Serves buyers, one after the other.
     pub fn simulate(initial: i64, buyers: &[Buyer]) -> Self {
+        let tally = Tally { initial, stock: initial, sold: 0 };
         let mut shop = Self {
-            tally: Tally { initial, stock: initial, sold: 0 },
+            tally,
+            before: (0, tally),
             orders: Vec::new(),
             unknown: 0,
             untold: 0,
@@ -210,6 +211,7 @@ impl Shop {
 
     /// Sells, if the store is to.
     fn sell(&mut self, quantity: u32) {
+        self.before = (self.now_ns, self.tally);
         self.tally.sold += i64::from(quantity);
         self.tally.stock -= i64::from(quantity);
     }
@@ -307,10 +309,10 @@ impl Shop {
 
     /// Reads, loses against somebody faster if there was one, reads again and sells.
     fn exec(&mut self, buyer: &Buyer, invoked_ns: u64, seen: &mut Vec<Event>) -> Option<Kind> {
-        if buyer.waited_ns > 2 && self.tally.sold > 0 {
-            let (stock, sold) = (self.tally.stock + 1, self.tally.sold - 1);
-            let since_ns = invoked_ns;
-            seen.push(event(invoked_ns + 1, Kind::Read { since_ns, stock, sold }));
+        let (sold_ns, Tally { stock, sold, .. }) = self.before;
+        if invoked_ns < sold_ns {
+            let (since_ns, at_ns) = (invoked_ns, self.tick(buyer));
+            seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));
         }
         if !self.read(buyer, seen) {
             return Some(Kind::Fail { outcome: Outcome::SoldOut });
@@ -322,44 +324,9 @@ impl Shop {
     pub fn now_ns(&self) -> u64 {
         self.now_ns
     }
-
-    /// What the history holds, in the order in which it came in.
-    pub fn records(&self) -> Vec<Record> {
-        let lanes = self.orders.iter().flat_map(|order| {
-            order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
-                let (clock, zero_ns) = CLOCKS[lane.server / 2];
-                let events = lane.events.iter().map(|event| event.later(zero_ns)).collect();
-                Record {
-                    order_id: order.order_id.clone(),
-                    server: format!("server-{}", lane.server),
-                    clock: clock.to_owned(),
-                    lock: lane.lock.to_owned(),
-                    events,
-                }
-            })
-        });
-        lanes.collect()
-    }
 }
 
 /// Something that happened.
 pub fn event(at_ns: u64, kind: Kind) -> Event {
     Event { at_ns, kind }
-}
-
-impl Event {
-    /// The same event on a clock that shows so much more.
-    fn later(&self, by_ns: u64) -> Self {
-        let mut kind = self.kind.clone();
-        match &mut kind {
-            Kind::Granted { since_ns, until_ns, .. }
-            | Kind::Released { since_ns, until_ns, .. } => {
-                *since_ns += by_ns;
-                *until_ns = until_ns.map(|until| until + by_ns);
-            }
-            Kind::Read { since_ns, .. } | Kind::Written { since_ns, .. } => *since_ns += by_ns,
-            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => {}
-        }
-        Self { at_ns: self.at_ns + by_ns, kind }
-    }
 }
