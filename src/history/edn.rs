@@ -21,10 +21,9 @@
 //! - A release that found its lease gone is a `:fail`.
 //! - A write whose reply was lost is an `:info` that begins just after its read: when it was sent is
 //!   not recorded. An atomic step whose reply was lost has no known value: it is a `:purchase` with
-//!   `:info`, but no `:write`.
+//!   `:info`, but no `:write`, and a comment says that `:read` and `:write` are not the whole register.
 //! - An operation whose beginning the history dropped is left out.
-//! - Times of different clocks cannot be compared. If there is more than one, the first line is a
-//!   comment that says so: check each `:clock` by itself.
+//! - Times of different clocks cannot be compared. If there is more than one, a comment says so.
 
 use std::fmt::Write;
 
@@ -71,6 +70,7 @@ struct Op<'a> {
 pub fn edn(history: &[Record]) -> String {
     let traces = Traces::new(history);
     let (mut steps, mut alone) = (Vec::new(), Vec::new());
+    let mut unseen_writes = 0;
     for trace in traces.iter() {
         alone.extend(purchase(trace));
         steps.extend(refused_acquire(trace));
@@ -78,6 +78,8 @@ pub fn edn(history: &[Record]) -> String {
             steps.extend(lane.iter().filter_map(|entry| access(trace, entry)));
             steps.extend(unconfirmed_write(trace, lane));
         }
+        let read = trace.lanes().any(|lane| last_read(lane, u64::MAX).is_some());
+        unseen_writes += usize::from(trace.may_have_sold() && !read);
     }
     hold(&traces, &mut steps, &mut alone);
     let mut processes = sequences(steps);
@@ -89,7 +91,9 @@ pub fn edn(history: &[Record]) -> String {
     }
     // Numbered by when they begin, so that a reader finds them in that order.
     processes.sort_unstable_by_key(|ops| (ops[0].began_ns, ops[0].clone()));
-    write(&traces, &processes)
+    let mut text = warnings(traces.clocks().count(), unseen_writes);
+    write(&mut text, &processes);
+    text
 }
 
 /// The purchase, as its buyer saw it.
@@ -224,8 +228,20 @@ fn sequences(mut steps: Vec<Op<'_>>) -> Vec<Vec<Op<'_>>> {
     steps.chunk_by(follows).map(<[_]>::to_vec).collect()
 }
 
+/// What this export cannot be used for, as comments.
+fn warnings(clocks: usize, unseen_writes: usize) -> String {
+    let mut text = String::new();
+    if clocks > 1 {
+        text.push_str("; several clocks: only times of the same :clock can be compared\n");
+    }
+    if unseen_writes > 0 {
+        text.push_str("; lost replies: the stock may have become what no :write here says\n");
+    }
+    text
+}
+
 /// Writes the operations of processes, each as its invocation and its completion.
-fn write(traces: &Traces<'_>, processes: &[Vec<Op<'_>>]) -> String {
+fn write(text: &mut String, processes: &[Vec<Op<'_>>]) {
     let mut lines = Vec::new();
     for (process, ops) in processes.iter().enumerate() {
         for op in ops {
@@ -242,16 +258,11 @@ fn write(traces: &Traces<'_>, processes: &[Vec<Op<'_>>]) -> String {
     }
     // Of what happened in the same nanosecond, nothing is known to have ended before the other began.
     lines.sort_unstable_by_key(|&(at_ns, completes, process, ..)| (at_ns, completes, process));
-    let mut text = String::new();
-    let clocks = traces.clocks().count();
-    if clocks > 1 {
-        // Writing into a string cannot fail.
-        let _ = writeln!(text, "; {clocks} clocks: only times of the same :clock can be compared");
-    }
     for (index, (time, completes, process, op, name, value)) in lines.into_iter().enumerate() {
         let error = op.error.filter(|_| completes);
         let error = error.map_or_else(String::new, |error| format!(", :error :{error}"));
         let Source { order_id, server, clock } = op.source;
+        // Writing into a string cannot fail.
         let _ = writeln!(
             text,
             "{{:index {index}, :type :{name}, :process {process}, :f :{}, :value {value}, \
@@ -262,7 +273,6 @@ fn write(traces: &Traces<'_>, processes: &[Vec<Op<'_>>]) -> String {
             string(clock)
         );
     }
-    text
 }
 
 /// A string as EDN has it, on one line.
