@@ -5,6 +5,7 @@ mod about;
 mod body;
 mod cart;
 mod fields;
+mod history;
 mod input;
 mod json;
 mod parameter;
@@ -70,6 +71,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(product::reset_post, product::reset_get))
         .routes(routes!(product::stock))
         .routes(routes!(product::audit))
+        .routes(routes!(history::get))
         .routes(routes!(about::strategies))
         .routes(routes!(about::livez))
         .routes(routes!(about::readyz))
@@ -84,8 +86,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     components(schemas(
         about::HealthReply,
         about::StrategiesReply,
+        history::EventReply,
         problem::Problem,
         product::AuditReply,
+        product::OverlapsReply,
         product::ResetReply,
         product::StockReply,
         reply::ItemReply,
@@ -152,11 +156,12 @@ fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
 }
 
 /// The routes as label values.
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "/purchase",
     "/reset",
     "/stock/{product}",
     "/audit/{product}",
+    "/history/{product}",
     "/strategies",
     "/livez",
     "/readyz",

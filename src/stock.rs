@@ -176,6 +176,26 @@ pub struct Tally {
     pub sold: i64,
 }
 
+impl Tally {
+    /// What the stock should be, if every sale had been subtracted once.
+    #[must_use]
+    pub fn expected(&self) -> i64 {
+        self.initial - self.sold
+    }
+
+    /// Units sold beyond what there was.
+    #[must_use]
+    pub fn oversold(&self) -> i64 {
+        (-self.expected()).max(0)
+    }
+
+    /// Units that were sold and that the stock still has, because a write overwrote their sale.
+    #[must_use]
+    pub fn lost_updates(&self) -> i64 {
+        (self.stock - self.expected()).max(0)
+    }
+}
+
 /// Everything that is known of a product.
 #[derive(Debug, Clone)]
 pub struct Evidence {

@@ -96,10 +96,8 @@ pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
 /// the stock, which lost updates leave too high, is what it is judged against.
 fn conserve(tally: &Tally, evidence: &mut Evidence) -> (i64, i64) {
     let Tally { initial, stock, sold } = *tally;
-    let oversold = (sold - initial).max(0);
-    // What the stock should be if every sale had been subtracted once.
-    let expected = initial - sold;
-    let lost_updates = (stock - expected).max(0);
+    let (expected, oversold, lost_updates) =
+        (tally.expected(), tally.oversold(), tally.lost_updates());
     if oversold > 0 {
         evidence.add("oversold", [format!("{sold} units sold of {initial}")]);
     }

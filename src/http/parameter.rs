@@ -14,6 +14,7 @@ use crate::{
     fault::{FAULTS_MAX, Fault},
     http::{
         cart::{CartItem, LockOrder},
+        history::Format,
         input::{Delay, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
     },
     order::ITEMS_MAX,
@@ -108,6 +109,12 @@ pub const STRICT: Parameter<Flag> = Parameter::new(
     "strict",
     Some("false"),
     "Maps outcomes to statuses: 409 sold_out and conflict, 423 busy, 412 fenced and lost.",
+);
+/// How a history is written down.
+pub const FORMAT: Parameter<Format> = Parameter::new(
+    "format",
+    Some("jsonl"),
+    "One JSON object per event, or one operation per line in Jepsen's edn.",
 );
 /// What a reset puts on sale.
 pub const STOCK: Parameter<Units> = Parameter::new("stock", Some("1"), "Units to put on sale.");

@@ -21,8 +21,9 @@ use crate::{
         problem::{Problem, Responses, describe_responses},
     },
     product::Product,
-    stock::Tally,
-    verdict::{self, Verdict},
+    stock::Evidence,
+    strategy::StrategyId,
+    verdict::{self, Overlaps},
 };
 
 /// The parameters of a reset.
@@ -133,14 +134,27 @@ impl IntoParams for LookParameters {
     fn into_params(
         _: impl Fn() -> Option<openapi::path::ParameterIn>,
     ) -> Vec<openapi::path::Parameter> {
-        let product = openapi::path::ParameterBuilder::new()
-            .name("product")
-            .parameter_in(openapi::path::ParameterIn::Path)
-            .required(openapi::Required::True)
-            .description(Some("The product."))
-            .schema(Some(Product::schema().build()));
-        std::iter::once(product.build()).chain(describe_query(Self::ALL)).collect()
+        describe_look(Self::ALL)
     }
+}
+
+/// Describes the product in the path, and the query.
+pub fn describe_look(query: Parameters) -> Vec<openapi::path::Parameter> {
+    let product = openapi::path::ParameterBuilder::new()
+        .name("product")
+        .parameter_in(openapi::path::ParameterIn::Path)
+        .required(openapi::Required::True)
+        .description(Some("The product."))
+        .schema(Some(Product::schema().build()));
+    std::iter::once(product.build()).chain(describe_query(query)).collect()
+}
+
+/// The product in the path.
+pub fn in_path(path: Result<Path<String>, PathRejection>) -> Result<Product, Problem> {
+    path.ok().and_then(|Path(name)| Product::parse(&name)).ok_or_else(|| {
+        let detail = "the product in the path is not a product name";
+        Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid())
+    })
 }
 
 /// The state of a product.
@@ -176,25 +190,29 @@ impl IntoResponses for StockReply {
     responses(StockReply)
 )]
 pub async fn stock(
-    state: State<Arc<App>>,
+    State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<StockReply>, Problem> {
-    let (product, tally, verdict) = look(state, path, &uri).await?;
+    let (product, strategy) = look(path, &uri)?;
+    let tally = app.shop.tally(&product, strategy).await?;
+    let tally = tally.ok_or_else(|| Problem::absent(&product))?;
+    let (oversold, lost_updates) = (tally.oversold(), tally.lost_updates());
     Ok(Json(StockReply {
         product_id: product.to_string(),
         stock: tally.stock,
         initial: tally.initial,
         sold: tally.sold,
-        oversold: verdict.oversold,
-        lost_updates: verdict.lost_updates,
+        oversold,
+        lost_updates,
     }))
 }
 
 /// The verdict over a product.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditReply {
-    /// Whether every unit is accounted for and none was sold twice.
+    /// Whether every unit is accounted for, none was sold twice, no effects interleaved, fencing
+    /// tokens never went back, and no buyer was told anything that is not so.
     ok: bool,
     /// The product.
     product_id: String,
@@ -208,8 +226,31 @@ pub struct AuditReply {
     oversold: i64,
     /// Units that were sold and that the stock still has.
     lost_updates: i64,
-    /// Each finding, in words.
+    /// What overlapped.
+    overlaps: OverlapsReply,
+    /// Sales under an older fencing token than one before; null if no sale carried a token.
+    fencing: Option<u64>,
+    /// Orders whose buyer was not told how they ended.
+    unknown: u64,
+    /// Events that were judged.
+    events: u64,
+    /// Each finding, in words. Overlaps of grants and beliefs are among them, but do not make `ok`
+    /// false.
     evidence: Vec<String>,
+    /// What the history cannot show, in words.
+    gaps: Vec<String>,
+}
+
+/// What overlapped.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OverlapsReply {
+    /// Pairs of leases that stood at the same time: the lock service broke its promise.
+    grants: u64,
+    /// Pairs of holders who believed at the same time to be alone: normal for a lease that ends by
+    /// itself.
+    beliefs: u64,
+    /// Sales between whose read and write somebody else sold.
+    effects: u64,
 }
 
 impl IntoResponses for AuditReply {
@@ -219,7 +260,7 @@ impl IntoResponses for AuditReply {
     }
 }
 
-/// Judges a product: is every unit accounted for, and was none sold twice?
+/// Judges a product by its numbers and its history.
 #[utoipa::path(
     get,
     path = "/audit/{product}",
@@ -228,11 +269,16 @@ impl IntoResponses for AuditReply {
     responses(AuditReply)
 )]
 pub async fn audit(
-    state: State<Arc<App>>,
+    State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<AuditReply>, Problem> {
-    let (product, tally, verdict) = look(state, path, &uri).await?;
+    let (product, strategy) = look(path, &uri)?;
+    let evidence = app.shop.evidence(&product, strategy).await?;
+    let Evidence { tally, history, recorded } =
+        evidence.ok_or_else(|| Problem::absent(&product))?;
+    let verdict = verdict::judge(&tally, &history, recorded);
+    let Overlaps { grants, beliefs, effects } = verdict.overlaps;
     Ok(Json(AuditReply {
         ok: verdict.ok,
         product_id: product.to_string(),
@@ -241,23 +287,21 @@ pub async fn audit(
         sold: tally.sold,
         oversold: verdict.oversold,
         lost_updates: verdict.lost_updates,
+        overlaps: OverlapsReply { grants, beliefs, effects },
+        fencing: verdict.fencing,
+        unknown: verdict.unknown,
+        events: verdict.events,
         evidence: verdict.evidence,
+        gaps: verdict.gaps,
     }))
 }
 
-async fn look(
-    State(app): State<Arc<App>>,
+/// The product in the path, and the strategy whose store is meant.
+fn look(
     path: Result<Path<String>, PathRejection>,
     uri: &Uri,
-) -> Result<(Product, Tally, Verdict), Problem> {
-    let product = path.ok().and_then(|Path(name)| Product::parse(&name));
-    let Some(product) = product else {
-        let detail = "the product in the path is not a product name";
-        return Err(Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid()));
-    };
+) -> Result<(Product, Option<StrategyId>), Problem> {
+    let product = in_path(path)?;
     let strategy = Fields::query(uri.query(), LookParameters::ALL)?.take(&STORE_OF)?;
-    let tally = app.shop.tally(&product, strategy).await?;
-    let tally = tally.ok_or_else(|| Problem::absent(&product))?;
-    let verdict = verdict::judge(&tally, &[], 0);
-    Ok((product, tally, verdict))
+    Ok((product, strategy))
 }

@@ -1,0 +1,153 @@
+//! `/history/{product}`: what was recorded, one event per line.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    http::{Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+use utoipa::{
+    IntoParams, IntoResponses, ToSchema,
+    openapi::{
+        self, ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder,
+        schema::{SchemaType, Type},
+    },
+};
+
+use crate::{
+    history::{Event, Record, edn::edn},
+    http::{
+        App,
+        fields::Fields,
+        input::Input,
+        parameter::{FORMAT, Parameters, STORE_OF},
+        problem::{Problem, Responses, Valid, describe_responses},
+        product::{describe_look, in_path},
+    },
+};
+
+const JSON_LINES: &str = "application/jsonl";
+const EDN: &str = "application/edn";
+
+/// How a history is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Format {
+    /// One JSON object per line and event.
+    Jsonl,
+    /// One operation per line, as Jepsen writes them.
+    Edn,
+}
+
+impl Input for Format {
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn valid() -> Valid {
+        let names = Self::VARIANTS.iter().map(|format| <&str>::from(format).to_owned());
+        Valid::OneOf(names.collect())
+    }
+
+    fn schema() -> ObjectBuilder {
+        let names = Self::VARIANTS.iter().map(<&str>::from);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
+    }
+}
+
+/// The parameters of a history.
+pub struct HistoryParameters;
+
+impl HistoryParameters {
+    const ALL: Parameters = &[&STORE_OF, &FORMAT];
+}
+
+impl IntoParams for HistoryParameters {
+    fn into_params(
+        _: impl Fn() -> Option<openapi::path::ParameterIn>,
+    ) -> Vec<openapi::path::Parameter> {
+        describe_look(Self::ALL)
+    }
+}
+
+/// One event, as a line of its own.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventReply<'a> {
+    /// Names the order.
+    order_id: &'a str,
+    /// Names the server process that recorded it.
+    server: &'a str,
+    /// Names the clock: only times of the same one can be compared.
+    clock: &'a str,
+    /// The strategy.
+    lock: &'a str,
+    /// What happened, and when.
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// The history, whichever way it is written.
+pub struct HistoryReply;
+
+impl IntoResponses for HistoryReply {
+    fn responses() -> Responses {
+        let text = |about: &str| {
+            let schema_type = SchemaType::Type(Type::String);
+            let schema = ObjectBuilder::new().schema_type(schema_type).description(Some(about));
+            ContentBuilder::new().schema(Some(schema)).build()
+        };
+        let line = ContentBuilder::new().schema(Some(Ref::from_schema_name("EventReply"))).build();
+        let found = ResponseBuilder::new()
+            .description("What was recorded, as far as it is kept, in the order of time")
+            .content(JSON_LINES, line)
+            .content(EDN, text("One operation per line"));
+        let problems = describe_responses::<()>(&[], &[400, 404, 500, 503]);
+        let found = ("200".to_owned(), RefOr::T(found.build()));
+        problems.into_iter().chain([found]).collect()
+    }
+}
+
+/// Lists what was recorded of a product's purchases.
+#[utoipa::path(
+    get,
+    path = "/history/{product}",
+    tag = "evidence",
+    params(HistoryParameters),
+    responses(HistoryReply)
+)]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let product = in_path(path)?;
+    let mut fields = Fields::query(uri.query(), HistoryParameters::ALL)?;
+    let (strategy, format) = (fields.take(&STORE_OF)?, fields.take(&FORMAT)?);
+    let evidence = app.shop.evidence(&product, strategy).await?;
+    let evidence = evidence.ok_or_else(|| Problem::absent(&product))?;
+    let (media_type, text) = match format.unwrap_or(Format::Jsonl) {
+        Format::Jsonl => (JSON_LINES, lines(&evidence.history)),
+        Format::Edn => (EDN, edn(&evidence.history)),
+    };
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
+
+fn lines(history: &[Record]) -> String {
+    let mut events: Vec<EventReply<'_>> = history.iter().flat_map(replies).collect();
+    // Within a clock: between clocks there is no order of time.
+    events.sort_by_key(|reply| (reply.clock, reply.event.at_ns));
+    let mut lines = String::new();
+    for line in events.iter().filter_map(|reply| serde_json::to_string(reply).ok()) {
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    lines
+}
+
+fn replies(record: &Record) -> impl Iterator<Item = EventReply<'_>> {
+    let Record { order_id, server, clock, lock, events } = record;
+    events.iter().map(move |event| EventReply { order_id, server, clock, lock, event })
+}
