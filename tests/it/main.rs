@@ -7,6 +7,7 @@ mod carts;
 mod cli;
 mod contract;
 mod faults;
+mod hang_up;
 mod http;
 mod idempotency;
 mod lab;

@@ -1,11 +1,17 @@
-//! A TCP proxy in front of Redis that can hold one connection's commands back at a chosen one: how
-//! a network delays, and how a process dies, between two commands.
+//! A TCP proxy in front of Redis that can hold one connection's commands back at a chosen one, or
+//! the replies: how a network delays, and how a process dies, between two commands.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::watch,
 };
 
@@ -15,8 +21,16 @@ enum Rule {
     /// Passes everything on.
     Pass,
     /// Holds back, for every connection that sends this text, the chunk that contains it and all
-    /// that follows.
-    HoldAt(&'static str),
+    /// that follows; but first lets that many of them through.
+    HoldAt(String, Arc<AtomicUsize>),
+    /// Passes commands on, and holds back the replies to those that contain this text.
+    HoldReplyTo(&'static str),
+}
+
+impl Rule {
+    fn is_pass(&self) -> bool {
+        matches!(self, Self::Pass)
+    }
 }
 
 /// A running proxy.
@@ -43,10 +57,12 @@ impl Proxy {
                     let Ok(server) = TcpStream::connect(&*target).await else { return };
                     client.set_nodelay(true).ok();
                     server.set_nodelay(true).ok();
-                    let (from_client, mut to_client) = client.into_split();
-                    let (mut from_server, to_server) = server.into_split();
-                    let back = tokio::io::copy(&mut from_server, &mut to_client);
-                    tokio::join!(forward(from_client, to_server, rules, count), back).1.ok();
+                    let (from_client, to_client) = client.into_split();
+                    let (from_server, to_server) = server.into_split();
+                    let mute = watch::Sender::new(false);
+                    let back =
+                        answer(from_server, to_client, rules.clone(), count.clone(), mute.clone());
+                    tokio::join!(forward(from_client, to_server, rules, count, mute), back);
                 });
             }
         });
@@ -54,8 +70,18 @@ impl Proxy {
     }
 
     /// From now on, holds back every connection that sends this text.
-    pub fn hold_at(&self, text: &'static str) {
-        self.rule.send_replace(Rule::HoldAt(text));
+    pub fn hold_at(&self, text: &str) {
+        self.hold_after(0, text);
+    }
+
+    /// The same, from the first chunk with this text after that many others with it.
+    pub fn hold_after(&self, others: usize, text: &str) {
+        self.rule.send_replace(Rule::HoldAt(text.to_owned(), Arc::new(others.into())));
+    }
+
+    /// From now on, a connection that sends this text gets no more replies.
+    pub fn hold_reply_to(&self, text: &'static str) {
+        self.rule.send_replace(Rule::HoldReplyTo(text));
     }
 
     /// Waits until a connection is held.
@@ -67,25 +93,70 @@ impl Proxy {
     pub fn pass(&self) {
         self.rule.send_replace(Rule::Pass);
     }
+
+    /// The same, and waits until nothing is held any more.
+    pub async fn drain(&self) {
+        self.pass();
+        self.held.subscribe().wait_for(|held| *held == 0).await.unwrap();
+    }
 }
 
+/// Waits, counted as held, until everything may pass.
+async fn hold(rules: &mut watch::Receiver<Rule>, held: &watch::Sender<usize>) {
+    held.send_modify(|held| *held += 1);
+    // Fails only when the proxy is gone, and nobody waits for anything then.
+    rules.wait_for(Rule::is_pass).await.ok();
+    held.send_modify(|held| *held -= 1);
+}
+
+/// Passes commands on; tells `mute` when their replies are to be held back.
 async fn forward(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
     mut rules: watch::Receiver<Rule>,
     held: watch::Sender<usize>,
+    mute: watch::Sender<bool>,
 ) {
     let mut chunk = vec![0; 64 * 1024];
     loop {
         // A client that closes while it is held has sent what it sent: that is still delivered.
         let Ok(length @ 1..) = from.read(&mut chunk).await else { return };
         let text = String::from_utf8_lossy(&chunk[..length]).into_owned();
-        let hold = matches!(&*rules.borrow(), Rule::HoldAt(at) if text.contains(at));
-        if hold {
-            held.send_modify(|held| *held += 1);
-            if rules.wait_for(|rule| matches!(rule, Rule::Pass)).await.is_err() {
-                return;
+        let is_held = match &*rules.borrow() {
+            Rule::HoldAt(at, others) => {
+                let others = || others.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+                text.contains(at.as_str()) && others().is_err()
             }
+            Rule::HoldReplyTo(at) => {
+                if text.contains(at) {
+                    mute.send_replace(true);
+                }
+                false
+            }
+            Rule::Pass => false,
+        };
+        if is_held {
+            hold(&mut rules, &held).await;
+        }
+        if to.write_all(&chunk[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes replies back, except while they are to be held.
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut rules: watch::Receiver<Rule>,
+    held: watch::Sender<usize>,
+    mute: watch::Sender<bool>,
+) {
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let Ok(length @ 1..) = from.read(&mut chunk).await else { return };
+        if mute.send_replace(false) {
+            hold(&mut rules, &held).await;
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             return;
