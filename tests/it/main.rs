@@ -10,6 +10,7 @@ mod faults;
 mod hang_up;
 mod http;
 mod idempotency;
+mod known_defects;
 mod lab;
 mod load_tests;
 mod metrics;

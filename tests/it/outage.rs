@@ -179,10 +179,10 @@ async fn a_wrong_password_is_named() {
 async fn forgotten_scripts_are_loaded_again() {
     let redis = Redis::start().await;
     let server = Server::start(&["--redis-url", &redis.url()]);
-    server.reset("p", 10).await;
-    for lock in ["safe", "atomic"] {
+    for lock in STRATEGIES.iter().map(|row| row.name) {
+        server.reset(lock, 1).await;
         let () = redis.send(&["SCRIPT", "FLUSH", "SYNC"]).await;
-        let reply = server.post(&format!("/purchase?product=p&lock={lock}")).await;
+        let reply = server.post(&format!("/purchase?product={lock}&lock={lock}")).await;
         assert_eq!(reply.outcome(), "sold", "{lock}: {}", reply.text);
     }
 }

@@ -1,4 +1,5 @@
-//! Dropped futures: at whatever await an acquire or a release is dropped, no key is left behind.
+//! Dropped futures: at whatever await an acquire, a renewal, a release or a whole purchase is
+//! dropped, no lock is left behind.
 
 use std::{future::Future, sync::Arc, task::Poll};
 
@@ -8,34 +9,31 @@ use locklab::{
         redis::{RedisClient, RedisMode, RedisOptions},
     },
     fault::Faults,
-    lease::{self, Acquired},
-    lock::{Lock, Method, Release},
+    lock::{self, Attempt, Claim, Lock, Method, Release, STRATEGIES},
     metrics::Metrics,
-    order::{Item, Order},
+    order::{Order, Outcome},
     product::Product,
     release::{self, ReleaseQueue},
-    strategy::StrategyId,
+    shop::Shop,
+    strategy::{Expected, Family, Strategy, StrategyId},
     token::Token,
     wait::Patience,
 };
 use tokio::{task::JoinHandle, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-use crate::{redis_server::Redis, server::until};
+use crate::{proxy::Proxy, redis_server::Redis, server::until};
 
 const TTL: Duration = Duration::from_secs(600);
-
-/// Every lock that is released by its token, and both ways to send commands.
-const TOKEN_LOCKS: [(&str, RedisMode); 4] = [
-    ("safe", RedisMode::Multiplexed),
-    ("safe", RedisMode::Pooled),
-    ("watchdog", RedisMode::Multiplexed),
-    ("fenced", RedisMode::Multiplexed),
-];
+/// Both ways to send commands.
+const MODES: [RedisMode; 2] = [RedisMode::Multiplexed, RedisMode::Pooled];
+/// How many polls an uninterrupted run may take; far more than any does.
+const POLLS_MAX: usize = 50;
 
 /// A lock against a real Redis, with its release task.
 struct Bench {
     redis: Redis,
+    backends: Backends,
     lock: Arc<dyn Lock>,
     strategy: StrategyId,
     releases: ReleaseQueue,
@@ -46,33 +44,35 @@ struct Bench {
 impl Bench {
     async fn new(name: &str, mode: RedisMode) -> Self {
         let redis = Redis::start().await;
-        let options = RedisOptions {
-            url: redis.url(),
-            mode,
-            pool_size: 4,
-            timeout: Duration::from_millis(500),
-        };
+        let url = redis.url();
+        Self::reaching(redis, url, name, mode).await
+    }
+
+    /// The same, with another way to that Redis.
+    async fn reaching(redis: Redis, url: String, name: &str, mode: RedisMode) -> Self {
+        let timeout = Duration::from_millis(500);
+        let options = RedisOptions { url, mode, pool_size: 4, timeout };
         let metrics = Arc::new(Metrics::new());
         let client = RedisClient::connect(&options, Arc::clone(&metrics)).await.unwrap();
-        let backends = Backends {
-            redis: Arc::new(client),
-            redis_remedy: "",
-            history: 0,
-            metrics: Arc::clone(&metrics),
-        };
+        let backends =
+            Backends { redis: Arc::new(client), redis_remedy: "", metrics: Arc::clone(&metrics) };
         let strategy: StrategyId = name.parse().unwrap();
         let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
         let (releases, task) = release::channel(metrics);
         let closing = CancellationToken::new();
         let task = tokio::spawn(task.run(closing.clone()));
-        Self { redis, lock, strategy, releases, task, closing }
+        Self { redis, backends, lock, strategy, releases, task, closing }
+    }
+
+    /// Whether `naive` is on it: it cannot tell its lock from a stranger's, so it may leak.
+    fn may_leak(&self) -> bool {
+        self.strategy.row().expected == Expected::OversellsOrSticks
     }
 
     fn order(&self, product: &Product) -> Order {
         Order {
-            id: Token::random(),
-            items: vec![Item { product: product.clone(), quantity: 1 }],
-            key: None,
+            product: product.clone(),
+            quantity: 1,
             strategy: self.strategy,
             delay: Duration::ZERO,
             ttl: TTL,
@@ -81,20 +81,78 @@ impl Bench {
         }
     }
 
-    async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
+    async fn acquire(&self, product: &Product) -> Option<lock::Lease> {
+        lock::acquire(&self.order(product), &self.lock, &self.releases).await.unwrap()
+    }
+
+    fn claim(&self, product: &Product) -> Claim {
         let order = self.order(product);
-        match lease::acquire(&order, product, &self.lock, &self.releases).await.unwrap() {
-            Acquired::Lease(lease) => Some(*lease),
-            Acquired::Busy => None,
-            Acquired::Late => panic!("the ttl is long"),
+        let Order { product, ttl, faults, .. } = order;
+        Claim { product, token: Token::random(), ttl, faults }
+    }
+
+    /// How many claims were left to the release task for this reason.
+    fn orphans(&self, cause: &str) -> usize {
+        let name = self.strategy.row().name;
+        let series = format!("locklab_lock_orphans_total{{lock=\"{name}\",cause=\"{cause}\"}} ");
+        let metrics = self.backends.metrics.render();
+        metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
+    }
+
+    /// Does something with one product after the other, which is told how often it is polled before
+    /// it is dropped, until it is done by then: so it has been dropped at its every await.
+    async fn at_every_await(
+        &self,
+        mut something: impl AsyncFnMut(Product, usize) -> bool,
+    ) -> Vec<Product> {
+        let mut products = Vec::new();
+        for polls in 0..POLLS_MAX {
+            let product: Product = format!("p{polls}").parse().unwrap();
+            products.push(product.clone());
+            if something(product, polls).await {
+                assert!(polls > 0, "it was dropped before its first await, too");
+                return products;
+            }
         }
+        panic!("{} is not done after {POLLS_MAX} polls", self.strategy.row().name);
     }
 
     /// Closes the queue and waits until every claim has been dealt with.
-    async fn flush(self) -> Redis {
+    async fn flush(&mut self) {
         self.closing.cancel();
-        self.task.await.unwrap();
-        self.redis
+        (&mut self.task).await.unwrap();
+    }
+
+    /// How many of the products are locked after that.
+    async fn left_behind(&mut self, products: Vec<Product>) -> usize {
+        self.flush().await;
+        let mut locked = 0;
+        for product in products {
+            match self.acquire(&product).await {
+                Some(lease) => assert_eq!(lease.release().await, Release::Released),
+                None => locked += 1,
+            }
+        }
+        locked
+    }
+}
+
+/// Every lock of the registry that keeps anybody out, in both modes.
+async fn benches() -> Vec<Bench> {
+    let is_lock =
+        |row: &&&Strategy| row.family == Family::Lock && row.expected != Expected::Oversells;
+    let rows = STRATEGIES.iter().filter(is_lock);
+    let both = rows.flat_map(|row| MODES.map(|mode| Bench::new(row.name, mode)));
+    futures_util::future::join_all(both).await
+}
+
+/// Holds a bench to what its lock promises of dropped futures. `naive` is the control.
+fn judge(bench: &Bench, left_behind: usize) {
+    let name = bench.strategy.row().name;
+    if bench.may_leak() {
+        assert!(left_behind > 0, "{name} was not caught leaking");
+    } else {
+        assert_eq!(left_behind, 0, "{name} left locks behind");
     }
 }
 
@@ -112,77 +170,103 @@ async fn drop_after(polls: usize, future: impl Future) -> bool {
     .await
 }
 
-/// How many polls an uninterrupted run may take; far more than any does.
-const POLLS_MAX: usize = 50;
-
-async fn is_lockable(redis: &Redis, product: &str) -> bool {
-    !redis.is_locked(product).await
-}
-
 #[tokio::test]
 async fn a_dropped_acquire_leaves_no_lock() {
-    for (name, mode) in TOKEN_LOCKS {
-        let bench = Bench::new(name, mode).await;
-        let mut products = Vec::new();
-        for polls in 0..POLLS_MAX {
-            let product: Product = format!("p{polls}").parse().unwrap();
-            let order = bench.order(&product);
-            let acquire = lease::acquire(&order, &product, &bench.lock, &bench.releases);
-            products.push(product.clone());
-            // A lease that was granted is dropped with the future's output.
-            if drop_after(polls, acquire).await {
-                break;
-            }
+    for mut bench in benches().await {
+        let products = bench
+            .at_every_await(async |product, polls| {
+                // A lease that was granted is dropped with the future's output.
+                let order = bench.order(&product);
+                drop_after(polls, lock::acquire(&order, &bench.lock, &bench.releases)).await
+            })
+            .await;
+        let left_behind = bench.left_behind(products).await;
+        judge(&bench, left_behind);
+    }
+}
+
+/// A renewal that is dropped neither ends the lease nor outlives it.
+#[tokio::test]
+async fn a_dropped_renewal_leaves_the_lease_as_it_was() {
+    for mut bench in benches().await {
+        let products = bench
+            .at_every_await(async |product, polls| {
+                let claim = bench.claim(&product);
+                let attempt = bench.lock.attempt(&claim).await.unwrap();
+                assert!(matches!(attempt, Attempt::Granted(_)), "nobody holds {product}");
+                let done = drop_after(polls, bench.lock.renew(&claim)).await;
+                assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
+                done
+            })
+            .await;
+        assert_eq!(bench.left_behind(products).await, 0, "{}", bench.strategy.row().name);
+    }
+}
+
+/// A renewal is under way, and may arrive after all, when its purchase is dropped, and with it the
+/// watchdog.
+#[tokio::test]
+async fn a_purchase_dropped_during_a_renewal_leaves_no_lock() {
+    let renewed = STRATEGIES.iter().filter(|row| row.expected == Expected::ExactWhileRenewed);
+    let product = Product::default();
+    for (row, mode) in renewed.flat_map(|row| MODES.map(|mode| (row, mode))) {
+        let redis = Redis::start().await;
+        let proxy = Proxy::start(&redis.url()).await;
+        let mut bench = Bench::reaching(redis, proxy.url.clone(), row.name, mode).await;
+        let shop = Shop::new(&bench.backends, bench.releases.clone());
+        shop.reset(&product, 1, None).await.unwrap();
+        let ttl = Duration::from_secs(3);
+        let order = Order { delay: TTL, ttl, ..bench.order(&product) };
+        // No script is sent before the first renewal.
+        proxy.hold_at("EVALSHA");
+        tokio::select! {
+            receipt = shop.purchase(&order) => panic!("it works for longer: {receipt:?}"),
+            () = proxy.held() => {}
         }
-        assert!((2..POLLS_MAX).contains(&products.len()), "every await was hit");
-        let redis = bench.flush().await;
-        for product in products {
-            assert!(is_lockable(&redis, product.as_str()).await, "{product}");
-        }
+        assert_eq!(bench.orphans("dropped"), 1);
+        assert!(bench.redis.is_locked("default").await, "nothing has arrived yet");
+        proxy.drain().await;
+        assert_eq!(bench.left_behind(vec![product.clone()]).await, 0, "{}", row.name);
     }
 }
 
 #[tokio::test]
 async fn a_dropped_release_leaves_no_lock() {
-    for (name, mode) in TOKEN_LOCKS {
-        let bench = Bench::new(name, mode).await;
-        let mut products = Vec::new();
-        for polls in 0..POLLS_MAX {
-            let product: Product = format!("p{polls}").parse().unwrap();
-            let lease = bench.acquire(&product).await.expect("nobody holds it");
-            products.push(product);
-            if drop_after(polls, lease.release()).await {
-                break;
-            }
-        }
-        assert!((2..POLLS_MAX).contains(&products.len()), "every await was hit");
-        let redis = bench.flush().await;
-        for product in products {
-            assert!(is_lockable(&redis, product.as_str()).await, "{product}");
-        }
+    for mut bench in benches().await {
+        let products = bench
+            .at_every_await(async |product, polls| {
+                let lease = bench.acquire(&product).await.expect("nobody holds it");
+                drop_after(polls, lease.release()).await
+            })
+            .await;
+        let left_behind = bench.left_behind(products).await;
+        judge(&bench, left_behind);
     }
 }
 
-/// The control: `naive` cannot tell its lock from a stranger's, so a dropped acquire leaks.
+/// The whole critical section. What is dropped while its write may still land keeps the lock for
+/// its ttl; nothing else does.
 #[tokio::test]
-async fn naive_leaks_when_dropped() {
-    let bench = Bench::new("naive", RedisMode::Multiplexed).await;
-    let mut products = Vec::new();
-    for polls in 0..POLLS_MAX {
-        let product: Product = format!("p{polls}").parse().unwrap();
-        let order = bench.order(&product);
-        let acquire = lease::acquire(&order, &product, &bench.lock, &bench.releases);
-        if drop_after(polls, acquire).await {
-            break;
+async fn a_dropped_purchase_leaves_no_lock() {
+    for mut bench in benches().await {
+        let shop = Shop::new(&bench.backends, bench.releases.clone());
+        let products = bench
+            .at_every_await(async |product, polls| {
+                shop.reset(&product, 1, Some(bench.strategy)).await.unwrap();
+                let order = Order { delay: Duration::from_millis(5), ..bench.order(&product) };
+                drop_after(polls, shop.purchase(&order)).await
+            })
+            .await;
+        let writing = bench.orphans("write_unknown");
+        assert!(writing >= 1, "it was dropped while it wrote, too");
+        bench.flush().await;
+        let mut left_behind = 0;
+        for product in products {
+            let next = shop.purchase(&bench.order(&product)).await;
+            left_behind += usize::from(next.outcome == Outcome::Busy);
         }
-        products.push(product);
+        judge(&bench, left_behind - writing);
     }
-    let redis = bench.flush().await;
-    let mut leaked = false;
-    for product in products {
-        leaked |= redis.is_locked(product.as_str()).await;
-    }
-    assert!(leaked, "naive was not caught leaking");
 }
 
 /// The mutex of this process is freed when its lease is dropped.
