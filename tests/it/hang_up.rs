@@ -244,7 +244,7 @@ async fn while_it_waits() {
             server.metric(&format!("locklab_lock_attempts_total{{{labels}}}")).await
         };
         until("the lock is held", async || attempts("acquired").await == 1.0).await;
-        let wait = "retry=fixed&base=20ms&max_retries=1000&wait=60s";
+        let wait = "retry=fixed&base=100ms&max_retries=1000&wait=60s";
         let ghost = Client::send(&server, &format!("{buy}&{wait}")).await;
         until("it has come back", async || attempts("contended").await >= 3.0).await;
         ghost.hang_up().await;
