@@ -94,7 +94,7 @@ impl Lab {
         let shop = Arc::new(Shop::new(&backends, releases, recorder));
         let mut background = vec![
             tokio::spawn(keep_up(Arc::clone(&metrics))),
-            tokio::spawn(recording.run(Stocks::new(&backends), Arc::clone(&metrics))),
+            tokio::spawn(recording.run(Stocks::new(&backends))),
         ];
         if backends.redis.is_up() {
             prepare(&backends.redis, &shop, config.stock).await;

@@ -8,7 +8,7 @@ use std::{fs, sync::Arc};
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{self, Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     order::Order,
     product::Product,
-    stock::{Generation, Stocks, Store},
+    stock::{Generation, Stock, Stocks, Store},
 };
 
 /// Records that may wait to be sent.
@@ -29,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Pause before the store is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Digits of an owner id that are recorded: enough to tell leases apart, too few to release one.
-const TOKEN_DIGITS: usize = 8;
+const TOKEN_DIGITS: usize = 12;
 
 /// A record on its way to the store.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ enum Message {
 pub struct Recorder {
     /// `None` when nothing is to be recorded.
     sender: Option<mpsc::Sender<Message>>,
+    /// Whether the store fails at present.
+    failing: watch::Receiver<bool>,
     here: Arc<Here>,
     metrics: Arc<Metrics>,
 }
@@ -88,14 +90,20 @@ impl Here {
 }
 
 /// The task that sends records; see the module.
-pub struct RecorderTask(mpsc::Receiver<Message>);
+pub struct RecorderTask {
+    receiver: mpsc::Receiver<Message>,
+    failing: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+}
 
 /// A recorder and its task. Without `recording`, nothing is recorded.
 #[must_use]
 pub fn channel(recording: bool, metrics: Arc<Metrics>) -> (Recorder, RecorderTask) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    let sender = recording.then_some(sender);
-    (Recorder { sender, here: Arc::new(Here::new()), metrics }, RecorderTask(receiver))
+    let (failing, is_failing) = watch::channel(false);
+    let (sender, here) = (recording.then_some(sender), Arc::new(Here::new()));
+    let task = RecorderTask { receiver, failing, metrics: Arc::clone(&metrics) };
+    (Recorder { sender, failing: is_failing, here, metrics }, task)
 }
 
 impl Recorder {
@@ -138,27 +146,33 @@ impl Recorder {
         }
     }
 
-    /// Waits until what was recorded before has come to the store, or until that has failed.
+    /// Waits until what was recorded before has come to the store, or until that has failed: whoever
+    /// asks the store next will see.
     pub async fn flush(&self) {
+        let Some(sender) = &self.sender else { return };
         let (done, flushed) = oneshot::channel();
-        if let Some(sender) = &self.sender
-            && sender.send(Message::Flush(done)).await.is_ok()
-        {
-            // An error says that the store failed: whoever asks it next will see.
-            flushed.await.ok();
+        let flushed = async {
+            if sender.send(Message::Flush(done)).await.is_ok() {
+                flushed.await.ok();
+            }
+        };
+        let mut failing = self.failing.clone();
+        tokio::select! {
+            () = flushed => {}
+            _ = failing.wait_for(|failing| *failing) => {}
         }
     }
 }
 
 impl RecorderTask {
     /// Sends records until the last recorder is gone.
-    pub async fn run(mut self, stocks: Stocks, metrics: Arc<Metrics>) {
+    pub async fn run(mut self, stocks: Stocks) {
         let mut messages = Vec::with_capacity(BATCH_MAX);
-        while self.0.recv_many(&mut messages, BATCH_MAX).await > 0 {
+        while self.receiver.recv_many(&mut messages, BATCH_MAX).await > 0 {
             let is_awaited = messages.iter().any(|message| matches!(message, Message::Flush(_)));
             if !is_awaited && messages.len() < BATCH_MAX {
                 time::sleep(GATHER).await;
-                let more = std::iter::from_fn(|| self.0.try_recv().ok());
+                let more = std::iter::from_fn(|| self.receiver.try_recv().ok());
                 messages.extend(more.take(BATCH_MAX));
             }
             let (mut notes, mut waiting) = (Vec::new(), Vec::new());
@@ -168,32 +182,28 @@ impl RecorderTask {
                     Message::Flush(done) => waiting.push(done),
                 }
             }
-            deliver(&notes, waiting, &stocks, &metrics).await;
+            for of_store in notes.chunk_by(|one, next| one.store == next.store) {
+                self.deliver(of_store, stocks.of(of_store[0].store)).await;
+            }
+            for done in waiting {
+                // Fails only when whoever waited has gone.
+                done.send(()).ok();
+            }
         }
     }
-}
 
-/// Sends records, until the store has them or refuses them. Who waits is told of success only.
-async fn deliver(
-    notes: &[Note],
-    mut waiting: Vec<oneshot::Sender<()>>,
-    stocks: &Stocks,
-    metrics: &Metrics,
-) {
-    for of_store in notes.chunk_by(|one, next| one.store == next.store) {
-        while let Err(error) = stocks.of(of_store[0].store).record(of_store).await {
+    /// Sends records, until the store has them or refuses them.
+    async fn deliver(&self, notes: &[Note], stock: &dyn Stock) {
+        while let Err(error) = stock.record(notes).await {
             tracing::debug!(%error, "the history could not be recorded");
-            waiting.clear();
             if !error.is_passing() {
-                metrics.history_dropped(of_store.len() as u64);
+                self.metrics.history_dropped(notes.len() as u64);
                 break;
             }
+            self.failing.send_replace(true);
             time::sleep(PAUSE).await;
         }
-    }
-    for done in waiting {
-        // Fails only when whoever waited has gone.
-        done.send(()).ok();
+        self.failing.send_replace(false);
     }
 }
 

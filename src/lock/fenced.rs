@@ -100,6 +100,10 @@ impl Waitable for FencedLock {
         safe::subscribe(&self.redis, product).await
     }
 
+    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
+        safe::waiters(&self.redis, product).await
+    }
+
     async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
         safe::time_left(&self.redis, product).await
     }

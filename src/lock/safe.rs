@@ -117,6 +117,14 @@ pub(super) async fn subscribe(
     redis.wakeups().subscribe(&released_channel(product)).await.map(Some)
 }
 
+/// How many servers wait to be told of a release.
+pub(super) async fn waiters(redis: &RedisClient, product: &Product) -> Result<u64, BackendError> {
+    let mut numsub = redis::cmd("PUBSUB");
+    numsub.arg("NUMSUB").arg(released_channel(product));
+    let (_, waiters): (String, u64) = redis.command(Op::Waiters, &numsub).await?;
+    Ok(waiters)
+}
+
 /// How long the lock can last at most, as it stands.
 pub(super) async fn time_left(
     redis: &RedisClient,
@@ -155,6 +163,10 @@ impl Lock for SafeLock {
 impl Waitable for SafeLock {
     async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
         subscribe(&self.redis, product).await
+    }
+
+    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
+        waiters(&self.redis, product).await
     }
 
     async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {

@@ -14,6 +14,7 @@ pub enum Op {
     Release,
     Clear,
     TimeLeft,
+    Waiters,
     Generation,
     RaiseBar,
     Read,

@@ -68,6 +68,14 @@ pub trait Waitable: Send + Sync {
         Ok(None)
     }
 
+    /// How many wait to be told at this moment; a server with several counts as one.
+    ///
+    /// # Errors
+    /// The lock service did not say.
+    async fn waiters(&self, _product: &Product) -> Result<u64, BackendError> {
+        Ok(0)
+    }
+
     /// How long the present holder's lease can last at most, unless it is renewed: that end is told
     /// to nobody. Zero: nobody holds it. `None`: it does not end by itself.
     ///

@@ -9,10 +9,12 @@ use locklab::{
         redis::{RedisClient, RedisMode, RedisOptions},
     },
     fault::Faults,
-    lock::{self, Attempt, Claim, Lock, Method, Release, STRATEGIES},
+    lease::{self, Acquired},
+    lock::{Attempt, Claim, Lock, Method, Release, STRATEGIES},
     metrics::Metrics,
-    order::{Order, Outcome},
+    order::{Item, Order, Outcome},
     product::Product,
+    recorder,
     release::{self, ReleaseQueue},
     shop::Shop,
     strategy::{Expected, Family, Strategy, StrategyId},
@@ -54,14 +56,24 @@ impl Bench {
         let options = RedisOptions { url, mode, pool_size: 4, timeout };
         let metrics = Arc::new(Metrics::new());
         let client = RedisClient::connect(&options, Arc::clone(&metrics)).await.unwrap();
-        let backends =
-            Backends { redis: Arc::new(client), redis_remedy: "", metrics: Arc::clone(&metrics) };
+        let backends = Backends {
+            redis: Arc::new(client),
+            redis_remedy: "",
+            history: 0,
+            metrics: Arc::clone(&metrics),
+        };
         let strategy: StrategyId = name.parse().unwrap();
         let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
         let (releases, task) = release::channel(metrics);
         let closing = CancellationToken::new();
         let task = tokio::spawn(task.run(closing.clone()));
         Self { redis, backends, lock, strategy, releases, task, closing }
+    }
+
+    /// A shop that records nothing.
+    fn shop(&self) -> Shop {
+        let (recorder, _) = recorder::channel(false, Arc::clone(&self.backends.metrics));
+        Shop::new(&self.backends, self.releases.clone(), recorder)
     }
 
     /// Whether `naive` is on it: it cannot tell its lock from a stranger's, so it may leak.
@@ -71,8 +83,9 @@ impl Bench {
 
     fn order(&self, product: &Product) -> Order {
         Order {
-            product: product.clone(),
-            quantity: 1,
+            id: Token::random(),
+            items: vec![Item { product: product.clone(), quantity: 1 }],
+            key: None,
             strategy: self.strategy,
             delay: Duration::ZERO,
             ttl: TTL,
@@ -81,14 +94,18 @@ impl Bench {
         }
     }
 
-    async fn acquire(&self, product: &Product) -> Option<lock::Lease> {
-        lock::acquire(&self.order(product), &self.lock, &self.releases).await.unwrap()
+    async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
+        let order = self.order(product);
+        match lease::acquire(&order, product, &self.lock, &self.releases).await.unwrap() {
+            Acquired::Lease(lease) => Some(*lease),
+            Acquired::Busy => None,
+            Acquired::Late => panic!("the ttl is long"),
+        }
     }
 
     fn claim(&self, product: &Product) -> Claim {
-        let order = self.order(product);
-        let Order { product, ttl, faults, .. } = order;
-        Claim { product, token: Token::random(), ttl, faults }
+        let (product, faults) = (product.clone(), Faults::default());
+        Claim { product, token: Token::random(), ttl: TTL, faults }
     }
 
     /// How many claims were left to the release task for this reason.
@@ -177,7 +194,8 @@ async fn a_dropped_acquire_leaves_no_lock() {
             .at_every_await(async |product, polls| {
                 // A lease that was granted is dropped with the future's output.
                 let order = bench.order(&product);
-                drop_after(polls, lock::acquire(&order, &bench.lock, &bench.releases)).await
+                drop_after(polls, lease::acquire(&order, &product, &bench.lock, &bench.releases))
+                    .await
             })
             .await;
         let left_behind = bench.left_behind(products).await;
@@ -213,7 +231,7 @@ async fn a_purchase_dropped_during_a_renewal_leaves_no_lock() {
         let redis = Redis::start().await;
         let proxy = Proxy::start(&redis.url()).await;
         let mut bench = Bench::reaching(redis, proxy.url.clone(), row.name, mode).await;
-        let shop = Shop::new(&bench.backends, bench.releases.clone());
+        let shop = bench.shop();
         shop.reset(&product, 1, None).await.unwrap();
         let ttl = Duration::from_secs(3);
         let order = Order { delay: TTL, ttl, ..bench.order(&product) };
@@ -249,7 +267,7 @@ async fn a_dropped_release_leaves_no_lock() {
 #[tokio::test]
 async fn a_dropped_purchase_leaves_no_lock() {
     for mut bench in benches().await {
-        let shop = Shop::new(&bench.backends, bench.releases.clone());
+        let shop = bench.shop();
         let products = bench
             .at_every_await(async |product, polls| {
                 shop.reset(&product, 1, Some(bench.strategy)).await.unwrap();
