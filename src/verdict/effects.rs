@@ -101,7 +101,9 @@ fn sold_twice(traces: &Traces<'_>, sales: &[Sold<'_, '_>]) -> Vec<String> {
     for sold in sales {
         let before = first_unit(&sold.sale);
         match furthest {
-            Some(other) if other.sale.sold > before && other.trace != sold.trace => {
+            Some(other)
+                if other.sale.sold > before && other.trace.order_id != sold.trace.order_id =>
+            {
                 found.push(format!(
                     "{} got {}, of which {} got {}",
                     who(other),

@@ -261,12 +261,36 @@ fn an_order_that_two_servers_recorded() {
     assert_eq!((verdict.events, verdict.unknown), (5, 0), "the repetition is no second sale");
 }
 
+/// One server gave up waiting, another knows: the fate is known.
+#[test]
+fn certainty_wins() {
+    let gave_up = record("a", "front", &[invoke(0), unknown(5, Step::Take)]);
+    for end in [ok(9), fail(9, Outcome::SoldOut)] {
+        let sold = i64::from(end.kind == Kind::Ok);
+        let tally = tally(5, 5 - sold, sold);
+        let verdict = judged(&tally, &[gave_up.clone(), record("a", "consumer", &[end])]);
+        assert!(verdict.ok && verdict.gaps.is_empty(), "{verdict:#?}");
+        assert_eq!(verdict.unknown, 0);
+    }
+}
+
+/// Who was told that it has the units has them, also if the history lost how they were written.
+#[test]
+fn a_buyer_who_was_told_a_sale_that_is_nowhere() {
+    let verdict = judged(&tally(5, 5, 0), &[record("a", "s", &[invoke(0), ok(9)])]);
+    assert!(verdict.evidence[0].starts_with("lost sales: the store confirmed 1 unit more"));
+    assert!(!verdict.ok);
+}
+
 /// Of several reads, the write follows from the last one before it.
 #[test]
 fn a_try_that_was_repeated() {
     let rival = record("b", "s", &[invoke(0), written(2, 4, 1), ok(3)]);
     let mut events = vec![invoke(0), read(1, 5, 0), read(4, 4, 1), written(5, 3, 2), ok(6)];
     let tally = tally(5, 3, 2);
+    assert!(judged(&tally, &[record("a", "s", &events), rival.clone()]).ok);
+    // Nor from a look at what it wrote.
+    events.insert(4, read(6, 3, 2));
     assert!(judged(&tally, &[record("a", "s", &events), rival.clone()]).ok);
     events.remove(2);
     let verdict = judged(&tally, &[record("a", "s", &events), rival]);

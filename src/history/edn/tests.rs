@@ -1,6 +1,8 @@
 //! What is exported reads back, and keeps the rules that checkers rely on.
 
-use std::collections::{BTreeMap, HashSet};
+mod linearizable;
+
+use std::collections::BTreeMap;
 
 use edn_format::{Keyword, Parser, ParserOptions, Value};
 use proptest::prelude::*;
@@ -11,6 +13,7 @@ use crate::history::{
     shaken::{drop_oldest, shake},
     simulated::{event, shops},
 };
+use linearizable::{inventory, is_linearizable, mutex, register};
 
 /// An operation as it was read back.
 #[derive(Debug, Clone)]
@@ -46,64 +49,6 @@ fn line(form: Value) -> Line {
         order: string(take("order")),
         clock: string(take("clock")),
     }
-}
-
-/// What an operation does to a state: `None` if it cannot have happened in it.
-type Model = fn(i64, &Line) -> Option<Option<i64>>;
-
-/// 0: free, 1: held.
-fn mutex(held: i64, op: &Line) -> Option<Option<i64>> {
-    match op.f.as_str() {
-        "acquire" => Some((held == 0).then_some(1)),
-        "release" => Some((held == 1).then_some(0)),
-        _ => None,
-    }
-}
-
-fn register(stock: i64, op: &Line) -> Option<Option<i64>> {
-    let Value::Integer(value) = op.value else { return None };
-    match op.f.as_str() {
-        "read" => Some((stock == value).then_some(stock)),
-        "write" => Some(Some(value)),
-        _ => None,
-    }
-}
-
-fn inventory(stock: i64, op: &Line) -> Option<Option<i64>> {
-    let Value::Vector(value) = &op.value else { return None };
-    let Value::Integer(quantity) = value[0] else { return None };
-    let left = stock - quantity;
-    let told = value[1] == Value::Integer(left) || value[1] == Value::Nil;
-    Some((left >= 0 && told).then_some(left))
-}
-
-/// Wing and Gong's search for an order in which every operation that succeeded happened, between its
-/// invocation and its completion; of the unknown ones, any.
-fn is_linearizable(lines: &[Line], initial: i64, model: Model) -> bool {
-    let mut ops: Vec<(i64, i64, Line)> = Vec::new();
-    for line in lines.iter().filter(|line| line.kind == "invoke") {
-        let same = |it: &&Line| it.process == line.process && it.index > line.index;
-        let ended = lines.iter().find(same).filter(|it| it.kind != "info");
-        let op = ended.unwrap_or(line).clone();
-        let known = model(initial, &op).is_some();
-        if known && op.kind != "fail" {
-            ops.push((line.index, ended.map_or(i64::MAX, |it| it.index), op));
-        }
-    }
-    let (mut seen, mut open) = (HashSet::new(), vec![(0_u128, initial)]);
-    while let Some((done, state)) = open.pop() {
-        let left = || (0..ops.len()).filter(|at| done & (1 << at) == 0);
-        let first_end = left().map(|at| ops[at].1).min().unwrap_or(i64::MAX);
-        if first_end == i64::MAX {
-            return true;
-        }
-        for at in left().filter(|&at| ops[at].0 < first_end).rev() {
-            let next = model(state, &ops[at].2).flatten();
-            let next = next.map(|next| (done | (1 << at), next));
-            open.extend(next.filter(|next| seen.insert(*next)));
-        }
-    }
-    false
 }
 
 /// Checks what every checker takes for granted.
@@ -348,6 +293,27 @@ fn a_bad_history_is_not_linearizable() {
         assert_eq!(is_linearizable(&lines, 5, register), good);
         assert_eq!(is_linearizable(&lines, 5, inventory), good);
     }
+}
+
+/// A process whose operation nobody knows the end of is never used again, nor one that may still be
+/// busy.
+#[test]
+fn when_an_order_gets_another_process() {
+    let read = |since_ns, at_ns| event(at_ns, Kind::Read { since_ns, stock: 5, sold: 0 });
+    let events = vec![
+        read(1, 4),
+        read(5, 7),
+        read(7, 9),
+        granted(12, "aa", Some(90)),
+        released(14, Some(90), "unknown"),
+        read(16, 18),
+    ];
+    let lines = read_back(&edn(&[record("a", events)]));
+    check_rules(&lines);
+    let invoked = lines.iter().filter(|line| line.kind == "invoke");
+    let processes: Vec<i64> = invoked.map(|line| line.process).collect();
+    // The third read began in the nanosecond in which the second ended.
+    assert_eq!(processes, [0, 0, 1, 1, 1, 2]);
 }
 
 #[test]
