@@ -124,8 +124,9 @@ fn gaps(traces: &Traces<'_>, dropped: u64, unexplained: i64) -> Vec<String> {
         ));
     } else if unexplained > 0 {
         gaps.push(format!(
-            "{unexplained} units were sold that no order of this history explains: a server may \
-             have died before it recorded them, or have yet to record them"
+            "{} sold that no order of this history explains: a server may have died before it \
+             recorded them, or have yet to record them",
+            evidence::units(unexplained)
         ));
     }
     let clocks = leases::clocks(traces);

@@ -9,7 +9,7 @@
 //!
 //! | `:f` | `:value` | model |
 //! |---|---|---|
-//! | `:purchase` | `[quantity nil]`, when `:ok` `[quantity stock-left]` | an inventory, from the buyers' side |
+//! | `:purchase` | `[quantity stock-left]`, before `:ok` `[quantity nil]` | an inventory |
 //! | `:acquire`, `:release` | the fencing token or `nil` | a mutex, as the lock service promised it |
 //! | `:read`, `:write` | the stock | a register that begins at the stock of the reset |
 //!
@@ -21,7 +21,7 @@
 //! - A release that found its lease gone is a `:fail`.
 //! - A write whose reply was lost is an `:info` that begins just after its read: when it was sent is
 //!   not recorded. An atomic step whose reply was lost has no known value: it is a `:purchase` with
-//!   `:info`, but no `:write`, and a comment says that `:read` and `:write` are not the whole register.
+//!   `:info`, but no `:write`, and a comment says that the register is not whole.
 //! - An operation whose beginning the history dropped is left out.
 //! - Times of different clocks cannot be compared. If there is more than one, a comment says so.
 

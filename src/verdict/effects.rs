@@ -148,7 +148,7 @@ fn interleaved(traces: &Traces<'_>, sold: &Sold<'_, '_>) -> Option<String> {
         _ => format!("the ledger went back by {} in between", units(between.saturating_neg())),
     };
     Some(format!(
-        "{} read at {}, when {} were sold, and wrote {} at {}: {what}",
+        "{} read at {}, after {} had been sold, and wrote {} at {}: {what}",
         who(sold),
         ms(traces, sale.clock, read_ns),
         units(read),

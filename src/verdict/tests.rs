@@ -101,8 +101,8 @@ fn the_race_that_everybody_knows() {
         [
             "oversold: 2 units sold of 1",
             "lost updates: the stock is 0, but 1 − 2 sold = -1",
-            "effects interleave: order 3f2a9c01… (server 7-a, safe) read at 1.000 ms, when 0 units \
-             were sold, and wrote unit 2 at 4.000 ms: 1 unit was sold in between",
+            "effects interleave: order 3f2a9c01… (server 7-a, safe) read at 1.000 ms, after 0 \
+             units had been sold, and wrote unit 2 at 4.000 ms: 1 unit was sold in between",
         ]
     );
     assert!(verdict.gaps.is_empty());
@@ -228,7 +228,7 @@ fn an_unknown_sale_is_neither_a_sale_nor_a_failure() {
         // Nor does it explain more than itself.
         let verdict = judged(&tally(5, 2, 3), &history);
         assert!(verdict.ok);
-        assert!(verdict.gaps[0].starts_with("2 units were sold that no order"), "{verdict:#?}");
+        assert!(verdict.gaps[0].starts_with("2 units sold that no order"), "{verdict:#?}");
     }
     // Before anything could have been sold, it explains nothing.
     let history = [record("a", "s", &[invoke(0), unknown(2, Step::Acquire)])];
