@@ -1,8 +1,10 @@
 //! How an order comes to its leases, and what becomes of them: acquired, waited for in line, handed
 //! over, released.
 
+use std::sync::Arc;
+
 use rand::{SeedableRng, rngs::SmallRng};
-use tokio::time::{Duration, Instant};
+use tokio::time::{self, Duration, Instant};
 
 use super::section::Section;
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     history::Kind,
     lease::{self, Acquired, Lease},
     line::{Lines, Turn},
+    lock::Lock,
     metrics::Attempted,
     order::{Failure, Order, Outcome, Receipt, Violation, at},
     product::Product,
@@ -23,6 +26,11 @@ use crate::{
 
 /// How often one lease is handed over: those who wait at other servers want their turn as well.
 const HAND_OVERS_MAX: u32 = 16;
+
+/// How long another server has, at most, to take its turn.
+const YIELD_MAX: Duration = Duration::from_millis(100);
+/// How often it is looked whether it has.
+const YIELD_STEP: Duration = Duration::from_millis(2);
 
 /// Who waits in line for a product, with `retry=fifo`.
 pub type BuyerLines = Lines<(StrategyId, Product), Wants, Leased>;
@@ -231,9 +239,19 @@ impl Section<'_> {
                 },
                 turn => (leased, turn),
             };
+            let is_chain_over = leased.hand_overs > HAND_OVERS_MAX;
             let release = leased.lease.release().await;
-            // Not before: the next in line would only find the lock taken.
-            drop(turn);
+            if let Some(turn) = turn {
+                // Not before: the next in line would only find the lock taken.
+                let (lock, product) =
+                    (Arc::clone(self.lock), self.order.items[item].product.clone());
+                tokio::spawn(async move {
+                    if is_chain_over {
+                        yield_to_others(&*lock, &product).await;
+                    }
+                    drop(turn);
+                });
+            }
             self.metrics.release(self.order.strategy, release, since.elapsed(), ttl);
             let how = <&str>::from(release).to_owned();
             self.trail.note(item, Kind::Released { since_ns, until_ns, how });
@@ -259,6 +277,19 @@ pub fn is_past_deadline(held: &[Held]) -> bool {
 fn hand_over(turn: BuyerTurn, mut leased: Leased) -> Option<(BuyerTurn, Leased)> {
     leased.hand_overs += 1;
     turn.hand_over(leased).err()
+}
+
+/// Waits until somebody at another server has the lock, if somebody waits for it there. Whoever
+/// released it would otherwise be back before the news of that has come to anybody else.
+async fn yield_to_others(lock: &dyn Lock, product: &Product) {
+    let deadline = Instant::now() + YIELD_MAX;
+    let mut is_waited_for = lock.waiters(product).await.is_ok_and(|waiters| waiters > 0);
+    while is_waited_for && Instant::now() < deadline {
+        time::sleep(YIELD_STEP).await;
+        // Neither free nor unknown.
+        is_waited_for =
+            lock.time_left(product).await.is_ok_and(|left| left == Some(Duration::ZERO));
+    }
 }
 
 fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {

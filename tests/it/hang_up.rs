@@ -116,8 +116,15 @@ impl Delayed {
     async fn start(lock: &'static Strategy, command_timeout: &str) -> Self {
         let redis = Redis::start().await;
         let proxy = Proxy::start(&redis.url()).await;
-        let server =
-            Server::start(&["--redis-url", &proxy.url, "--command-timeout", command_timeout]);
+        // The history is recorded when the purchase is over: those commands are none of its own.
+        let server = Server::start(&[
+            "--redis-url",
+            &proxy.url,
+            "--command-timeout",
+            command_timeout,
+            "--history",
+            "0",
+        ]);
         Self { lock, redis, proxy, server }
     }
 

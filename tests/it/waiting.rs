@@ -171,8 +171,19 @@ async fn other_servers_get_their_turn() {
     for lock in ["safe", "watchdog", "fenced"] {
         servers[0].reset(lock, 2 * BUYERS as u64).await;
         let query = format!("product={lock}&lock={lock}&retry=fifo&wait=60s&max_retries=1000");
-        let (here, there) =
-            tokio::join!(servers[0].race(BUYERS, &query), servers[1].race(BUYERS, &query));
+        let waiters = format!("locklab_lock_waiters{{lock=\"{lock}\"}}");
+        let () = redis.send(&["SET", &format!("lock:{lock}"), "a stranger"]).await;
+        let go = async {
+            for server in &servers {
+                let all_wait = async || server.metric(&waiters).await == BUYERS as f64;
+                until("everybody waits", all_wait).await;
+            }
+            let () = redis.send(&["DEL", &format!("lock:{lock}")]).await;
+            let () = redis.send(&["PUBLISH", &format!("released:{lock}"), ""]).await;
+        };
+        let races = [&servers[0], &servers[1]].map(|server| server.race(BUYERS, &query));
+        let [here, there] = races;
+        let (here, there, ()) = tokio::join!(here, there, go);
         let units = |replies: &[Reply]| {
             let units = replies.iter().map(|reply| reply.json["stock_after"].as_i64().unwrap());
             let mut units: Vec<i64> = units.collect();
@@ -181,11 +192,9 @@ async fn other_servers_get_their_turn() {
         };
         for replies in [&here, &there] {
             assert_eq!(count(replies, "sold"), BUYERS, "{lock}");
-            // Consecutive units went to the same server's line without a break for others.
-            let units = units(replies);
-            let mut run = 1;
-            let mut longest = 1;
-            for pair in units.windows(2) {
+            // How many units in a row went to the line of one server.
+            let (mut run, mut longest) = (1, 1);
+            for pair in units(replies).windows(2) {
                 run = if pair[0] - pair[1] == 1 { run + 1 } else { 1 };
                 longest = longest.max(run);
             }
