@@ -26,8 +26,14 @@ pub const KEY_MAX: usize = 128;
 pub const KEY_VALID: &str = "1 to 128 visible ASCII characters, which may be in double quotes";
 
 /// What a client names one purchase, however often it asks for it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdempotencyKey(String);
+
+impl From<&Token> for IdempotencyKey {
+    fn from(token: &Token) -> Self {
+        Self(token.as_str().to_owned())
+    }
+}
 
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +63,7 @@ impl FromStr for IdempotencyKey {
 }
 
 /// Where the answer to one order is kept, and as what.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Key {
     /// What the client named it.
     pub name: IdempotencyKey,
@@ -71,6 +77,8 @@ pub struct Key {
     pub order: String,
     /// The name of the sale, if there will be one.
     pub order_id: Token,
+    /// How long the answer is kept.
+    pub ttl: Duration,
 }
 
 /// What an order comes to. Times are not part of it: they belong to each request.

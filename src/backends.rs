@@ -84,6 +84,8 @@ pub struct Backends {
     pub redis_remedy: &'static str,
     /// Records that are kept of each product; with none, nothing is recorded.
     pub history: u32,
+    /// Tickets that may wait in the queue of a product.
+    pub queue_max: u32,
     /// Where measurements go.
     pub metrics: Arc<Metrics>,
 }

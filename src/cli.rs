@@ -75,6 +75,11 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub history: u32,
 
+    /// Tickets that may wait in the queue of a product; more are answered with 429
+    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, global = true,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub queue_max: u32,
+
     /// How long to finish what is under way when told to stop (a bare number is in ms)
     #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true,
           value_parser = duration::parse_flag)]

@@ -57,6 +57,7 @@ pub enum Step {
     AfterWrite,
     Take,
     AfterTake,
+    Enqueue,
     Release,
 }
 
@@ -70,7 +71,15 @@ impl Step {
     /// Whether it has an effect at a server and a reply that can be lost.
     #[must_use]
     pub fn has_reply(self) -> bool {
-        matches!(self, Self::Acquire | Self::RaiseBar | Self::Write | Self::Take | Self::Release)
+        matches!(
+            self,
+            Self::Acquire
+                | Self::RaiseBar
+                | Self::Write
+                | Self::Take
+                | Self::Enqueue
+                | Self::Release
+        )
     }
 }
 
@@ -163,6 +172,11 @@ impl Faults {
     #[must_use]
     pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
         Self { faults: faults.into(), paused: Arc::default(), metrics: Some(metrics) }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter()
     }
 
     /// Whether nothing is to go wrong.

@@ -87,6 +87,7 @@ impl Lab {
             redis: Arc::new(client),
             redis_remedy,
             history: config.history,
+            queue_max: config.queue_max,
             metrics: Arc::clone(&metrics),
         };
         let (releases, task) = release::channel(Arc::clone(&metrics));
@@ -166,10 +167,10 @@ impl Lab {
         let purchases_done = time::timeout_at(deadline, app.purchases.wait()).await.is_ok();
         app.abandon.cancel();
         app.purchases.wait().await;
+        // What cannot be recorded in time is lost: the ledger has it all.
+        time::timeout(release_timeout, app.shop.close()).await.ok();
         closing.cancel();
         let released = time::timeout(release_timeout, release_task).await.is_ok();
-        // What cannot be recorded in time is lost: the ledger has it all.
-        time::timeout(release_timeout, app.shop.flush()).await.ok();
         for task in background {
             task.abort();
             // An error says that it was aborted.

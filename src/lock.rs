@@ -8,6 +8,7 @@ mod mutex;
 mod naive;
 mod none;
 mod optimistic;
+mod queue;
 mod safe;
 mod watchdog;
 
@@ -32,6 +33,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &fenced::STRATEGY,
     &optimistic::STRATEGY,
     &atomic::STRATEGY,
+    &queue::STRATEGY,
 ];
 
 /// A strategy ready to use: both families sell, each in its own way.
@@ -71,6 +73,17 @@ pub enum Attempt {
     Granted(Grant),
     /// Somebody else is. A value, not an error: losing is what a lock is for.
     Busy,
+}
+
+impl Attempt {
+    /// The same, for a lease that is to be renewed while it is held.
+    #[must_use]
+    pub fn renewed(self) -> Self {
+        match self {
+            Self::Granted(grant) => Self::Granted(Grant { is_renewed: true, ..grant }),
+            Self::Busy => Self::Busy,
+        }
+    }
 }
 
 /// The terms of a lease.

@@ -109,6 +109,8 @@ pub struct Metrics {
     pub redis: BackendMetrics,
     faults: Vec<Counter>,
     repeated: Counter,
+    queue_waiting: Gauge,
+    queue_elections: Counter,
     history_dropped: Counter,
     resets: Counter,
     last_reset: Gauge,
@@ -128,6 +130,8 @@ impl Metrics {
             redis: BackendMetrics::new(&recorder, "redis"),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
             repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
+            queue_waiting: def::QUEUE_WAITING.gauge(&recorder, &[]),
+            queue_elections: def::QUEUE_ELECTIONS.counter(&recorder, &[]),
             history_dropped: def::HISTORY_DROPPED.counter(&recorder, &[]),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
@@ -199,6 +203,16 @@ impl Metrics {
     /// An order with an idempotency key got the answer of an earlier one.
     pub fn repeated(&self) {
         self.repeated.increment(1);
+    }
+
+    /// So many tickets more wait in queues.
+    pub fn queue_waiting(&self, more: f64) {
+        self.queue_waiting.increment(more);
+    }
+
+    /// This server was elected as the consumer of a queue.
+    pub fn queue_election(&self) {
+        self.queue_elections.increment(1);
     }
 
     /// Records did not come into the history.

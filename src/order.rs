@@ -159,6 +159,9 @@ pub enum Failure {
     /// The product was reset between read and write.
     #[error("the product was reset during the purchase")]
     Reset,
+    /// More wait for the product than can be served in time.
+    #[error("the queue is full: {0} wait already")]
+    QueueFull(u64),
     /// The key was used for something else.
     #[error("the Idempotency-Key was used before, for another order: {0}")]
     KeyReused(String),
@@ -182,6 +185,7 @@ impl Failure {
             Self::Conflict | Self::Reset => Outcome::Conflict,
             Self::Lost => Outcome::Lost,
             Self::Fenced => Outcome::Fenced,
+            Self::QueueFull(_) => Outcome::Busy,
         }
     }
 }
@@ -275,6 +279,11 @@ impl Receipt {
     /// The order was answered before: that answer stands.
     pub fn repeat(&mut self, answer: Answer) {
         self.repeated = true;
+        self.accept(answer);
+    }
+
+    /// This is the answer.
+    pub fn accept(&mut self, answer: Answer) {
         self.outcome = answer.outcome;
         self.lock_acquired = answer.outcome != Outcome::Busy;
         self.order_id = answer.order_id;

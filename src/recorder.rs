@@ -15,9 +15,11 @@ use tokio::{
 use crate::{
     history::{Event, Kind, Record},
     metrics::Metrics,
-    order::Order,
+    order::{Item, Order},
     product::Product,
     stock::{Generation, Stock, Stocks, Store},
+    strategy::StrategyId,
+    token::Token,
 };
 
 /// Records that may wait to be sent.
@@ -111,7 +113,7 @@ impl Recorder {
     #[must_use]
     pub fn begin(&self, order: &Order) -> Trail {
         let is_recording = self.sender.is_some();
-        let path = |item: &crate::order::Item| Path {
+        let path = |item: &Item| Path {
             product: item.product.clone(),
             generation: None,
             events: Vec::with_capacity(8),
@@ -127,6 +129,19 @@ impl Recorder {
             trail.note(index, Kind::Invoke { quantity: item.quantity });
         }
         trail
+    }
+
+    /// Goes on recording an order of one item that another process has begun.
+    #[must_use]
+    pub fn join(&self, order_id: &Token, strategy: StrategyId, product: &Product) -> Trail {
+        let path = || Path { product: product.clone(), generation: None, events: Vec::new() };
+        Trail {
+            recorder: self.clone(),
+            order_id: order_id.as_str().to_owned(),
+            lock: strategy.row().name,
+            store: strategy.row().store,
+            paths: self.sender.iter().map(|_| path()).collect(),
+        }
     }
 
     /// A time by the machine's clock, in nanoseconds.
@@ -240,7 +255,7 @@ impl Trail {
 
     /// The digits of an owner id that are recorded.
     #[must_use]
-    pub fn token(token: &crate::token::Token) -> String {
+    pub fn token(token: &Token) -> String {
         token.as_str()[..TOKEN_DIGITS].to_owned()
     }
 

@@ -24,7 +24,7 @@ use crate::{
     recorder::{Recorder, Trail},
     release::ReleaseQueue,
     stock::{Evidence, Stock, Stocks, Store, Tally},
-    strategy::StrategyId,
+    strategy::{Parts, StrategyId},
 };
 
 /// A strategy that sells without a lock.
@@ -41,6 +41,9 @@ pub trait Sell: Send + Sync {
         receipt: &mut Receipt,
         trail: &mut Trail,
     );
+
+    /// Waits until nothing of it is under way any more; called when no more orders come.
+    async fn close(&self) {}
 }
 
 /// Sells products under any strategy.
@@ -57,8 +60,9 @@ impl Shop {
     /// Opens the shop over the configured backends.
     #[must_use]
     pub fn new(backends: &Backends, releases: ReleaseQueue, recorder: Recorder) -> Self {
+        let parts = Parts { backends, releases: &releases, recorder: &recorder };
         Self {
-            methods: StrategyId::all().map(|id| (id.row().connect)(backends)).collect(),
+            methods: StrategyId::all().map(|id| (id.row().connect)(&parts)).collect(),
             stocks: Stocks::new(backends),
             releases,
             lines: acquire::lines(),
@@ -178,8 +182,14 @@ impl Shop {
         self.stock(store_of(strategy)).evidence(product).await
     }
 
-    /// Brings to the stores what was recorded until now.
-    pub async fn flush(&self) {
+    /// Ends what the strategies still do, and brings to the stores what was recorded; called when no
+    /// more orders come.
+    pub async fn close(&self) {
+        for method in &self.methods {
+            if let Method::LockFree(seller) = method {
+                seller.close().await;
+            }
+        }
         self.recorder.flush().await;
     }
 }

@@ -9,7 +9,7 @@ pub mod redis;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
@@ -50,7 +50,7 @@ impl Store {
 ///
 /// A purchase asks for it before it acquires, and its write names it again. So whoever was granted
 /// a lease before a reset, which forgets leases, cannot sell from the stock that came after.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation(pub String);
 
 /// What a buyer sees of a product at one instant.

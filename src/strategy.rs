@@ -6,6 +6,8 @@ use crate::{
     backends::Backends,
     fault::Step,
     lock::{Method, STRATEGIES},
+    recorder::Recorder,
+    release::ReleaseQueue,
     stock::Store,
 };
 
@@ -28,8 +30,19 @@ pub struct Strategy {
     pub steps: &'static [Step],
     /// Whether it sells several products at once, all or nothing.
     pub sells_carts: bool,
-    /// Builds it over the configured backends.
-    pub connect: fn(&Backends) -> Method,
+    /// Builds it.
+    pub connect: fn(&Parts<'_>) -> Method,
+}
+
+/// What a strategy can be built from.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// The configured servers.
+    pub backends: &'a Backends,
+    /// Where claims go that nobody else will end.
+    pub releases: &'a ReleaseQueue,
+    /// Records what purchases do.
+    pub recorder: &'a Recorder,
 }
 
 /// The steps of a purchase under a lock, unless its acquire has some of its own.

@@ -87,6 +87,7 @@ impl Problem {
         media_type, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON";
         key_in_use, CONFLICT, "idempotency-key-in-use", "The purchase is still being carried out";
         key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key names another purchase";
+        queue_full, TOO_MANY_REQUESTS, "queue-full", "Too many wait for the product";
         unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
         overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";
         draining, SERVICE_UNAVAILABLE, "draining", "The server is stopping";
@@ -136,6 +137,7 @@ impl Problem {
     pub fn failed_purchase(outcome: Outcome, failure: Option<&Failure>) -> Self {
         let mut problem = match (outcome, failure) {
             (_, Some(Failure::Absent(product))) => Self::absent(product),
+            (_, Some(failure @ Failure::QueueFull(_))) => Self::queue_full(failure.to_string()),
             (_, Some(failure @ Failure::KeyInUse)) => Self::key_in_use(failure.to_string()),
             (_, Some(failure @ Failure::KeyReused(_))) => Self::key_reused(failure.to_string()),
             (Outcome::Unavailable, Some(failure)) => Self::unavailable(failure.to_string()),
@@ -172,7 +174,9 @@ impl IntoResponse for Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => {
+            StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::CONFLICT
+            | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             StatusCode::UNAUTHORIZED => {
@@ -216,6 +220,7 @@ fn about(status: u16) -> &'static str {
         401 => "The admin token is needed",
         404 => "The product is not on sale",
         409 => "A purchase with this Idempotency-Key is still being carried out",
+        429 => "The queue of the product is full; see Retry-After",
         422 => "The Idempotency-Key names another purchase",
         408 => "The body did not arrive in time",
         413 => "The body is too large",

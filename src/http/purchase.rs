@@ -35,7 +35,7 @@ use crate::{
         reply::{PurchaseReply, server_timing, status},
     },
     metrics::Shed,
-    order::{Order, Outcome, Receipt},
+    order::{Failure, Order, Outcome, Receipt},
     strategy::StrategyId,
     token::Token,
     wait::Patience,
@@ -123,7 +123,11 @@ pub async fn post(
     let _client = order.patience.gone.clone().drop_guard();
     let (order, receipt) = carry_out(&app, order, name?).await?;
     let status = status(receipt.outcome, strict);
-    if status.is_server_error() {
+    let is_shed = matches!(receipt.failure, Some(Failure::QueueFull(_)));
+    if is_shed {
+        app.metrics.http.shed(Shed::QueueFull);
+    }
+    if is_shed || status.is_server_error() {
         return Err(Problem::failed_purchase(receipt.outcome, receipt.failure.as_ref()));
     }
     let reply = PurchaseReply::new(&order, is_cart, &receipt);

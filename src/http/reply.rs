@@ -74,7 +74,7 @@ impl IntoResponses for PurchaseReply {
             (412, "With strict: fenced or lost"),
             (423, "With strict: busy"),
         ];
-        let problems = [400, 401, 404, 408, 409, 413, 415, 422, 500, 503];
+        let problems = [400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503];
         describe_responses::<Self>(&decided, &problems)
     }
 }

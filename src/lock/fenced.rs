@@ -47,7 +47,9 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "none known on one Redis; a failover can roll the counter back",
     steps: FENCED_STEPS,
     sells_carts: true,
-    connect: |backends| Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&backends.redis) })),
+    connect: |parts| {
+        Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&parts.backends.redis) }))
+    },
 };
 
 /// KEYS: lock, counter. ARGV: token, ttl in ms. The fencing token, or nil: somebody else holds it.
@@ -63,6 +65,20 @@ static GRANT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Grant and fencing token, in one script.
+pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attempt, BackendError> {
+    let deadline = Instant::now() + claim.ttl;
+    let mut script = GRANT.key(lock_key(&claim.product));
+    script.key(format!("fence:{}", claim.product)).arg(claim.token.as_str()).arg(claim.ttl_ms());
+    let granted: Option<u64> = redis.script(Op::Acquire, &script).await?;
+    Ok(match granted {
+        Some(token) => {
+            Attempt::Granted(Grant { fencing_token: Some(token), ..Grant::until(deadline) })
+        }
+        None => Attempt::Busy,
+    })
+}
+
 struct FencedLock {
     redis: Arc<RedisClient>,
 }
@@ -70,19 +86,7 @@ struct FencedLock {
 #[async_trait]
 impl Lock for FencedLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        let deadline = Instant::now() + claim.ttl;
-        let mut script = GRANT.key(lock_key(&claim.product));
-        script
-            .key(format!("fence:{}", claim.product))
-            .arg(claim.token.as_str())
-            .arg(claim.ttl_ms());
-        let granted: Option<u64> = self.redis.script(Op::Acquire, &script).await?;
-        Ok(match granted {
-            Some(token) => {
-                Attempt::Granted(Grant { fencing_token: Some(token), ..Grant::until(deadline) })
-            }
-            None => Attempt::Busy,
-        })
+        attempt(&self.redis, claim).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {

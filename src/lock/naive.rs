@@ -50,7 +50,7 @@ pub static STRATEGY: Strategy = Strategy {
         Step::Release,
     ],
     sells_carts: true,
-    connect: |backends| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&backends.redis) })),
+    connect: |parts| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&parts.backends.redis) })),
 };
 
 struct NaiveLock {

@@ -29,7 +29,7 @@ use crate::{
     history::Kind,
     lock::Method,
     metrics::Op,
-    order::{Failure, Order, Receipt, at},
+    order::{Failure, Item, Order, Receipt, at},
     recorder::Trail,
     shop::{Sell, note_sales},
     stock::{
@@ -50,8 +50,8 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "wasted work grows with contention",
     steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
     sells_carts: true,
-    connect: |backends| {
-        Method::LockFree(Arc::new(Optimistic { redis: Arc::clone(&backends.redis) }))
+    connect: |parts| {
+        Method::LockFree(Arc::new(Optimistic { redis: Arc::clone(&parts.backends.redis) }))
     },
 };
 
@@ -123,9 +123,8 @@ impl Optimistic {
             Err(refused) => return Ok(Some((refused, since_ns))),
         };
         tries.lock().saw(&watched, since_ns);
-        let short = |(item, watched): (&crate::order::Item, &Watched)| {
-            watched.seen.stock < i64::from(item.quantity)
-        };
+        let short =
+            |(item, watched): (&Item, &Watched)| watched.seen.stock < i64::from(item.quantity);
         if let Some(item) = items.iter().zip(&watched).position(short) {
             let stock = watched[item].seen.stock;
             return Ok(Some((Written::SoldOut { item, stock }, since_ns)));
@@ -144,7 +143,7 @@ impl Optimistic {
         let sold = conn.pipeline::<Option<Vec<i64>>>(Op::Write, &exec).await;
         let sold = faults.reply(Step::Write, sold).map_err(at(Step::Write))?;
         let Some(sold) = sold else { return Ok(None) };
-        let sale = |((item, watched), sold): ((&crate::order::Item, Watched), i64)| {
+        let sale = |((item, watched), sold): ((&Item, Watched), i64)| {
             let Watched { seen, initial, generation } = watched;
             // What was read is what was found: EXEC has made sure of that.
             let stock = seen.stock - i64::from(item.quantity);
@@ -183,7 +182,7 @@ fn exec(order: &Order, watched: &[Watched]) -> Result<Pipeline, BackendError> {
         });
     }
     if let Some(key) = &order.key {
-        exec.pset_ex(answer_key(key), encode(&key.sold(lines))?, ttl_ms()).ignore();
+        exec.pset_ex(answer_key(key), encode(&key.sold(lines))?, ttl_ms(key)).ignore();
     }
     Ok(exec)
 }

@@ -39,7 +39,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "work > ttl, pause > ttl",
     steps: LOCK_STEPS,
     sells_carts: true,
-    connect: |backends| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&backends.redis) })),
+    connect: |parts| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&parts.backends.redis) })),
 };
 
 /// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does.

@@ -41,7 +41,9 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "whole-process stop (SIGSTOP) longer than ttl",
     steps: LOCK_STEPS,
     sells_carts: true,
-    connect: |backends| Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&backends.redis) })),
+    connect: |parts| {
+        Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&parts.backends.redis) }))
+    },
 };
 
 /// KEYS: lock. ARGV: token, ttl in ms. 1: renewed; 0: this claim is not the holder.
@@ -54,6 +56,13 @@ static COMPARE_AND_EXPIRE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Makes the lock last another ttl if this claim holds it.
+pub(super) async fn renew(redis: &RedisClient, claim: &Claim) -> Result<bool, BackendError> {
+    let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
+    script.arg(claim.token.as_str()).arg(claim.ttl_ms());
+    redis.script(Op::Renew, &script).await
+}
+
 struct WatchdogLock {
     redis: Arc<RedisClient>,
 }
@@ -61,19 +70,11 @@ struct WatchdogLock {
 #[async_trait]
 impl Lock for WatchdogLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        Ok(match safe::attempt(&self.redis, claim).await? {
-            Attempt::Granted(mut grant) => {
-                grant.is_renewed = true;
-                Attempt::Granted(grant)
-            }
-            Attempt::Busy => Attempt::Busy,
-        })
+        Ok(safe::attempt(&self.redis, claim).await?.renewed())
     }
 
     async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
-        let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
-        script.arg(claim.token.as_str()).arg(claim.ttl_ms());
-        self.redis.script(Op::Renew, &script).await
+        renew(&self.redis, claim).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {

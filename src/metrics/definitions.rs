@@ -190,6 +190,10 @@ definitions! {
         "Time to check a connection out of a pool; multiplexed commands never do, transactions always.";
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
         "Commands that got no connection from the pool in time.";
+    QUEUE_WAITING: "locklab_queue_waiting", Kind::Gauge,
+        "Tickets of this server that wait in queues.";
+    QUEUE_ELECTIONS: "locklab_queue_elections_total", Kind::Counter,
+        "Times that this server became the consumer of a queue.";
     HISTORY_DROPPED: "locklab_history_dropped_records_total", Kind::Counter,
         "Records that did not come into a history: the queue was full, or the store refused them.";
     FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,

@@ -24,6 +24,8 @@ pub enum Op {
     Reset,
     Answer,
     Record,
+    Enqueue,
+    Next,
     Info,
 }
 
@@ -67,4 +69,5 @@ impl Attempted {
 pub enum Shed {
     Overload,
     Draining,
+    QueueFull,
 }

@@ -4,10 +4,10 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    answer::{self, Answer, Begun, IdempotencyKey, Key},
+    answer::{self, ANSWER_TTL, Answer, Begun, IdempotencyKey, Key},
     backends::BackendError,
     fault::Step,
-    order::{Failure, Order, Receipt, at},
+    order::{Failure, Item, Order, Outcome, Receipt, at},
     stock::Stock,
     token::Token,
     wait::Policy,
@@ -67,9 +67,9 @@ async fn begin(
     order: &Order,
     name: IdempotencyKey,
 ) -> Result<(Key, Option<Answer>), Failure> {
-    let by_name = |(_, item): &(usize, &crate::order::Item)| item.product.clone();
+    let by_name = |(_, item): &(usize, &Item)| item.product.clone();
     let first = order.items.iter().enumerate().min_by_key(by_name);
-    let Some((item, crate::order::Item { product, .. })) = first else {
+    let Some((item, Item { product, .. })) = first else {
         return Err(Failure::Conflict);
     };
     let generation = stock.generation(product).await.map_err(at(Step::Read))?;
@@ -81,6 +81,7 @@ async fn begin(
         claim: Token::random(),
         order: answer::describe(order),
         order_id: order.id.clone(),
+        ttl: ANSWER_TTL,
     };
     let deadline = Instant::now() + order.patience.wait;
     let mut pause = PAUSE_MIN;
@@ -111,11 +112,11 @@ fn duration_max(order: &Order) -> Duration {
 
 /// Makes the answer stand, or another one that stands already the answer.
 async fn end(stock: &dyn Stock, key: &Key, receipt: &mut Receipt) -> Result<(), BackendError> {
-    if receipt.has_crashed() || receipt.repeated || !receipt.sales.is_empty() {
+    if receipt.has_crashed() || receipt.repeated || receipt.outcome == Outcome::Sold {
         // Nobody is left to say anything; or it was said in the same step as the sale.
         return Ok(());
     }
-    if !receipt.is_decided() {
+    if !receipt.is_decided() || matches!(receipt.failure, Some(Failure::QueueFull(_))) {
         // Fails where the purchase failed: then its time has to run out.
         stock.abandon(key).await.ok();
         return Ok(());

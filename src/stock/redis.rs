@@ -102,7 +102,7 @@ impl Stock for RedisStock {
         }
         if let Some(key) = key {
             let answer = encode(&key.sold(sales.iter().map(Sale::line).collect()))?;
-            script.key(answer_key(key)).arg(answer).arg(ttl_ms());
+            script.key(answer_key(key)).arg(answer).arg(ttl_ms(key));
         }
         let reply: Reply = self.redis.script(Op::Write, &script).await?;
         reply.judge_write(sales).map_err(senseless)
@@ -120,7 +120,7 @@ impl Stock for RedisStock {
             script.key(stock_key(&item.product)).key(ledger_key(&item.product)).arg(item.quantity);
         }
         if let Some(key) = key {
-            script.key(answer_key(key)).arg(encode(&key.sold(Vec::new()))?).arg(ttl_ms());
+            script.key(answer_key(key)).arg(encode(&key.sold(Vec::new()))?).arg(ttl_ms(key));
             script.arg(key.item + 1).arg(&key.generation.0);
         }
         let reply: Reply = self.redis.script(Op::Take, &script).await?;

@@ -17,7 +17,7 @@ use locklab::{
     recorder,
     release::{self, ReleaseQueue},
     shop::Shop,
-    strategy::{Expected, Family, Strategy, StrategyId},
+    strategy::{Expected, Family, Parts, Strategy, StrategyId},
     token::Token,
     wait::Patience,
 };
@@ -60,11 +60,14 @@ impl Bench {
             redis: Arc::new(client),
             redis_remedy: "",
             history: 0,
+            queue_max: 1,
             metrics: Arc::clone(&metrics),
         };
         let strategy: StrategyId = name.parse().unwrap();
-        let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
-        let (releases, task) = release::channel(metrics);
+        let (releases, task) = release::channel(Arc::clone(&metrics));
+        let (recorder, _) = recorder::channel(false, metrics);
+        let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
+        let Method::Lock(lock) = (strategy.row().connect)(&parts) else { panic!("no lock") };
         let closing = CancellationToken::new();
         let task = tokio::spawn(task.run(closing.clone()));
         Self { redis, backends, lock, strategy, releases, task, closing }

@@ -12,7 +12,8 @@ use locklab::{
     lock::{Attempt, Claim, Lock, Method, Release},
     metrics::Metrics,
     product::Product,
-    strategy::StrategyId,
+    recorder, release,
+    strategy::{Parts, StrategyId},
     token::Token,
     wait::{self, Patience, Policy, Subscription},
 };
@@ -238,10 +239,14 @@ fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
         redis: Arc::new(client),
         redis_remedy: "",
         history: 0,
+        queue_max: 1,
         metrics: Arc::new(Metrics::new()),
     };
+    let (releases, _) = release::channel(Arc::clone(&backends.metrics));
+    let (recorder, _) = recorder::channel(false, Arc::clone(&backends.metrics));
+    let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
     let strategy: StrategyId = name.parse().unwrap();
-    let Method::Lock(lock) = (strategy.row().connect)(&backends) else { panic!("no lock") };
+    let Method::Lock(lock) = (strategy.row().connect)(&parts) else { panic!("no lock") };
     lock
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Duration;
 
 use super::{RedisStock, scripts};
 use crate::{
-    answer::{ANSWER_TTL, Answer, Answers, Begun, Key},
+    answer::{Answer, Answers, Begun, Key},
     backends::BackendError,
     metrics::Op,
 };
@@ -16,9 +16,9 @@ pub fn answer_key(key: &Key) -> String {
     format!("answer:{}:{}", key.generation.0, key.name)
 }
 
-/// How long answers are kept, in ms.
-pub fn ttl_ms() -> u64 {
-    ANSWER_TTL.as_millis() as u64
+/// How long the answer is kept, in ms.
+pub fn ttl_ms(key: &Key) -> u64 {
+    key.ttl.as_millis() as u64
 }
 
 /// Says who carries the order out. Unlike an answer, it does not begin with a brace.
@@ -65,7 +65,7 @@ impl Answers for RedisStock {
 
     async fn conclude(&self, key: &Key, answer: Answer) -> Result<Answer, BackendError> {
         let mut script = at(&scripts::CONCLUDE, key);
-        script.arg(encode(&answer)?).arg(ttl_ms());
+        script.arg(encode(&answer)?).arg(ttl_ms(key));
         let stands: String = self.redis.script(Op::Answer, &script).await?;
         decode(&stands)
     }

@@ -1,0 +1,364 @@
+//! The consumer: stands for election while tickets of its server wait, and serves whoever is next.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::{self, Duration, Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::tickets::{Head, Ticket, Tickets};
+use crate::{
+    answer::{Answer, Answers, Line},
+    backends::{BackendError, redis::RedisClient},
+    fault::{Faults, Step},
+    history::Kind,
+    lease::{self, Acquired, Lease},
+    lock::{Attempt, Claim, Lock, Release, fenced, safe, watchdog},
+    metrics::Metrics,
+    order::{Item, Order, Outcome, Receipt},
+    product::Product,
+    recorder::{Recorder, Trail},
+    release::{Cause, ReleaseQueue},
+    renewal::HOLD_TTLS_MAX,
+    stock::{Sale, Stock, Written, redis::RedisStock},
+    strategy::{Parts, StrategyId},
+    token::Token,
+    wait::{self, Patience, Policy, Subscription, Waitable},
+};
+
+/// Pause after a backend failed.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long one candidacy lasts; there is another one after it.
+const CANDIDACY: Duration = Duration::from_secs(10);
+
+/// The candidates of one server: one per product with tickets of that server.
+pub struct Consumers {
+    lock: Arc<dyn Lock>,
+    stock: RedisStock,
+    tickets: Tickets,
+    releases: ReleaseQueue,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    candidates: Mutex<HashMap<Product, Candidate>>,
+    tasks: TaskTracker,
+}
+
+/// Who stands for election as long as somebody here waits.
+struct Candidate {
+    waiting: usize,
+    /// Cancelled when nobody does any more.
+    unwanted: CancellationToken,
+}
+
+/// Waiting for a ticket to be served.
+pub struct Waiting {
+    consumers: Arc<Consumers>,
+    product: Product,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut candidates = self.consumers.candidates.lock();
+        if let Some(candidate) = candidates.get_mut(&self.product) {
+            candidate.waiting -= 1;
+            if candidate.waiting == 0 {
+                candidate.unwanted.cancel();
+                candidates.remove(&self.product);
+            }
+        }
+        self.consumers.metrics.queue_waiting(-1.0);
+    }
+}
+
+/// How the service of a ticket ended.
+enum Served {
+    /// It has its answer.
+    Answered,
+    /// Somebody else is the consumer by now.
+    Deposed,
+    /// A fault ended the consumer, as if its process had died.
+    Crashed,
+}
+
+impl Consumers {
+    /// Nobody waits yet.
+    #[must_use]
+    pub fn new(parts: &Parts<'_>, tickets: Tickets) -> Arc<Self> {
+        let redis = &parts.backends.redis;
+        Arc::new(Self {
+            lock: Arc::new(ConsumerLock { redis: Arc::clone(redis) }),
+            stock: RedisStock::new(Arc::clone(redis), parts.backends.history),
+            tickets,
+            releases: parts.releases.clone(),
+            recorder: parts.recorder.clone(),
+            metrics: Arc::clone(&parts.backends.metrics),
+            candidates: Mutex::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Somebody waits for a ticket of a product: this server stands for election until the result is
+    /// dropped. The consumer's lease lasts `ttl`, as the first of them wants it.
+    #[must_use]
+    pub fn join(
+        self: &Arc<Self>,
+        strategy: StrategyId,
+        product: &Product,
+        ttl: Duration,
+    ) -> Waiting {
+        let mut candidates = self.candidates.lock();
+        let candidate = candidates.entry(product.clone()).or_insert_with(|| {
+            let unwanted = CancellationToken::new();
+            let order = candidacy(strategy, product, ttl, &unwanted);
+            let consumers = Arc::clone(self);
+            self.tasks.spawn(async move { consumers.stand(&order).await });
+            Candidate { waiting: 0, unwanted }
+        });
+        candidate.waiting += 1;
+        self.metrics.queue_waiting(1.0);
+        Waiting { consumers: Arc::clone(self), product: product.clone() }
+    }
+
+    /// Waits until no candidate is left.
+    pub async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Stands for election, and serves when elected, while somebody here waits.
+    async fn stand(&self, order: &Order) {
+        let product = &order.items[0].product;
+        let unwanted = &order.patience.gone;
+        let attempt = || async {
+            match lease::acquire(order, product, &self.lock, &self.releases).await? {
+                Acquired::Lease(lease) => Ok::<_, BackendError>(Some(*lease)),
+                Acquired::Busy | Acquired::Late => Ok(None),
+            }
+        };
+        while !unwanted.is_cancelled() {
+            let tried = wait::on_release(&order.patience, &*self.lock, product, attempt).await;
+            match tried.result {
+                Ok(Some(lease)) => self.consume(order, lease).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%product, %error, "no election");
+                    time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Serves ticket after ticket, until none is left or the lease is to be given up.
+    async fn consume(&self, order: &Order, mut lease: Lease) {
+        self.metrics.queue_election();
+        let product = &order.items[0].product;
+        let Some(epoch) = lease.fencing_token() else { return };
+        // Before the cap on renewals: a lease is better released than lost.
+        let until = Instant::now() + order.ttl * (HOLD_TTLS_MAX / 2);
+        // From here on, no consumer before this one can sell.
+        let mut is_consumer = self.stock.raise_bar(product, epoch).await.unwrap_or(false);
+        let mut done = None;
+        while is_consumer && !lease.is_lost() {
+            let head = match self.tickets.next(product, done.as_ref()).await {
+                Ok(Some(head)) => head,
+                Ok(None) => break,
+                Err(_) => return lease.hand_over(Cause::BackendDown),
+            };
+            done = None;
+            if order.patience.gone.is_cancelled() || Instant::now() >= until {
+                // Others have tickets in it, and stand for election.
+                break;
+            }
+            match self.serve(order, &mut lease, epoch, &head).await {
+                Ok(Served::Answered) => done = Some(head),
+                Ok(Served::Deposed) => is_consumer = false,
+                Ok(Served::Crashed) => return lease.crash(),
+                Err(error) => {
+                    tracing::debug!(%product, %error, "a ticket was not served");
+                    time::sleep(PAUSE).await;
+                }
+            }
+        }
+        lease.release().await;
+    }
+
+    /// Read, work, write, for one ticket.
+    async fn serve(
+        &self,
+        order: &Order,
+        lease: &mut Lease,
+        epoch: u64,
+        head: &Head,
+    ) -> Result<Served, BackendError> {
+        let (ticket, product) = (&head.ticket, &order.items[0].product);
+        let faults = self.tickets.faults(ticket).await?;
+        let mut trail = self.recorder.join(&ticket.key.order_id, order.strategy, product);
+        trail.learn(0, &ticket.key.generation);
+        let now = trail.now();
+        let kind = Kind::Granted {
+            since_ns: now,
+            token: Trail::token(lease.token()),
+            fencing_token: Some(epoch),
+            until_ns: lease.deadline().map(|deadline| trail.ns(deadline)),
+            exclusive: true,
+        };
+        trail.note(0, kind);
+        let served = self.sell(order, lease, epoch, ticket, &faults, &mut trail).await;
+        let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
+        let how = "handed_over".to_owned();
+        trail.note(0, Kind::Released { since_ns: trail.now(), until_ns, how });
+        match served {
+            Err(error) if error.is_crash() => Ok(Served::Crashed),
+            served => served,
+        }
+    }
+
+    async fn sell(
+        &self,
+        order: &Order,
+        lease: &mut Lease,
+        epoch: u64,
+        ticket: &Ticket,
+        faults: &Faults,
+        trail: &mut Trail,
+    ) -> Result<Served, BackendError> {
+        let product = &order.items[0].product;
+        let Ticket { key, quantity, .. } = ticket;
+        faults.strike(Step::Read).await?;
+        let since_ns = trail.now();
+        let Some(seen) = self.stock.read(product).await? else {
+            return self.conclude(ticket, Outcome::Conflict, Line::default()).await;
+        };
+        trail.note(0, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
+        if seen.stock < i64::from(*quantity) {
+            let (stock_before, stock_after) = (Some(seen.stock), Some(seen.stock));
+            let line = Line { stock_before, stock_after, fencing_token: Some(epoch) };
+            return self.conclude(ticket, Outcome::SoldOut, line).await;
+        }
+        faults.strike(Step::Work).await?;
+        let lost = lease.lost();
+        let lost = async {
+            match lost {
+                Some(lost) => lost.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = Receipt::work(ticket.delay()) => {}
+            () = lost => return Ok(Served::Deposed),
+        }
+        faults.strike(Step::BeforeWrite).await?;
+        if lease.is_lost() {
+            return Ok(Served::Deposed);
+        }
+        faults.strike(Step::Write).await?;
+        let since_ns = trail.now();
+        let sale = Sale {
+            product,
+            generation: &key.generation,
+            read: seen.stock,
+            quantity: *quantity,
+            fencing_token: Some(epoch),
+        };
+        let written = self.stock.write(&[sale], Some(key)).await;
+        let served = match faults.reply(Step::Write, written)? {
+            Written::Sold(sales) => {
+                for sold in sales {
+                    let units = u64::from(*quantity);
+                    self.metrics.sale(order.strategy, units, sold.oversold, sold.lost_updates);
+                    let kind = Kind::Written {
+                        since_ns,
+                        stock: sold.stock,
+                        quantity: *quantity,
+                        sold: sold.sold,
+                        fencing_token: Some(epoch),
+                    };
+                    trail.note(0, kind);
+                }
+                Served::Answered
+            }
+            Written::Repeated(_) => Served::Answered,
+            Written::Fenced => Served::Deposed,
+            Written::Reset | Written::Absent { .. } | Written::SoldOut { .. } => {
+                return self.conclude(ticket, Outcome::Conflict, Line::default()).await;
+            }
+        };
+        faults.strike(Step::AfterWrite).await?;
+        Ok(served)
+    }
+
+    /// Keeps an answer that sells nothing.
+    async fn conclude(
+        &self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        line: Line,
+    ) -> Result<Served, BackendError> {
+        let order = ticket.key.order.clone();
+        let answer = Answer { order, outcome, order_id: None, lines: vec![line] };
+        self.stock.conclude(&ticket.key, answer).await?;
+        Ok(Served::Answered)
+    }
+}
+
+/// What a candidate asks the lock service for.
+fn candidacy(
+    strategy: StrategyId,
+    product: &Product,
+    ttl: Duration,
+    unwanted: &CancellationToken,
+) -> Order {
+    Order {
+        id: Token::random(),
+        items: vec![Item { product: product.clone(), quantity: 1 }],
+        key: None,
+        strategy,
+        delay: Duration::ZERO,
+        ttl,
+        patience: Patience {
+            policy: Policy::Notify,
+            max_retries: u32::MAX,
+            wait: CANDIDACY,
+            gone: unwanted.clone(),
+            ..Patience::default()
+        },
+        faults: Faults::default(),
+    }
+}
+
+/// The lock of `fenced`, renewed like that of `watchdog`: its holder is the consumer.
+struct ConsumerLock {
+    redis: Arc<RedisClient>,
+}
+
+#[async_trait]
+impl Lock for ConsumerLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        Ok(fenced::attempt(&self.redis, claim).await?.renewed())
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+        watchdog::renew(&self.redis, claim).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        safe::release(&self.redis, claim).await
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        safe::clear(&self.redis, product).await
+    }
+}
+
+#[async_trait]
+impl Waitable for ConsumerLock {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        safe::subscribe(&self.redis, product).await
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        safe::time_left(&self.redis, product).await
+    }
+}

@@ -1,0 +1,207 @@
+//! The queues in Redis: `queue:{product}` is a list of tickets, each with the time at which it ends.
+
+use std::sync::{Arc, LazyLock};
+
+use redis::Script;
+use serde::{Deserialize, Serialize};
+use tokio::time::Duration;
+
+use crate::{
+    answer::{Answer, Key},
+    backends::{BackendError, Backends, redis::RedisClient},
+    fault::{Fault, Faults},
+    metrics::{Metrics, Op},
+    order::Order,
+    product::Product,
+    stock::redis::{answer_key, decode},
+};
+
+/// KEYS: queue. ARGV: ticket, the most tickets, how long the buyer waits and works, in ms. How many
+/// wait before it, or -1 less than those that do: it is not let in.
+/// A queue that nobody serves ends with its last ticket.
+static ENQUEUE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local length, wait = redis.call('LLEN', KEYS[1]), tonumber(ARGV[3])
+        local is_late = length * tonumber(ARGV[4]) > wait
+        if length >= tonumber(ARGV[2]) or is_late then return -1 - length end
+        local now = redis.call('TIME')
+        local ends = now[1] * 1000 + math.floor(now[2] / 1000) + wait
+        redis.call('RPUSH', KEYS[1], string.format('%.0f', ends) .. ' ' .. ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], math.max(wait, redis.call('PTTL', KEYS[1])) + 1000)
+        return length
+        ",
+    )
+});
+
+/// KEYS: queue. ARGV: the ticket that was answered, or '', and the channel of its buyer. The ticket
+/// that is the head now; those whose time is over are taken off.
+static NEXT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if ARGV[1] ~= '' then
+            redis.call('LREM', KEYS[1], 0, ARGV[1])
+            redis.pcall('PUBLISH', ARGV[2], '')
+        end
+        local now = redis.call('TIME')
+        local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+        while true do
+            local head = redis.call('LINDEX', KEYS[1], 0)
+            if not head or tonumber(string.match(head, '^%d+')) >= ms then return head end
+            redis.call('LPOP', KEYS[1])
+        end
+        ",
+    )
+});
+
+/// A place in the queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Where its answer is kept.
+    pub key: Key,
+    /// How many units.
+    pub quantity: u32,
+    delay_us: u64,
+    faults: Vec<String>,
+}
+
+impl Ticket {
+    /// The ticket of an order.
+    #[must_use]
+    pub fn new(key: Key, order: &Order) -> Self {
+        let quantity = order.items[0].quantity;
+        let faults = order.faults.iter().map(ToString::to_string).collect();
+        Self { key, quantity, delay_us: order.delay.as_micros() as u64, faults }
+    }
+
+    /// How long its work takes.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.delay_us)
+    }
+}
+
+/// A ticket at the head of its queue.
+#[derive(Debug)]
+pub struct Head {
+    /// As it is in the list.
+    entry: String,
+    /// The ticket.
+    pub ticket: Ticket,
+}
+
+/// Whether a ticket was let in.
+#[derive(Debug)]
+pub enum Enqueued {
+    /// It is in the queue.
+    Waiting,
+    /// So many wait already.
+    Full(u64),
+}
+
+/// The channel on which a buyer is told that its ticket was answered.
+#[must_use]
+pub fn channel(key: &Key) -> String {
+    format!("answered:{}:{}", key.generation.0, key.name)
+}
+
+fn queue_key(product: &Product) -> String {
+    format!("queue:{product}")
+}
+
+/// The queues of one Redis.
+#[derive(Clone)]
+pub struct Tickets {
+    redis: Arc<RedisClient>,
+    /// Tickets that may wait for one product.
+    most: u32,
+    metrics: Arc<Metrics>,
+}
+
+impl Tickets {
+    /// The queues of the configured Redis.
+    #[must_use]
+    pub fn new(backends: &Backends) -> Self {
+        let (redis, metrics) = (Arc::clone(&backends.redis), Arc::clone(&backends.metrics));
+        Self { redis, most: backends.queue_max, metrics }
+    }
+
+    /// Lines up, unless too many do: more than may, or, if each works as long as this one, more than
+    /// can be served before its wait is over.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may be in the queue.
+    pub async fn enqueue(
+        &self,
+        product: &Product,
+        ticket: &Ticket,
+        wait: Duration,
+    ) -> Result<Enqueued, BackendError> {
+        let refused = |error: serde_json::Error| BackendError::Refused {
+            backend: "redis",
+            cause: error.into(),
+        };
+        let mut script = ENQUEUE.key(queue_key(product));
+        script.arg(serde_json::to_string(ticket).map_err(refused)?).arg(self.most);
+        script.arg(wait.as_millis() as u64).arg(ticket.delay_us as f64 / 1_000.0);
+        let before: i64 = self.redis.script(Op::Enqueue, &script).await?;
+        Ok(match before {
+            0.. => Enqueued::Waiting,
+            _ => Enqueued::Full((-1 - before).unsigned_abs()),
+        })
+    }
+
+    /// Takes the ticket off that was answered, tells its buyer, and says which is next.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened. Then it comes as the head again.
+    pub async fn next(
+        &self,
+        product: &Product,
+        done: Option<&Head>,
+    ) -> Result<Option<Head>, BackendError> {
+        loop {
+            let mut script = NEXT.key(queue_key(product));
+            script.arg(done.map_or("", |head| &head.entry));
+            script.arg(done.map_or_else(String::new, |head| channel(&head.ticket.key)));
+            let Some(entry) = self.redis.script::<Option<String>>(Op::Next, &script).await? else {
+                return Ok(None);
+            };
+            let ticket = entry.split_once(' ').map(|(_, ticket)| serde_json::from_str(ticket));
+            if let Some(Ok(ticket)) = ticket {
+                return Ok(Some(Head { entry, ticket }));
+            }
+            // Somebody else wrote that. Whatever it is, it must not block the queue.
+            let mut lrem = redis::cmd("LREM");
+            lrem.arg(queue_key(product)).arg(0).arg(&entry);
+            let () = self.redis.command(Op::Next, &lrem).await?;
+        }
+    }
+
+    /// The answer to a ticket, if there is one.
+    ///
+    /// # Errors
+    /// Redis could not be read.
+    pub async fn answer(&self, key: &Key) -> Result<Option<Answer>, BackendError> {
+        let get: Option<String> =
+            self.redis.command(Op::Answer, redis::cmd("GET").arg(answer_key(key))).await?;
+        get.filter(|text| text.starts_with('{')).map(|text| decode(&text)).transpose()
+    }
+
+    /// What is to go wrong with a ticket: only at its first delivery, or it would never be served.
+    ///
+    /// # Errors
+    /// Redis did not say whether this is the first.
+    pub async fn faults(&self, ticket: &Ticket) -> Result<Faults, BackendError> {
+        if ticket.faults.is_empty() {
+            return Ok(Faults::default());
+        }
+        let mut set = redis::cmd("SET");
+        set.arg(format!("delivered:{}", ticket.key.name)).arg(1).arg("NX");
+        set.arg("PX").arg(ticket.key.ttl.as_millis() as u64);
+        let first: Option<String> = self.redis.command(Op::Next, &set).await?;
+        let faults = ticket.faults.iter().filter_map(|text| text.parse::<Fault>().ok());
+        let faults: Vec<Fault> = if first.is_some() { faults.collect() } else { Vec::new() };
+        Ok(Faults::new(faults, Arc::clone(&self.metrics)))
+    }
+}
