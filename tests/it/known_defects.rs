@@ -24,8 +24,10 @@
 //! | a waiter cannot be cancelled | `hang_up::while_it_waits`, `waiting::a_client_that_hangs_up_stops_waiting` |
 //! | a dropped guard leaks its lock | `release::a_dropped_purchase_leaves_no_lock` |
 //! | a dropped future leaks its lock | `release::a_dropped_acquire_leaves_no_lock`, `release::a_dropped_release_leaves_no_lock` |
+//! | a late renewal brings a lock back | `release::a_renewal_after_the_release_brings_nothing_back` |
 //! | a dropped renewal breaks the lease | `release::a_dropped_renewal_leaves_the_lease_as_it_was` |
 //! | an acquire without a reply is not cleaned up | `outage::an_acquire_without_a_reply_leaves_no_lock` |
+//! | … when it arrives later than its clean-up | `outage::an_acquire_that_lands_after_its_undo_leaves_no_lock` |
 //! | waiting is bounded by tries, and not by time | `waiting::patience_ends` |
 //! | losers come back in step, without jitter | `waiting::losers_come_back` |
 //! | a grant that expired on its way passes for a healthy lease | `known_defects::a_grant_that_comes_after_its_ttl_is_no_healthy_lease` |
@@ -46,21 +48,16 @@
 
 use std::path::Path;
 
+use crate::{
+    proxy::Proxy,
+    redis_server::{Monitor, Redis},
+    server::{Reply, Server, until},
+};
 use locklab::{
     lock::STRATEGIES,
     strategy::{Expected, Family},
 };
 use reqwest::StatusCode;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    net::TcpStream,
-};
-
-use crate::{
-    proxy::Proxy,
-    redis_server::Redis,
-    server::{Reply, Server, until},
-};
 
 /// The locks that are a key in Redis.
 fn redis_locks() -> impl Iterator<Item = (&'static str, Expected)> {
@@ -95,35 +92,6 @@ fn every_defect_has_its_test() {
             let before = &text[..at.unwrap_or_else(|| panic!("there is no {name}"))];
             let attribute = before.lines().rev().find(|line| line.starts_with('#'));
             assert!(attribute.is_some_and(|it| it.contains("test")), "{name} is no test");
-        }
-    }
-}
-
-/// What Redis is told, in its own words.
-struct Monitor(Lines<BufReader<TcpStream>>);
-
-impl Monitor {
-    async fn start(redis: &Redis) -> Self {
-        let address = redis.url().trim_start_matches("redis://").to_owned();
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"MONITOR\r\n").await.unwrap();
-        let mut lines = BufReader::new(socket).lines();
-        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
-        Self(lines)
-    }
-
-    /// The commands so far that name the lock of a product, also those inside of scripts.
-    async fn named(&mut self, redis: &Redis, product: &str) -> Vec<String> {
-        let (mut named, key) = (Vec::new(), format!("\"lock:{product}\""));
-        let () = redis.send(&["ECHO", "so far"]).await;
-        loop {
-            let line = self.0.next_line().await.unwrap().unwrap();
-            if line.contains("\"so far\"") {
-                return named;
-            }
-            if line.contains(&key) {
-                named.push(line);
-            }
         }
     }
 }

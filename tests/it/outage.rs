@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::{
     proxy::Proxy,
-    redis_server::Redis,
+    redis_server::{Monitor, Redis},
     server::{Server, count, until},
 };
 
@@ -111,6 +111,33 @@ async fn an_acquire_without_a_reply_leaves_no_lock() {
     })
     .await;
     until("no key is left", async || !redis.is_locked("p").await).await;
+}
+
+/// One that arrives only after Redis has said that nothing is held: it is asked again.
+#[tokio::test]
+async fn an_acquire_that_lands_after_its_undo_leaves_no_lock() {
+    let redis = Redis::start().await;
+    let proxy = Proxy::start(&redis.url()).await;
+    let server = Server::start(&["--redis-url", &proxy.url, "--command-timeout", "100ms"]);
+    for (lock, acquire) in [("safe", "NX"), ("watchdog", "NX"), ("fenced", "fence:")] {
+        server.reset(lock, 2).await;
+        let buy = format!("/purchase?product={lock}&lock={lock}&ttl=600s");
+        assert_eq!(server.post(&buy).await.outcome(), "sold", "and Redis knows the scripts");
+        let undone = "locklab_backend_request_duration_seconds_count\
+                      {backend=\"redis\",op=\"release\",outcome=\"ok\"}";
+        let before = server.metric(undone).await;
+        let mut monitor = Monitor::start(&redis).await;
+        proxy.hold_at(acquire);
+        assert_eq!(server.post(&buy).await.outcome(), "unavailable", "{lock}");
+        until("it is undone", async || server.metric(undone).await > before).await;
+        proxy.pass();
+        until("it lands", async || {
+            let named = monitor.named(&redis, lock).await;
+            named.iter().any(|line| line.contains("\"SET\""))
+        })
+        .await;
+        until("no lock is left", async || !redis.is_locked(lock).await).await;
+    }
 }
 
 /// A Redis that hangs during the work: the buyer is told at once, and the lease is released later.

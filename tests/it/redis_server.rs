@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use locklab::backends::embedded::EmbeddedRedis;
 use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpStream,
+};
 
 /// A private Redis that several servers can share.
 #[derive(Clone)]
@@ -44,5 +48,34 @@ impl Redis {
     /// Whether the product's lock exists.
     pub async fn is_locked(&self, product: &str) -> bool {
         self.send(&["EXISTS", &format!("lock:{product}")]).await
+    }
+}
+
+/// What Redis is told, in its own words.
+pub struct Monitor(Lines<BufReader<TcpStream>>);
+
+impl Monitor {
+    pub async fn start(redis: &Redis) -> Self {
+        let address = redis.url().trim_start_matches("redis://").to_owned();
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"MONITOR\r\n").await.unwrap();
+        let mut lines = BufReader::new(socket).lines();
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
+        Self(lines)
+    }
+
+    /// The commands since the last question that name the lock of a product, also those inside of scripts.
+    pub async fn named(&mut self, redis: &Redis, product: &str) -> Vec<String> {
+        let (mut named, key) = (Vec::new(), format!("\"lock:{product}\""));
+        let () = redis.send(&["ECHO", "so far"]).await;
+        loop {
+            let line = self.0.next_line().await.unwrap().unwrap();
+            if line.contains("\"so far\"") {
+                return named;
+            }
+            if line.contains(&key) {
+                named.push(line);
+            }
+        }
     }
 }

@@ -224,6 +224,21 @@ async fn a_dropped_renewal_leaves_the_lease_as_it_was() {
     }
 }
 
+/// One that arrives after the release takes nobody's lock, and nobody is kept out by it.
+#[tokio::test]
+async fn a_renewal_after_the_release_brings_nothing_back() {
+    for bench in benches().await {
+        let product = Product::default();
+        let claim = bench.claim(&product);
+        bench.lock.attempt(&claim).await.unwrap();
+        assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
+        assert!(!bench.lock.renew(&claim).await.unwrap(), "there is nothing to renew");
+        let next = bench.acquire(&product).await.expect("nobody holds it");
+        assert!(!bench.lock.renew(&claim).await.unwrap(), "it is the lease of the next");
+        assert_eq!(next.release().await, Release::Released);
+    }
+}
+
 /// A renewal is under way, and may arrive after all, when its purchase is dropped, and with it the
 /// watchdog.
 #[tokio::test]
