@@ -220,7 +220,7 @@ async fn while_any_command_is_lost() {
 async fn naive_leaks_when_its_second_command_is_lost() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(&redis.url()).await;
-    let server = Server::start(&["--redis-url", &proxy.url, "--command-timeout", "200ms"]);
+    let server = Server::start(&["--redis-url", &proxy.url, "--command-timeout", "1s"]);
     let other = Server::start(&["--redis-url", &redis.url()]);
     other.reset("p", 1).await;
     proxy.hold_at("PEXPIRE");
