@@ -26,7 +26,12 @@ async fn every_step_can_be_struck() {
             let paused = server.post(&format!("{buy}=pause:50ms@{step}")).await;
             assert_eq!(paused.outcome(), "sold", "{name} pauses at {step}");
             assert!(paused.json["duration_ms"].as_f64().unwrap() >= 50.0, "{}", paused.text);
-            let crashed = server.post(&format!("{buy}=crash@{step}")).await;
+            let crashed = server.post(&format!("{buy}=crash@{step}&ttl=500ms")).await;
+            if name == "queue" && step != "enqueue" {
+                // It is the consumer that dies there; the next one serves the ticket.
+                assert_eq!(crashed.outcome(), "sold", "{step}: {}", crashed.text);
+                continue;
+            }
             assert_eq!(crashed.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(crashed.outcome(), "error", "{name} crashes at {step}");
             assert!(crashed.json["detail"].as_str().unwrap().contains(step), "{}", crashed.text);

@@ -18,6 +18,7 @@ mod openapi;
 mod outage;
 mod processes;
 mod proxy;
+mod queue;
 mod redis_server;
 mod release;
 mod renewal;

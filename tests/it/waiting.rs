@@ -82,7 +82,7 @@ async fn a_client_that_hangs_up_stops_waiting() {
 /// do not even try.
 #[tokio::test]
 async fn a_release_wakes_one_waiter() {
-    const BUYERS: usize = 20;
+    const BUYERS: usize = 40;
     let server = Server::start(&[]);
     for lock in leasing_locks() {
         server.reset(lock, BUYERS as u64).await;
@@ -90,9 +90,9 @@ async fn a_release_wakes_one_waiter() {
         let replies = server.race(BUYERS, &query).await;
         assert_eq!(count(&replies, "sold"), BUYERS, "{lock}");
         let attempts = server.attempts(lock).await;
-        // Two each to find out that it is taken, and then one for each release, or two when a new
-        // subscriber was just trying: with everybody woken, it would be 200.
-        assert!(attempts <= 4.0 * BUYERS as f64, "{lock}: {attempts} attempts");
+        // Two each to find out that it is taken, and then one for each release, or a few when who was
+        // woken found somebody new there: with everybody woken, it would be 40² / 2.
+        assert!(attempts <= 8.0 * BUYERS as f64, "{lock}: {attempts} attempts");
     }
 }
 
