@@ -221,8 +221,12 @@ pub async fn acquire(
             pending.grant = grant;
             if pending.is_past_deadline() {
                 // Its end is counted from before it was asked for, so whoever waited too long for
-                // the answer has nothing: node-redlock hands such a lock out.
-                pending.release().await;
+                // the answer has nothing: node-redlock hands such a lock out. It is undone, and not
+                // released: by now it may be the next holder's, which `naive` could not tell.
+                match lock.undo(&pending.claim).await {
+                    Ok(_) => pending.ended = true,
+                    Err(_) => pending.hand_over(Cause::Unknown),
+                }
                 return Ok(Acquired::Late);
             }
             pending.watch();
