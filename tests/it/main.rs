@@ -6,6 +6,7 @@ mod bad_input;
 mod carts;
 mod cli;
 mod contract;
+mod evidence;
 mod faults;
 mod hang_up;
 mod http;

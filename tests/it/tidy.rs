@@ -149,11 +149,11 @@ fn metrics_are_named_alike() {
 /// What documents mention is there.
 #[test]
 fn documents_name_real_files() {
-    for document in ["README.md", "CONTRIBUTING.md", "load-tests/README.md"] {
+    for document in ["README.md", "CONTRIBUTING.md", "docs/anomalies.md", "load-tests/README.md"] {
         let text = read(document);
         for word in text.split(|c: char| c.is_whitespace() || "`()[],;|'\"<".contains(c)) {
             let word = word.trim_end_matches(['.', ':']);
-            let is_path = ["src/", "tests/", "load-tests/", "grafana/"].iter();
+            let is_path = ["src/", "tests/", "load-tests/", "grafana/", "docs/", "benches/"].iter();
             if is_path.clone().any(|folder| word.starts_with(folder)) && !word.contains('*') {
                 assert!(root().join(word).exists(), "{document} names {word}");
             }
