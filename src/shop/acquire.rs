@@ -121,7 +121,10 @@ impl Section<'_> {
             turn = self.turn(item, patience).await;
             let handed = turn.as_mut().and_then(Turn::take);
             let live = handed.filter(|leased| !leased.lease.is_past_deadline());
-            tried.result = Ok(live.map(|leased| (leased, Instant::now())));
+            tried.result = Ok(live.map(|mut leased| {
+                leased.hand_overs += 1;
+                (leased, Instant::now())
+            }));
         }
         let is_in_line = patience.policy == Policy::Fifo;
         if matches!(tried.result, Ok(None)) && turn.is_some() == is_in_line {
@@ -228,18 +231,18 @@ impl Section<'_> {
             let (since_ns, ends) = (self.trail.now(), leased.lease.deadline());
             let until_ns = ends.map(|deadline| self.trail.ns(deadline));
             let (leased, turn) = match turn {
-                Some(turn) if self.may_hand_over() => match hand_over(turn, leased) {
-                    None => {
+                Some(turn) if self.may_hand_over() => match turn.hand_over(leased) {
+                    Ok(()) => {
                         self.metrics.hand_over(self.order.strategy, since.elapsed());
                         let how = "handed_over".to_owned();
                         self.trail.note(item, Kind::Released { since_ns, until_ns, how });
                         continue;
                     }
-                    Some((turn, leased)) => (leased, Some(turn)),
+                    Err((turn, leased)) => (leased, Some(turn)),
                 },
                 turn => (leased, turn),
             };
-            let is_chain_over = leased.hand_overs > HAND_OVERS_MAX;
+            let is_chain_over = leased.hand_overs >= HAND_OVERS_MAX;
             let release = leased.lease.release().await;
             if let Some(turn) = turn {
                 // Not before: the next in line would only find the lock taken.
@@ -271,12 +274,6 @@ impl Section<'_> {
 #[must_use]
 pub fn is_past_deadline(held: &[Held]) -> bool {
     held.iter().any(|held| held.leased.lease.is_past_deadline())
-}
-
-/// Gives the turn with the lease to the next in line; both come back when there is none whom it suits.
-fn hand_over(turn: BuyerTurn, mut leased: Leased) -> Option<(BuyerTurn, Leased)> {
-    leased.hand_overs += 1;
-    turn.hand_over(leased).err()
 }
 
 /// Waits until somebody at another server has the lock, if somebody waits for it there. Whoever
