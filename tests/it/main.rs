@@ -15,6 +15,7 @@ mod known_defects;
 mod lab;
 mod load_tests;
 mod metrics;
+mod notify;
 mod openapi;
 mod outage;
 mod processes;
