@@ -20,7 +20,7 @@
 //! | [`strategy`] | what a strategy says of itself |
 //! | [`fault`] | named steps, and what can be made to go wrong at them |
 //! | [`wait`] | what losers do: schedules of delays, being told of a release, the loops that try again |
-//! | [`line`] | first come, first served, within one server |
+//! | [`mod@line`] | first come, first served, within one server |
 //! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
 //! | [`stock`] | the racy stock and the exact ledger, one file per store |
 //! | [`history`], [`recorder`] | what every purchase did, step by step, and how it gets to the store |

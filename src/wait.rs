@@ -29,8 +29,8 @@ pub enum Policy {
     Jitter,
     /// "Decorrelated jitter": `min(cap, random from base to 3 · the delay before)`.
     Decorrelated,
-    /// When the lock service tells that the holder has released, or its lease must have ended; see
-    /// [`on_release`]. A strategy without leases, whose losers have nobody to wait for, pauses as
+    /// When the lock service tells that the holder has released, or its lease has ended, for which
+    /// it looks every `cap`; see [`on_release`]. A strategy without leases, whose losers have nobody to wait for, pauses as
     /// with `fixed`.
     Notify,
     /// In the order of arrival: of the buyers of a product at this server, only the first tries, as

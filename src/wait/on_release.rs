@@ -1,11 +1,14 @@
 //! Waiting to be told: the loop that tries again when there is something to win.
 
-use std::{future, pin::pin};
+use std::pin::pin;
 
-use tokio::time::{self, Instant};
+use tokio::time::{self, Duration, Instant};
 
 use super::{Patience, Subscription, Tried, Waitable};
 use crate::product::Product;
+
+/// The shortest time between two looks at a lease.
+const LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// Tries when the product may be free: at first, after a release, and when the holder's lease must
 /// have ended; until a try wins or fails, or patience is over, as in [`super::retry`].
@@ -13,6 +16,9 @@ use crate::product::Product;
 /// The first try comes before the subscription, for whoever finds the product free needs none; the
 /// second right after it, for a release between the two was told to nobody. While the lock service
 /// does not tell, it is asked every `base` instead.
+///
+/// Every `cap`, a waiter looks how long the lease will last by now. For the one that it waits for may
+/// have been released by a stranger, who tells nobody, or been followed by one that ends sooner.
 ///
 /// # Cancellation
 /// As safe as `attempt` is. A wake-up that this waiter does not use goes to the next.
@@ -58,10 +64,13 @@ pub async fn on_release<T, E, F: Future<Output = Result<Option<T>, E>>>(
             return tried;
         }
         let lease_ends = async {
-            match lock.time_left(product).await {
-                Ok(Some(left)) => time::sleep(left).await,
-                Ok(None) => future::pending().await,
-                Err(_) => time::sleep(interval).await,
+            let look = patience.cap.max(LOOK_MIN);
+            loop {
+                match lock.time_left(product).await {
+                    Ok(Some(left)) if left <= look => return time::sleep(left).await,
+                    Ok(_) => time::sleep(look).await,
+                    Err(_) => return time::sleep(interval).await,
+                }
             }
         };
         tokio::select! {
@@ -90,11 +99,11 @@ impl Drop for Wakeup<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{future, sync::Arc};
 
     use async_trait::async_trait;
     use parking_lot::Mutex;
-    use tokio::{sync::Notify, time::Duration};
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::{backends::BackendError, wait::Policy};
@@ -187,6 +196,19 @@ mod tests {
     async fn the_end_of_a_lease_is_told_by_nobody() {
         let (stub, started) = (Stub::held_for(Some(5 * SECOND)), Instant::now());
         let tried = stub.run(&patience()).await;
+        assert_eq!((tried.result, tried.retries), (Ok(Some(started + 5 * SECOND)), 2));
+    }
+
+    /// Between two tries the lock can have had other holders.
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_came_later_can_end_sooner() {
+        let (stub, patience) = (Stub::held_for(Some(60 * SECOND)), patience());
+        let started = Instant::now();
+        let successor = async {
+            time::sleep(3 * SECOND).await;
+            *stub.free_at.lock() = Some(started + 5 * SECOND);
+        };
+        let (tried, ()) = tokio::join!(stub.run(&patience), successor);
         assert_eq!((tried.result, tried.retries), (Ok(Some(started + 5 * SECOND)), 2));
     }
 
