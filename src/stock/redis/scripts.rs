@@ -5,11 +5,6 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-/// KEYS: stock, ledger. The stock, and units sold, in the same instant.
-pub static READ: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("return {redis.call('GET', KEYS[1]), redis.call('HGET', KEYS[2], 'sold')}")
-});
-
 /// KEYS: stock and ledger of each item; then, for an order with a key, where its answer is kept.
 /// ARGV: generation, stock to write, quantity, fencing token or '' of each item; then the answer and
 /// how long it is kept, in ms.
