@@ -88,6 +88,9 @@ pub struct Answer {
     pub order: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether that was because the product had been reset.
+    #[serde(default)]
+    pub reset: bool,
     /// The name of the sale, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<String>,
@@ -114,7 +117,7 @@ impl Key {
     #[must_use]
     pub fn sold(&self, lines: Vec<Line>) -> Answer {
         let (order, order_id) = (self.order.clone(), Some(self.order_id.as_str().to_owned()));
-        Answer { order, outcome: Outcome::Sold, order_id, lines }
+        Answer { order, outcome: Outcome::Sold, reset: false, order_id, lines }
     }
 
     /// Whether what is kept under a key answers this order.
@@ -189,6 +192,7 @@ mod tests {
         let answer = Answer {
             order,
             outcome: Outcome::Sold,
+            reset: false,
             order_id: Some("0f".to_owned()),
             lines: vec![line, Line::default()],
         };

@@ -47,6 +47,12 @@ impl Lease {
         self.grant.fencing_token
     }
 
+    /// How long the lease lasts without renewal.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.claim.ttl
+    }
+
     /// How long the lease lasts from its grant; `None` if it does not end by itself, or is renewed.
     #[must_use]
     pub fn fixed_ttl(&self) -> Option<Duration> {

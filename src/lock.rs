@@ -111,6 +111,7 @@ impl Grant {
 /// How a lease ended. All but the first are findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
+#[must_use = "how a lease ended is a finding"]
 pub enum Release {
     /// We were still the holder.
     Released,

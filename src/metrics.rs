@@ -111,6 +111,7 @@ pub struct Metrics {
     repeated: Counter,
     queue_waiting: Gauge,
     queue_elections: Counter,
+    queue_leases: Vec<Counter>,
     history_dropped: Counter,
     resets: Counter,
     last_reset: Gauge,
@@ -132,6 +133,7 @@ impl Metrics {
             repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
             queue_waiting: def::QUEUE_WAITING.gauge(&recorder, &[]),
             queue_elections: def::QUEUE_ELECTIONS.counter(&recorder, &[]),
+            queue_leases: def::QUEUE_LEASES.counters::<Release>(&recorder, &[], "outcome"),
             history_dropped: def::HISTORY_DROPPED.counter(&recorder, &[]),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
@@ -215,24 +217,30 @@ impl Metrics {
         self.queue_elections.increment(1);
     }
 
+    /// A consumer of a queue has given its lease up.
+    pub fn queue_lease(&self, release: Release) {
+        self.queue_leases[release as usize].increment(1);
+    }
+
     /// Records did not come into the history.
     pub fn history_dropped(&self, records: u64) {
         self.history_dropped.increment(records);
     }
 
-    /// A lease was released by its holder; `ttl` is what it was granted for, if that is fixed.
+    /// A lease was released by its holder, after `hold`; its age by then, as a part of its ttl, if that
+    /// is fixed.
     pub fn release(
         &self,
         strategy: StrategyId,
         release: Release,
         hold: Duration,
-        ttl: Option<Duration>,
+        ratio: Option<f64>,
     ) {
         if let Some(lock) = self.lock(strategy) {
             lock.releases[release as usize].increment(1);
             lock.hold.record(hold);
-            if let Some(ttl) = ttl {
-                lock.hold_ttl_ratio.record(hold.as_secs_f64() / ttl.as_secs_f64());
+            if let Some(ratio) = ratio {
+                lock.hold_ttl_ratio.record(ratio);
             }
         }
     }

@@ -117,13 +117,14 @@ pub struct Receipt {
     pub repeated: bool,
     /// Tries to acquire a lock after the first.
     pub retries: u32,
-    /// From wanting the lock to having it, or to giving up; without a lock, pauses between tries.
+    /// From wanting the lock to having it, or to giving up; under `optimistic`, pauses between tries;
+    /// under `queue`, all of the time in it.
     pub wait: Duration,
-    /// From reading to the end of the work.
+    /// The work between read and write.
     pub work: Duration,
     /// How long faults made it stand still, outside of `wait`.
     pub paused: Duration,
-    /// From the first grant to the end of the last release; zero if nothing was held.
+    /// From having every lock to the end of the last release; zero if nothing was held.
     pub hold: Duration,
     /// All of it.
     pub duration: Duration,
@@ -159,6 +160,11 @@ pub enum Failure {
     /// The product was reset between read and write.
     #[error("the product was reset during the purchase")]
     Reset,
+    /// The consumer of its queue could not serve it.
+    #[error(
+        "the store refused it when it was served; the log of the server that served it says why"
+    )]
+    Refused,
     /// More wait for the product than can be served in time.
     #[error("the queue is full: {0} wait already")]
     QueueFull(u64),
@@ -181,7 +187,7 @@ impl Failure {
                 }
                 BackendError::Refused { .. } | BackendError::Crashed { .. } => Outcome::Error,
             },
-            Self::Absent(_) | Self::KeyReused(_) | Self::KeyInUse => Outcome::Error,
+            Self::Absent(_) | Self::KeyReused(_) | Self::KeyInUse | Self::Refused => Outcome::Error,
             Self::Conflict | Self::Reset => Outcome::Conflict,
             Self::Lost => Outcome::Lost,
             Self::Fenced => Outcome::Fenced,
@@ -292,7 +298,9 @@ impl Receipt {
         self.failure = match answer.outcome {
             Outcome::Fenced => Some(Failure::Fenced),
             Outcome::Lost => Some(Failure::Lost),
+            Outcome::Conflict if answer.reset => Some(Failure::Reset),
             Outcome::Conflict => Some(Failure::Conflict),
+            Outcome::Error => Some(Failure::Refused),
             _ => None,
         };
     }

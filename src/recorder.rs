@@ -190,13 +190,15 @@ impl RecorderTask {
                 let more = std::iter::from_fn(|| self.receiver.try_recv().ok());
                 messages.extend(more.take(BATCH_MAX));
             }
-            let (mut notes, mut waiting) = (Vec::new(), Vec::new());
+            let (mut notes, mut waiting) = (Vec::<Note>::new(), Vec::new());
             for message in messages.drain(..) {
                 match message {
                     Message::Note(note) => notes.push(note),
                     Message::Flush(done) => waiting.push(done),
                 }
             }
+            // Those of one product travel together; each product's stay in their order.
+            notes.sort_by(|one, next| (one.store, &one.product).cmp(&(next.store, &next.product)));
             for of_store in notes.chunk_by(|one, next| one.store == next.store) {
                 self.deliver(of_store, stocks.of(of_store[0].store)).await;
             }

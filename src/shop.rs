@@ -83,6 +83,12 @@ impl Shop {
     /// Dropping the future leaves a lease that may be held to the release task, and does not recall
     /// a write that has been sent.
     pub async fn purchase(&self, order: &Order) -> Receipt {
+        let receipt = self.carry_out(order).await;
+        self.measure(order, &receipt);
+        receipt
+    }
+
+    async fn carry_out(&self, order: &Order) -> Receipt {
         let started = Instant::now();
         let stock = self.stock(order.strategy.row().store);
         let mut receipt = Receipt::blank(order.items.len());
@@ -109,7 +115,6 @@ impl Shop {
         }
         trail.end(&ending(&receipt));
         receipt.duration = started.elapsed();
-        self.measure(order, &receipt);
         receipt
     }
 

@@ -88,7 +88,7 @@ pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
         unknown: effects.unknown,
         events: traces.events(),
         evidence: evidence.lines(),
-        gaps: gaps(&traces, dropped, effects.unexplained),
+        gaps: gaps(&traces, recorded, dropped, effects.unexplained),
     }
 }
 
@@ -116,12 +116,14 @@ fn conserve(tally: &Tally, evidence: &mut Evidence) -> (i64, i64) {
 }
 
 /// What the history cannot show.
-fn gaps(traces: &Traces<'_>, dropped: u64, unexplained: i64) -> Vec<String> {
+fn gaps(traces: &Traces<'_>, recorded: u64, dropped: u64, unexplained: i64) -> Vec<String> {
     let mut gaps = Vec::new();
     if dropped > 0 {
         gaps.push(format!(
             "the history no longer has {dropped} of its records: what they held was not judged"
         ));
+    } else if recorded == 0 && unexplained > 0 {
+        gaps.push("nothing was recorded: only the ledger was judged".to_owned());
     } else if unexplained > 0 {
         gaps.push(format!(
             "{} sold that no order of this history explains: a server may have died before it \

@@ -74,19 +74,19 @@ impl IntoParams for HistoryParameters {
 }
 
 /// One event, as a line of its own.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct EventReply<'a> {
+    /// Names the clock: only times of the same one can be compared.
+    clock: &'a str,
+    /// What happened, and when.
+    #[serde(flatten)]
+    event: &'a Event,
     /// Names the order.
     order_id: &'a str,
     /// Names the server process that recorded it.
     server: &'a str,
-    /// Names the clock: only times of the same one can be compared.
-    clock: &'a str,
     /// The strategy.
     lock: &'a str,
-    /// What happened, and when.
-    #[serde(flatten)]
-    event: &'a Event,
 }
 
 /// The history, whichever way it is written.
@@ -138,7 +138,9 @@ pub async fn get(
 fn lines(history: &[Record]) -> String {
     let mut events: Vec<EventReply<'_>> = history.iter().flat_map(replies).collect();
     // Within a clock: between clocks there is no order of time.
-    events.sort_by_key(|reply| (reply.clock, reply.event.at_ns));
+    events.sort_unstable();
+    // What was sent twice, for want of an answer, happened once.
+    events.dedup();
     let mut lines = String::new();
     for line in events.iter().filter_map(|reply| serde_json::to_string(reply).ok()) {
         lines.push_str(&line);
@@ -149,5 +151,5 @@ fn lines(history: &[Record]) -> String {
 
 fn replies(record: &Record) -> impl Iterator<Item = EventReply<'_>> {
     let Record { order_id, server, clock, lock, events } = record;
-    events.iter().map(move |event| EventReply { order_id, server, clock, lock, event })
+    events.iter().map(move |event| EventReply { clock, event, order_id, server, lock })
 }

@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use crate::{
-    answer::{IdempotencyKey, KEY_VALID},
+    answer::{IdempotencyKey, KEY_MAX, KEY_VALID},
     fault::{Fault, Faults},
     http::{
         App,
@@ -70,10 +70,11 @@ impl IntoParams for PurchaseParameters {
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
             .description(Some(format!(
-                "Names the purchase: sent again, it gets the answer of the first time, until the \
-                 product is reset or an hour is over. {KEY_VALID}."
+                "Names the purchase of a product (of a cart: of the first by name): sent again, it gets \
+                 the answer of the first time, unless that was a 5xx, until the product is reset or \
+                 an hour is over. {KEY_VALID}."
             )))
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(KEY_MAX + 2))))
             .build();
         describe_query(Self::ALL).into_iter().chain([key]).collect()
     }
@@ -97,7 +98,8 @@ impl ToSchema for PurchaseParameters {}
     tag = "shop",
     params(PurchaseParameters),
     request_body(content = PurchaseParameters, description = "The query wins; what it overrides is not looked at."),
-    responses(PurchaseReply)
+    responses(PurchaseReply),
+    security((), ("admin" = []))
 )]
 pub async fn post(
     State(app): State<Arc<App>>,
@@ -148,7 +150,8 @@ pub async fn post(
     path = "/purchase",
     tag = "shop",
     params(PurchaseParameters),
-    responses(PurchaseReply)
+    responses(PurchaseReply),
+    security((), ("admin" = []))
 )]
 pub async fn get(state: State<Arc<App>>, request: Request<Body>) -> Result<Response, Problem> {
     post(state, request).await

@@ -82,7 +82,11 @@ impl IntoResponses for PurchaseReply {
 impl PurchaseReply {
     /// What a buyer is told.
     pub fn new(order: &Order, is_cart: bool, receipt: &Receipt) -> Self {
-        let single = if is_cart { Line::default() } else { receipt.lines[0] };
+        let single = if is_cart {
+            Line::default()
+        } else {
+            receipt.lines.first().copied().unwrap_or_default()
+        };
         let items = order.items.iter().zip(&receipt.lines).map(|(item, line)| ItemReply {
             product_id: item.product.to_string(),
             quantity: item.quantity,

@@ -2,20 +2,23 @@
 //!
 //! - Algorithm: an order becomes a ticket in a list at Redis. Every server with tickets in it stands
 //!   for election; the consumer is whoever holds the lock of `fenced`, renewed like that of
-//!   `watchdog`, and its fencing token is the epoch under which it writes. It serves the head of the
-//!   list, keeps the answer in the same step as the sale, and only then takes the ticket off.
+//!   `watchdog`, and it writes under its fencing token. It serves the head of the list, keeps the
+//!   answer in the same step as the sale, and only then takes the ticket off.
 //! - Guarantees: exact. A ticket is delivered at least once and sold at most once: its answer is kept
 //!   under its name, and whoever serves it again finds that. A consumer that stood still for longer
-//!   than its lease is refused by the store, for the next one's epoch is newer.
+//!   than its lease is refused by the store, for the next one's fencing token is newer.
 //! - Does not guarantee: speed. Work is done one order after the other; the loss of a consumer costs
 //!   what is left of its lease. A queue that is full turns orders away at once (429).
 //! - Clock: a ticket ends by the clock of Redis; the consumer's lease, as with `watchdog`.
 //! - Cancellation: a buyer that gives up makes "busy" the answer to its ticket, unless there is one.
 //!   The ticket of a dropped future may still be served, until its time is over.
-//! - Commands sent: SUBSCRIBE answered:{generation}:{ticket}; EVALSHA of enqueue (LLEN, TIME, RPUSH,
-//!   PEXPIRE queue:{product}), of next (LREM, PUBLISH, TIME, LINDEX, LPOP) and of conclude; GET
-//!   answer:{generation}:{ticket}; SET delivered:{ticket} NX PX, for a ticket with faults; the
-//!   consumer's commands are those of `fenced` and `watchdog`.
+//! - Commands sent: by the buyer: HGET generation; SUBSCRIBE answered:{generation}:{ticket}; EVALSHA of
+//!   enqueue (TIME, LINDEX, LPOP, LLEN, PTTL, RPUSH, PEXPIRE queue:{product}); GET
+//!   answer:{generation}:{ticket}; EVALSHA of conclude when it gives up; UNSUBSCRIBE. By the consumer:
+//!   those of `fenced` and `watchdog` and their waiters; EVALSHA of raise-bar and of next (LREM,
+//!   PUBLISH, TIME, LINDEX, LPOP); GET of the answer; the read and the write of every lock; EVALSHA of
+//!   conclude, for what is not sold; SET delivered:{generation}:{ticket} NX PX, for a ticket with
+//!   faults; LREM of what is no ticket.
 
 mod consumer;
 mod tickets;
@@ -68,7 +71,7 @@ pub static STRATEGY: Strategy = Strategy {
 };
 
 /// How often a buyer looks for its answer although nobody told it to.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the answer to an order without an idempotency key is kept: its buyer is waiting for it.
 const ANSWER_TTL: Duration = Duration::from_secs(120);
 /// How often a ticket is enqueued when the reply is lost. Twice in the queue is served once.
@@ -161,7 +164,7 @@ impl Queue {
                 receipt.wait = started.elapsed();
                 let lines = receipt.lines.clone();
                 let (outcome, order) = (Outcome::Busy, key.order.clone());
-                let busy = Answer { order, outcome, order_id: None, lines };
+                let busy = Answer { order, outcome, reset: false, order_id: None, lines };
                 let stands = stock.conclude(&key, busy).await;
                 return stands.map_err(|error| failed(error.into_unknown()));
             }

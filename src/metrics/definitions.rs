@@ -159,9 +159,9 @@ definitions! {
     LOCK_WAIT: "locklab_lock_wait_seconds", LOCK_SECONDS,
         "Time from wanting a lock to having it, or to giving up.";
     LOCK_HOLD: "locklab_lock_hold_seconds", LOCK_SECONDS,
-        "Time from the grant of a lease to the end of its release.";
+        "Time from being granted a lease, or handed it, to the end of its release.";
     LOCK_HOLD_TTL_RATIO: "locklab_lock_hold_ttl_ratio", RATIO,
-        "Hold time divided by ttl: above 1 the lease ended before the work did.";
+        "Age of a lease at its release divided by its ttl: above 1 it ended before the work did.";
     LOCK_TTL_VIOLATIONS: "locklab_lock_ttl_violations_total", Kind::Counter,
         "Leases that outlived their deadline, by the stage at which that was first seen.";
     LOCK_RELEASES: "locklab_lock_releases_total", Kind::Counter,
@@ -191,11 +191,13 @@ definitions! {
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
         "Commands that got no connection from the pool in time.";
     QUEUE_WAITING: "locklab_queue_waiting", Kind::Gauge,
-        "Tickets of this server that wait in queues.";
+        "Buyers of this server under queue that have no answer yet.";
+    QUEUE_LEASES: "locklab_queue_leases_total", Kind::Counter,
+        "Leases that consumers of queues gave up, by what the lock service answered.";
     QUEUE_ELECTIONS: "locklab_queue_elections_total", Kind::Counter,
         "Times that this server became the consumer of a queue.";
     HISTORY_DROPPED: "locklab_history_dropped_records_total", Kind::Counter,
-        "Records that did not come into a history: the queue was full, or the store refused them.";
+        "Records that may not have come into a history: the queue was full, or the store refused one of a batch.";
     FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,
         "Faults that purchases asked for and that struck, by kind.";
     RESETS: "locklab_resets_total", Kind::Counter,

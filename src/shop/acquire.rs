@@ -19,6 +19,7 @@ use crate::{
     product::Product,
     recorder::Trail,
     release::Cause,
+    renewal::HOLD_TTLS_MAX,
     stock::Generation,
     strategy::StrategyId,
     wait::{self, Patience, Policy, Tried},
@@ -39,6 +40,7 @@ type BuyerTurn = Turn<(StrategyId, Product), Wants, Leased>;
 /// What a buyer in line wants of a lease.
 pub struct Wants {
     ttl: Duration,
+    delay: Duration,
     /// Whether it must have one of its own, for something is to go wrong with it.
     is_faulty: bool,
 }
@@ -49,6 +51,8 @@ pub struct Leased {
     pub generation: Generation,
     /// The lease itself.
     pub lease: Lease,
+    /// When it was granted.
+    granted: Instant,
     /// How often it was handed over.
     pub hand_overs: u32,
 }
@@ -57,6 +61,7 @@ pub struct Leased {
 pub struct Held {
     /// The lease.
     pub leased: Leased,
+    /// When it was granted to this order, or handed over.
     since: Instant,
     /// The place at the head of the line; the next is served when it is dropped.
     turn: Option<BuyerTurn>,
@@ -66,9 +71,14 @@ pub struct Held {
 #[must_use]
 pub fn lines() -> BuyerLines {
     Lines::new(|leased, wants| {
-        let enough = Instant::now() + wants.ttl / 2;
-        let lasts = leased.lease.deadline().is_none_or(|deadline| deadline >= enough);
-        lasts && !wants.is_faulty && leased.hand_overs < HAND_OVERS_MAX
+        let Leased { lease, granted, hand_overs, .. } = leased;
+        // A lease that nobody renews has to last for the work as well; one that is renewed, has to be
+        // far from the end of that.
+        let work = lease.fixed_deadline().map_or(Duration::ZERO, |_| wants.delay);
+        let enough = Instant::now() + work + wants.ttl / 2;
+        let lasts = lease.deadline().is_none_or(|deadline| deadline >= enough);
+        let is_young = granted.elapsed() < lease.ttl() * (HOLD_TTLS_MAX / 2);
+        lasts && is_young && !wants.is_faulty && *hand_overs < HAND_OVERS_MAX
     })
 }
 
@@ -150,15 +160,15 @@ impl Section<'_> {
         };
         metrics.acquisition(strategy, ended, started.elapsed());
         metrics.retries(strategy, patience.policy, tried.retries);
-        let (leased, since) = won?;
-        self.note_grant(item, &leased, since);
-        Some(Held { leased, since, turn })
+        let (leased, asked) = won?;
+        self.note_grant(item, &leased, asked);
+        Some(Held { leased, since: Instant::now(), turn })
     }
 
     /// Waits for the turn to contend; `None` when patience is over before.
     async fn turn(&self, item: usize, patience: &Patience) -> Option<BuyerTurn> {
-        let Order { strategy, items, ttl, faults, .. } = self.order;
-        let wants = Wants { ttl: *ttl, is_faulty: !faults.is_empty() };
+        let Order { strategy, items, ttl, delay, faults, .. } = self.order;
+        let wants = Wants { ttl: *ttl, delay: *delay, is_faulty: !faults.is_empty() };
         let key = (*strategy, items[item].product.clone());
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }
@@ -179,7 +189,9 @@ impl Section<'_> {
             metrics.attempt(order.strategy, attempted(&acquired));
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
-                    Ok(Some((Leased { generation, lease: *lease, hand_overs: 0 }, since)))
+                    let granted = Instant::now();
+                    let leased = Leased { generation, lease: *lease, granted, hand_overs: 0 };
+                    Ok(Some((leased, since)))
                 }
                 Ok(Acquired::Busy | Acquired::Late) => Ok(None),
                 Err(error) => Err(at(Step::Acquire)(error)),
@@ -196,11 +208,11 @@ impl Section<'_> {
         }
     }
 
-    fn note_grant(&mut self, item: usize, leased: &Leased, since: Instant) {
+    fn note_grant(&mut self, item: usize, leased: &Leased, asked: Instant) {
         let Leased { generation, lease, .. } = leased;
         self.trail.learn(item, generation);
         let kind = Kind::Granted {
-            since_ns: self.trail.ns(since),
+            since_ns: self.trail.ns(asked),
             token: Trail::token(lease.token()),
             fencing_token: lease.fencing_token(),
             until_ns: lease.deadline().map(|deadline| self.trail.ns(deadline)),
@@ -228,6 +240,7 @@ impl Section<'_> {
                 self.violate(Violation::Release);
             }
             let ttl = leased.lease.fixed_ttl();
+            let age = leased.granted.elapsed();
             let (since_ns, ends) = (self.trail.now(), leased.lease.deadline());
             let until_ns = ends.map(|deadline| self.trail.ns(deadline));
             let (leased, turn) = match turn {
@@ -255,7 +268,8 @@ impl Section<'_> {
                     drop(turn);
                 });
             }
-            self.metrics.release(self.order.strategy, release, since.elapsed(), ttl);
+            let ratio = ttl.map(|ttl| age.as_secs_f64() / ttl.as_secs_f64());
+            self.metrics.release(self.order.strategy, release, since.elapsed(), ratio);
             let how = <&str>::from(release).to_owned();
             self.trail.note(item, Kind::Released { since_ns, until_ns, how });
         }
@@ -283,7 +297,7 @@ async fn yield_to_others(lock: &dyn Lock, product: &Product) {
     let mut is_waited_for = lock.waiters(product).await.is_ok_and(|waiters| waiters > 0);
     while is_waited_for && Instant::now() < deadline {
         time::sleep(YIELD_STEP).await;
-        // Neither free nor unknown.
+        // Until somebody has it, or nobody can tell.
         is_waited_for =
             lock.time_left(product).await.is_ok_and(|left| left == Some(Duration::ZERO));
     }

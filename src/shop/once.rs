@@ -9,6 +9,7 @@ use crate::{
     fault::Step,
     order::{Failure, Item, Order, Outcome, Receipt, at},
     stock::Stock,
+    strategy::Family,
     token::Token,
     wait::Policy,
 };
@@ -35,10 +36,9 @@ impl Shop {
         let mut receipt = match begin(stock, order, name).await {
             Ok((key, None)) => {
                 order.key = Some(key);
-                self.purchase(order).await
+                self.carry_out(order).await
             }
             Ok((_, Some(answer))) => {
-                self.metrics.repeated();
                 let mut receipt = Receipt::blank(order.items.len());
                 receipt.repeat(answer);
                 receipt
@@ -46,7 +46,6 @@ impl Shop {
             Err(failure) => {
                 let mut receipt = Receipt::blank(order.items.len());
                 receipt.fail(failure);
-                self.metrics.purchase(order.strategy, receipt.outcome);
                 receipt
             }
         };
@@ -57,6 +56,7 @@ impl Shop {
             receipt.fail(at(Step::Write)(error));
         }
         receipt.duration = started.elapsed();
+        self.measure(order, &receipt);
         receipt
     }
 }
@@ -86,7 +86,12 @@ async fn begin(
     let deadline = Instant::now() + order.patience.wait;
     let mut pause = PAUSE_MIN;
     loop {
-        match stock.begin(&key, duration_max(order)).await.map_err(at(Step::Read))? {
+        let begun = stock.begin(&key, duration_max(order)).await;
+        if begun.is_err() {
+            // It may have begun, and must not keep others from trying again. Fails where that did.
+            stock.abandon(&key).await.ok();
+        }
+        match begun.map_err(at(Step::Read))? {
             Begun::First => return Ok((key, None)),
             Begun::Answered(answer) if key.is_answered_by(&answer) => {
                 return Ok((key, Some(answer)));
@@ -106,7 +111,9 @@ async fn begin(
 /// How long the order may take, as far as it says itself.
 fn duration_max(order: &Order) -> Duration {
     let patience = &order.patience;
-    let wait = if patience.policy == Policy::None { Duration::ZERO } else { patience.wait };
+    // Whoever sells without a lock may have its own reasons to wait.
+    let waits = patience.policy != Policy::None || order.strategy.row().family == Family::LockFree;
+    let wait = if waits { patience.wait } else { Duration::ZERO };
     wait + order.delay + order.ttl
 }
 
@@ -124,6 +131,7 @@ async fn end(stock: &dyn Stock, key: &Key, receipt: &mut Receipt) -> Result<(), 
     let answer = Answer {
         order: key.order.clone(),
         outcome: receipt.outcome,
+        reset: matches!(receipt.failure, Some(Failure::Reset)),
         order_id: None,
         lines: receipt.lines.clone(),
     };

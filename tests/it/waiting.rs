@@ -200,9 +200,37 @@ async fn other_servers_get_their_turn() {
             }
             assert!(longest < BUYERS, "{lock}: the other server waited for all {BUYERS}");
         }
+        let commands: String = redis.send(&["INFO", "commandstats"]).await;
+        assert!(commands.contains("cmdstat_pubsub|numsub"), "{lock}: a chain ended in a yield");
         let audit = servers[0].audit(lock).await;
         assert_eq!((&audit["ok"], &audit["stock"]), (&true.into(), &0.into()), "{lock}");
+        let () = redis.send(&["CONFIG", "RESETSTAT"]).await;
     }
+}
+
+/// A lease is handed over only if it lasts for the next one's work: `safe` stays exact while each
+/// buyer's work takes less than its ttl.
+#[tokio::test]
+async fn a_lease_that_is_too_old_is_not_handed_over() {
+    let redis = Redis::start().await;
+    let servers = ["a", "b"].map(|_| Server::start(&["--redis-url", &redis.url()]));
+    servers[0].reset("p", 9).await;
+    let buy = "/purchase?product=p&lock=safe&ttl=1s&retry=fifo&wait=60s";
+    let (first, second) = (format!("{buy}&delay=400ms"), format!("{buy}&delay=800ms"));
+    let waiters = async || servers[0].metric("locklab_lock_waiters{lock=\"safe\"}").await;
+    let others = async {
+        until("the first has the lock", async || redis.is_locked("p").await).await;
+        let elsewhere = async {
+            until("the second waits", async || waiters().await == 1.0).await;
+            servers[1].post(buy).await
+        };
+        tokio::join!(servers[0].post(&second), elsewhere)
+    };
+    let (first, (second, elsewhere)) = tokio::join!(servers[0].post(&first), others);
+    for reply in [first, second, elsewhere] {
+        assert_eq!((reply.outcome(), &reply.json["ttl_violated"]), ("sold", &false.into()));
+    }
+    assert_eq!(servers[0].audit("p").await["ok"], true);
 }
 
 /// The locks that somebody can hold.

@@ -29,6 +29,8 @@ use crate::{
 
 /// Pause after a backend failed.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Pause before an empty queue is looked at again, while somebody here waits.
+const IDLE: Duration = Duration::from_millis(5);
 /// How long one candidacy lasts; there is another one after it.
 const CANDIDACY: Duration = Duration::from_secs(10);
 
@@ -42,6 +44,8 @@ pub struct Consumers {
     metrics: Arc<Metrics>,
     candidates: Mutex<HashMap<Product, Candidate>>,
     tasks: TaskTracker,
+    /// Cancelled when the server stops.
+    closing: CancellationToken,
 }
 
 /// Who stands for election as long as somebody here waits.
@@ -75,9 +79,15 @@ impl Drop for Waiting {
 enum Served {
     /// It has its answer.
     Answered,
-    /// Somebody else is the consumer by now.
+    /// Somebody else is the consumer by now, or will be.
     Deposed,
-    /// A fault ended the consumer, as if its process had died.
+}
+
+/// How a consumer ended.
+enum Resigned {
+    /// Its lease is to be released.
+    InOrder,
+    /// A fault ended it, as if its process had died.
     Crashed,
 }
 
@@ -95,6 +105,7 @@ impl Consumers {
             metrics: Arc::clone(&parts.backends.metrics),
             candidates: Mutex::default(),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         })
     }
 
@@ -109,7 +120,7 @@ impl Consumers {
     ) -> Waiting {
         let mut candidates = self.candidates.lock();
         let candidate = candidates.entry(product.clone()).or_insert_with(|| {
-            let unwanted = CancellationToken::new();
+            let unwanted = self.closing.child_token();
             let order = candidacy(strategy, product, ttl, &unwanted);
             let consumers = Arc::clone(self);
             self.tasks.spawn(async move { consumers.stand(&order).await });
@@ -120,8 +131,9 @@ impl Consumers {
         Waiting { consumers: Arc::clone(self), product: product.clone() }
     }
 
-    /// Waits until no candidate is left.
+    /// Has the consumers resign, whatever they are at, and waits until no candidate is left.
     pub async fn close(&self) {
+        self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -138,49 +150,75 @@ impl Consumers {
         };
         while !unwanted.is_cancelled() {
             let tried = wait::on_release(&order.patience, &*self.lock, product, attempt).await;
-            match tried.result {
-                Ok(Some(lease)) => self.consume(order, lease).await,
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::debug!(%product, %error, "no election");
-                    time::sleep(PAUSE).await;
-                }
-            }
+            let failure = match tried.result {
+                Ok(Some(mut lease)) => match self.consume(order, &mut lease).await {
+                    Ok(Resigned::InOrder) => {
+                        let release = lease.release().await;
+                        self.metrics.queue_lease(release);
+                        continue;
+                    }
+                    Ok(Resigned::Crashed) => {
+                        lease.crash();
+                        continue;
+                    }
+                    Err(error) => {
+                        lease.hand_over(Cause::BackendDown);
+                        error
+                    }
+                },
+                Ok(None) => continue,
+                Err(error) => error,
+            };
+            tracing::debug!(%product, error = %failure, "the queue is not served");
+            unwanted.run_until_cancelled(time::sleep(PAUSE)).await;
         }
     }
 
-    /// Serves ticket after ticket, until none is left or the lease is to be given up.
-    async fn consume(&self, order: &Order, mut lease: Lease) {
+    /// Serves ticket after ticket, until nobody here waits any more or the lease is to be given up.
+    async fn consume(&self, order: &Order, lease: &mut Lease) -> Result<Resigned, BackendError> {
         self.metrics.queue_election();
         let product = &order.items[0].product;
-        let Some(epoch) = lease.fencing_token() else { return };
+        let Some(fencing_token) = lease.fencing_token() else { return Ok(Resigned::InOrder) };
         // Before the cap on renewals: a lease is better released than lost.
         let until = Instant::now() + order.ttl * (HOLD_TTLS_MAX / 2);
         // From here on, no consumer before this one can sell.
-        let mut is_consumer = self.stock.raise_bar(product, epoch).await.unwrap_or(false);
+        if !self.stock.raise_bar(product, fencing_token).await? {
+            let cause = "the store has seen a newer consumer".into();
+            return Err(BackendError::Refused { backend: "redis", cause });
+        }
+        let unwanted = &order.patience.gone;
         let mut done = None;
-        while is_consumer && !lease.is_lost() {
-            let head = match self.tickets.next(product, done.as_ref()).await {
-                Ok(Some(head)) => head,
-                Ok(None) => break,
-                Err(_) => return lease.hand_over(Cause::BackendDown),
-            };
-            done = None;
-            if order.patience.gone.is_cancelled() || Instant::now() >= until {
+        while !lease.is_lost() {
+            let head = self.tickets.next(product, done.take().as_ref()).await?;
+            if unwanted.is_cancelled() || Instant::now() >= until {
                 // Others have tickets in it, and stand for election.
                 break;
             }
-            match self.serve(order, &mut lease, epoch, &head).await {
+            let Some(head) = head else {
+                // Whoever waits here is on its way into the queue, or out of it.
+                unwanted.run_until_cancelled(time::sleep(IDLE)).await;
+                continue;
+            };
+            match self.serve(order, lease, fencing_token, &head).await {
                 Ok(Served::Answered) => done = Some(head),
-                Ok(Served::Deposed) => is_consumer = false,
-                Ok(Served::Crashed) => return lease.crash(),
-                Err(error) => {
+                Ok(Served::Deposed) => break,
+                Err(error) if error.is_crash() => return Ok(Resigned::Crashed),
+                Err(error) if error.is_passing() => {
                     tracing::debug!(%product, %error, "a ticket was not served");
                     time::sleep(PAUSE).await;
                 }
+                Err(error) => {
+                    tracing::warn!(%product, %error, "a ticket was refused");
+                    let Head { ticket, .. } = &head;
+                    self.conclude(ticket, Outcome::Error, Line::default()).await?;
+                    done = Some(head);
+                }
             }
         }
-        lease.release().await;
+        if done.is_some() {
+            self.tickets.next(product, done.as_ref()).await?;
+        }
+        Ok(Resigned::InOrder)
     }
 
     /// Read, work, write, for one ticket.
@@ -188,7 +226,7 @@ impl Consumers {
         &self,
         order: &Order,
         lease: &mut Lease,
-        epoch: u64,
+        fencing_token: u64,
         head: &Head,
     ) -> Result<Served, BackendError> {
         let (ticket, product) = (&head.ticket, &order.items[0].product);
@@ -199,32 +237,35 @@ impl Consumers {
         let kind = Kind::Granted {
             since_ns: now,
             token: Trail::token(lease.token()),
-            fencing_token: Some(epoch),
+            fencing_token: Some(fencing_token),
             until_ns: lease.deadline().map(|deadline| trail.ns(deadline)),
             exclusive: true,
         };
         trail.note(0, kind);
-        let served = self.sell(order, lease, epoch, ticket, &faults, &mut trail).await;
-        let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
-        let how = "handed_over".to_owned();
-        trail.note(0, Kind::Released { since_ns: trail.now(), until_ns, how });
-        match served {
-            Err(error) if error.is_crash() => Ok(Served::Crashed),
-            served => served,
+        let served = self.sell(order, lease, fencing_token, ticket, &faults, &mut trail).await?;
+        if matches!(served, Served::Answered) {
+            let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
+            let how = "handed_over".to_owned();
+            trail.note(0, Kind::Released { since_ns: trail.now(), until_ns, how });
         }
+        Ok(served)
     }
 
     async fn sell(
         &self,
         order: &Order,
         lease: &mut Lease,
-        epoch: u64,
+        fencing_token: u64,
         ticket: &Ticket,
         faults: &Faults,
         trail: &mut Trail,
     ) -> Result<Served, BackendError> {
         let product = &order.items[0].product;
         let Ticket { key, quantity, .. } = ticket;
+        if self.tickets.answer(key).await?.is_some() {
+            // Its buyer gave up, or it was delivered before.
+            return Ok(Served::Answered);
+        }
         faults.strike(Step::Read).await?;
         let since_ns = trail.now();
         let Some(seen) = self.stock.read(product).await? else {
@@ -233,7 +274,7 @@ impl Consumers {
         trail.note(0, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
         if seen.stock < i64::from(*quantity) {
             let (stock_before, stock_after) = (Some(seen.stock), Some(seen.stock));
-            let line = Line { stock_before, stock_after, fencing_token: Some(epoch) };
+            let line = Line { stock_before, stock_after, fencing_token: Some(fencing_token) };
             return self.conclude(ticket, Outcome::SoldOut, line).await;
         }
         faults.strike(Step::Work).await?;
@@ -248,6 +289,7 @@ impl Consumers {
             biased;
             () = Receipt::work(ticket.delay()) => {}
             () = lost => return Ok(Served::Deposed),
+            () = self.closing.cancelled() => return Ok(Served::Deposed),
         }
         faults.strike(Step::BeforeWrite).await?;
         if lease.is_lost() {
@@ -260,7 +302,7 @@ impl Consumers {
             generation: &key.generation,
             read: seen.stock,
             quantity: *quantity,
-            fencing_token: Some(epoch),
+            fencing_token: Some(fencing_token),
         };
         let written = self.stock.write(&[sale], Some(key)).await;
         let served = match faults.reply(Step::Write, written)? {
@@ -273,7 +315,7 @@ impl Consumers {
                         stock: sold.stock,
                         quantity: *quantity,
                         sold: sold.sold,
-                        fencing_token: Some(epoch),
+                        fencing_token: Some(fencing_token),
                     };
                     trail.note(0, kind);
                 }
@@ -297,7 +339,8 @@ impl Consumers {
         line: Line,
     ) -> Result<Served, BackendError> {
         let order = ticket.key.order.clone();
-        let answer = Answer { order, outcome, order_id: None, lines: vec![line] };
+        let reset = outcome == Outcome::Conflict;
+        let answer = Answer { order, outcome, reset, order_id: None, lines: vec![line] };
         self.stock.conclude(&ticket.key, answer).await?;
         Ok(Served::Answered)
     }

@@ -22,13 +22,19 @@ use crate::{
 static ENQUEUE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        local length, wait = redis.call('LLEN', KEYS[1]), tonumber(ARGV[3])
+        local now, wait = redis.call('TIME'), tonumber(ARGV[3])
+        local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+        while true do
+            local head = redis.call('LINDEX', KEYS[1], 0)
+            if not head or tonumber(string.match(head, '^%d+') or ms) >= ms then break end
+            redis.call('LPOP', KEYS[1])
+        end
+        local length = redis.call('LLEN', KEYS[1])
         local is_late = length * tonumber(ARGV[4]) > wait
         if length >= tonumber(ARGV[2]) or is_late then return -1 - length end
-        local now = redis.call('TIME')
-        local ends = now[1] * 1000 + math.floor(now[2] / 1000) + wait
-        redis.call('RPUSH', KEYS[1], string.format('%.0f', ends) .. ' ' .. ARGV[1])
-        redis.call('PEXPIRE', KEYS[1], math.max(wait, redis.call('PTTL', KEYS[1])) + 1000)
+        local left = redis.call('PTTL', KEYS[1])
+        redis.call('RPUSH', KEYS[1], string.format('%.0f', ms + wait) .. ' ' .. ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], math.max(wait + 1000, left))
         return length
         ",
     )
@@ -40,14 +46,14 @@ static NEXT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if ARGV[1] ~= '' then
-            redis.call('LREM', KEYS[1], 0, ARGV[1])
+            redis.call('LREM', KEYS[1], 1, ARGV[1])
             redis.pcall('PUBLISH', ARGV[2], '')
         end
         local now = redis.call('TIME')
         local ms = now[1] * 1000 + math.floor(now[2] / 1000)
         while true do
             local head = redis.call('LINDEX', KEYS[1], 0)
-            if not head or tonumber(string.match(head, '^%d+')) >= ms then return head end
+            if not head or tonumber(string.match(head, '^%d+') or ms) >= ms then return head end
             redis.call('LPOP', KEYS[1])
         end
         ",
@@ -197,7 +203,8 @@ impl Tickets {
             return Ok(Faults::default());
         }
         let mut set = redis::cmd("SET");
-        set.arg(format!("delivered:{}", ticket.key.name)).arg(1).arg("NX");
+        let Key { generation, name, .. } = &ticket.key;
+        set.arg(format!("delivered:{}:{name}", generation.0)).arg(1).arg("NX");
         set.arg("PX").arg(ticket.key.ttl.as_millis() as u64);
         let first: Option<String> = self.redis.command(Op::Next, &set).await?;
         let faults = ticket.faults.iter().filter_map(|text| text.parse::<Fault>().ok());
