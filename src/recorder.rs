@@ -117,6 +117,7 @@ impl Recorder {
             product: item.product.clone(),
             generation: None,
             events: Vec::with_capacity(8),
+            holds: false,
         };
         let mut trail = Trail {
             recorder: self.clone(),
@@ -124,6 +125,7 @@ impl Recorder {
             lock: order.strategy.row().name,
             store: order.strategy.row().store,
             paths: order.items.iter().filter(|_| is_recording).map(path).collect(),
+            gives_up: true,
         };
         for (index, item) in order.items.iter().enumerate() {
             trail.note(index, Kind::Invoke { quantity: item.quantity });
@@ -134,13 +136,19 @@ impl Recorder {
     /// Goes on recording an order of one item that another process has begun.
     #[must_use]
     pub fn join(&self, order_id: &Token, strategy: StrategyId, product: &Product) -> Trail {
-        let path = || Path { product: product.clone(), generation: None, events: Vec::new() };
+        let path = || Path {
+            product: product.clone(),
+            generation: None,
+            events: Vec::new(),
+            holds: false,
+        };
         Trail {
             recorder: self.clone(),
             order_id: order_id.as_str().to_owned(),
             lock: strategy.row().name,
             store: strategy.row().store,
             paths: self.sender.iter().map(|_| path()).collect(),
+            gives_up: false,
         }
     }
 
@@ -234,12 +242,16 @@ pub struct Trail {
     store: Store,
     /// One per item; none when nothing is recorded.
     paths: Vec<Path>,
+    /// Whether leases are given up when it is dropped without an end.
+    gives_up: bool,
 }
 
 struct Path {
     product: Product,
     generation: Option<Generation>,
     events: Vec<Event>,
+    /// Whether a lease was granted and not released.
+    holds: bool,
 }
 
 impl Trail {
@@ -272,12 +284,18 @@ impl Trail {
     pub fn note(&mut self, item: usize, kind: Kind) {
         let at_ns = self.now();
         if let Some(path) = self.paths.get_mut(item) {
+            match kind {
+                Kind::Granted { .. } => path.holds = true,
+                Kind::Released { .. } => path.holds = false,
+                _ => {}
+            }
             path.events.push(Event { at_ns, kind });
         }
     }
 
     /// The order has ended.
     pub fn end(mut self, kind: &Kind) {
+        self.gives_up = false;
         for item in 0..self.paths.len() {
             self.note(item, kind.clone());
         }
@@ -305,6 +323,13 @@ impl Trail {
 
 impl Drop for Trail {
     fn drop(&mut self) {
+        for item in 0..self.paths.len() {
+            if self.gives_up && self.paths[item].holds {
+                // The release task ends it, at any time from now on.
+                let (since_ns, how) = (self.now(), "unknown".to_owned());
+                self.note(item, Kind::Released { since_ns, until_ns: None, how });
+            }
+        }
         self.flush();
     }
 }

@@ -137,7 +137,7 @@ impl Shop {
     /// who holds it.
     ///
     /// # Errors
-    /// A store or a lock service failed: what happened is not certain, so reset again.
+    /// A store or a lock service failed: nothing may be sold until the product is reset again.
     pub async fn reset(
         &self,
         product: &Product,
@@ -147,8 +147,9 @@ impl Shop {
         let only = strategy.map(|id| id.row().store);
         let stores = Store::VARIANTS.iter().filter(|&&store| only.is_none_or(|it| it == store));
         for &store in stores {
-            // Before the stock: whoever is granted a lease after this keeps it, and whoever was
-            // granted one before began at the old generation, so that its write will be refused.
+            // Nobody sells while leases are forgotten. Whoever was granted one before, or meanwhile,
+            // began at a generation that is refused after the reset as well.
+            self.stock(store).close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
                 if let Method::Lock(lock) = &self.methods[id.index()] {
                     lock.clear(product).await?;

@@ -259,6 +259,13 @@ pub trait Stock: Answers + Send + Sync {
     /// [`BackendError::Unknown`]: the sales may stand.
     async fn take(&self, items: &[Item], key: Option<&Key>) -> Result<Written, BackendError>;
 
+    /// Stops the sale of a product until its reset: whatever generation a write names is refused. So
+    /// leases can be forgotten without letting two holders of one generation in.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened.
+    async fn close(&self, product: &Product) -> Result<(), BackendError>;
+
     /// Puts `stock` units on sale afresh and clears the ledger.
     ///
     /// # Errors

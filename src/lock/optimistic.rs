@@ -20,7 +20,7 @@ use redis::Pipeline;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    answer::Line,
+    answer::{Key, Line},
     backends::{
         BackendError,
         redis::{Exclusive, RedisClient},
@@ -129,7 +129,9 @@ impl Optimistic {
             let stock = watched[item].seen.stock;
             return Ok(Some((Written::SoldOut { item, stock }, since_ns)));
         }
-        if key.as_ref().is_some_and(|key| key.generation != watched[key.item].generation) {
+        let is_closed = watched.iter().any(|watched| watched.generation.0.is_empty());
+        let is_other = |key: &Key| key.generation != watched[key.item].generation;
+        if is_closed || key.as_ref().is_some_and(is_other) {
             return Ok(Some((Written::Reset, since_ns)));
         }
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;

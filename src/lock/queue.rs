@@ -14,7 +14,8 @@
 //!   The ticket of a dropped future may still be served, until its time is over.
 //! - Commands sent: by the buyer: HGET generation; SUBSCRIBE answered:{generation}:{ticket}; EVALSHA of
 //!   enqueue (TIME, LINDEX, LPOP, LLEN, PTTL, RPUSH, PEXPIRE queue:{product}); GET
-//!   answer:{generation}:{ticket}; EVALSHA of conclude when it gives up; UNSUBSCRIBE. By the consumer:
+//!   answer:{generation}:{ticket}; EVALSHA of conclude, and LREM, when it gives up;
+//!   UNSUBSCRIBE. By the consumer:
 //!   those of `fenced` and `watchdog` and their waiters; EVALSHA of raise-bar and of next (LREM,
 //!   PUBLISH, TIME, LINDEX, LPOP); GET of the answer; the read and the write of every lock; EVALSHA of
 //!   conclude, for what is not sold; SET delivered:{generation}:{ticket} NX PX, for a ticket with
@@ -30,7 +31,7 @@ use tokio::time::{self, Duration, Instant};
 
 use self::{
     consumer::Consumers,
-    tickets::{Enqueued, Ticket, Tickets},
+    tickets::{Enqueued, Entry, Ticket, Tickets},
 };
 use crate::{
     answer::{self, Answer, IdempotencyKey, Key},
@@ -139,9 +140,16 @@ impl Queue {
         let answered = self.redis.wakeups().subscribe(&tickets::channel(&key)).await;
         let answered = answered.map_err(&failed)?;
         // Stands for election from before the ticket is in the queue: somebody must serve it.
-        let _waiting = self.consumers.join(order.strategy, &item.product, order.ttl);
+        let waiting = self.consumers.join(order.strategy, &item.product, order.ttl);
         let ticket = Ticket::new(key.clone(), order);
-        self.enqueue(order, &ticket).await?;
+        let entry = match self.enqueue(order, &ticket).await {
+            Ok(entry) => entry,
+            Err(failure) => {
+                // The others may have died with their servers: somebody must clear the queue.
+                waiting.linger();
+                return Err(failure);
+            }
+        };
         trail.flush();
         loop {
             let mut told = std::pin::pin!(answered.notified());
@@ -166,24 +174,30 @@ impl Queue {
                 let (outcome, order) = (Outcome::Busy, key.order.clone());
                 let busy = Answer { order, outcome, reset: false, order_id: None, lines };
                 let stands = stock.conclude(&key, busy).await;
+                if let (Ok(_), Some(entry)) = (&stands, &entry) {
+                    // Only so that it takes nobody's place: it will not be served any more.
+                    self.tickets.leave(&item.product, entry).await.ok();
+                }
                 return stands.map_err(|error| failed(error.into_unknown()));
             }
         }
     }
 
-    async fn enqueue(&self, order: &Order, ticket: &Ticket) -> Result<(), Failure> {
+    /// Enqueues the ticket. `None`: it may be in the queue, but nobody knows.
+    async fn enqueue(&self, order: &Order, ticket: &Ticket) -> Result<Option<Entry>, Failure> {
+        let mut may_wait = false;
         for _ in 0..ENQUEUES_MAX {
             let product = &order.items[0].product;
             let enqueued = self.tickets.enqueue(product, ticket, order.patience.wait).await;
             match order.faults.reply(Step::Enqueue, enqueued) {
-                Ok(Enqueued::Waiting) => return Ok(()),
+                Ok(Enqueued::Waiting(entry)) => return Ok(Some(entry)),
+                Err(error) if error.is_unknown() => may_wait = true,
+                // Whatever keeps it out now: it may be in already, and even be what fills the queue.
+                _ if may_wait => break,
                 Ok(Enqueued::Full(waiting)) => return Err(Failure::QueueFull(waiting)),
-                // It may be in the queue.
-                Err(error) if error.is_unknown() => {}
                 Err(error) => return Err(at(Step::Enqueue)(error)),
             }
         }
-        // If it is not, then it is too late when its time is over.
-        Ok(())
+        Ok(None)
     }
 }

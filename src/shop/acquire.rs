@@ -77,8 +77,11 @@ pub fn lines() -> BuyerLines {
         let work = lease.fixed_deadline().map_or(Duration::ZERO, |_| wants.delay);
         let enough = Instant::now() + work + wants.ttl / 2;
         let lasts = lease.deadline().is_none_or(|deadline| deadline >= enough);
-        let is_young = granted.elapsed() < lease.ttl() * (HOLD_TTLS_MAX / 2);
-        lasts && is_young && !wants.is_faulty && *hand_overs < HAND_OVERS_MAX
+        let is_young = granted.elapsed() + wants.delay < lease.ttl() * (HOLD_TTLS_MAX / 2);
+        lasts
+            && (is_young || lease.deadline().is_none())
+            && !wants.is_faulty
+            && *hand_overs < HAND_OVERS_MAX
     })
 }
 
@@ -90,33 +93,51 @@ impl Section<'_> {
         loop {
             let mut held = Vec::with_capacity(items.len());
             for item in 0..items.len() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let patience = Patience { wait: left, ..patience.clone() };
-                match self.acquire(item, &patience).await {
+                // No longer than the first of the leases that are held already lasts.
+                let until = ends(&held).map_or(deadline, |ends| deadline.min(ends));
+                let wait = until.saturating_duration_since(Instant::now());
+                match self.acquire(item, &Patience { wait, ..patience.clone() }).await {
                     Some(lease) => held.push(lease),
-                    None => {
-                        self.release_all(held).await;
-                        return None;
-                    }
+                    None => break,
                 }
             }
-            if !is_past_deadline(&held) {
+            if held.len() == items.len() && self.will_last(&held) {
                 return Some(held);
             }
-            // The first lease ran out while the last was waited for: what they guard together is
-            // guarded no longer. Two orders that wait for each other's locks meet here.
-            self.violate(Violation::Acquire);
-            self.release_all(held).await;
-            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
-            if patience.policy == Policy::None
-                || is_over
-                || self.receipt.retries >= patience.max_retries
-            {
-                self.receipt.outcome = Outcome::Busy;
+            if self.receipt.failure.is_some() {
+                self.release_all(held).await;
                 return None;
             }
+            let is_late = is_past_deadline(&held);
+            if is_late {
+                // The first lease ran out while the last was waited for: what they guard together is
+                // guarded no longer. Two orders that wait for each other's locks meet here.
+                self.violate(Violation::Acquire);
+            }
+            let is_complete = held.len() == items.len();
+            self.release_all(held).await;
+            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
+            let may_retry = patience.policy != Policy::None && !is_over;
+            if !(is_late || is_complete)
+                || !may_retry
+                || self.receipt.retries >= patience.max_retries
+            {
+                if is_complete {
+                    self.receipt.outcome = Outcome::Busy;
+                }
+                return None;
+            }
+            self.receipt.outcome = Outcome::Busy;
             self.receipt.retries += 1;
         }
+    }
+
+    /// Whether what was granted first lasts for the work as well, although other locks were waited
+    /// for meanwhile; if the order's ttl allows for it at all.
+    fn will_last(&self, held: &[Held]) -> bool {
+        let Order { delay, ttl, .. } = *self.order;
+        let work = if held.len() > 1 && delay < ttl { delay } else { Duration::ZERO };
+        ends(held).is_none_or(|ends| Instant::now() + work < ends)
     }
 
     /// Acquires the lock of one item, in the way and for as long as patience wants it.
@@ -233,7 +254,10 @@ impl Section<'_> {
             if self.receipt.outcome == Outcome::Unavailable {
                 // Waiting for a backend that just failed would only keep the buyer.
                 let mut lease = leased.lease;
+                let since_ns = self.trail.now();
                 lease.hand_over(Cause::BackendDown);
+                let how = "unknown".to_owned();
+                self.trail.note(item, Kind::Released { since_ns, until_ns: None, how });
                 continue;
             }
             if is_late {
@@ -282,6 +306,11 @@ impl Section<'_> {
         let is_clean = matches!(outcome, Outcome::Sold | Outcome::SoldOut) && !repeated;
         is_clean && violation.is_none() && self.order.faults.is_empty()
     }
+}
+
+/// When the first of the leases ends that nobody renews.
+fn ends(held: &[Held]) -> Option<Instant> {
+    held.iter().filter_map(|held| held.leased.lease.fixed_deadline()).min()
 }
 
 /// Whether the end of a lease has come.

@@ -1,7 +1,7 @@
 //! Stock, ledger and history in Redis.
 //!
 //! `inventory:{product}` is the stock, a plain number. `ledger:{product}` is a hash: `initial`,
-//! `sold`, the `generation`, which changes with every reset, the `bar`: the newest fencing token seen
+//! `sold`, the `generation`, which changes with every reset and is empty during one, the `bar`: the newest fencing token seen
 //! since, and `recorded`: how many records the history was given. `history:{product}` is a list of
 //! records, and `histories` lists these lists, by when they were last added to.
 
@@ -132,6 +132,10 @@ impl Stock for RedisStock {
         }
         let reply: Reply = self.redis.script(Op::Take, &script).await?;
         reply.judge(items.iter().map(|item| item.quantity), |_| None).map_err(senseless)
+    }
+
+    async fn close(&self, product: &Product) -> Result<(), BackendError> {
+        self.redis.script(Op::Reset, &scripts::CLOSE.key(ledger_key(product))).await
     }
 
     async fn reset(&self, product: &Product, stock: u64) -> Result<(), BackendError> {

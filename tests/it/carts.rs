@@ -9,7 +9,10 @@ use locklab::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::server::{Reply, Server};
+use crate::{
+    redis_server::Redis,
+    server::{Reply, Server, until},
+};
 
 fn sellers_of_carts() -> impl Iterator<Item = &'static &'static Strategy> {
     STRATEGIES.iter().filter(|strategy| strategy.sells_carts)
@@ -137,6 +140,55 @@ async fn opposite_orders_deadlock_until_the_ttl() {
             let audit = server.audit(product).await;
             assert_eq!((&audit["ok"], &audit["sold"]), (&json!(true), &json!(2)), "{order}");
         }
+    }
+}
+
+/// The same in line: a place in one line is not kept for longer than the lease of another lasts.
+#[tokio::test]
+async fn carts_in_line_deadlock_until_the_ttl() {
+    let server = Server::start(&[]);
+    for product in ["a", "b"] {
+        server.reset(product, 9).await;
+    }
+    let query = "lock=safe&order=given&retry=fifo&fault=pause:300ms@acquire&max_retries=1000";
+    let (one, other) = (["a", "b"], ["b", "a"]);
+    let (first, second) = (format!("{query}&ttl=1s&wait=30s"), format!("{query}&ttl=2s&wait=60s"));
+    let (one, other) = tokio::join!(buy(&server, &one, &first), buy(&server, &other, &second));
+    for reply in [one, other] {
+        assert_eq!(reply.outcome(), "sold", "{}", reply.text);
+        assert!(reply.json["wait_ms"].as_f64().unwrap() < 30_000.0, "{}", reply.text);
+    }
+    for product in ["a", "b"] {
+        assert_eq!(server.audit(product).await["ok"], true);
+    }
+}
+
+/// What was locked first has to last for the work as well, however long the other locks were waited
+/// for: if it does not, the cart begins again.
+#[tokio::test]
+async fn the_first_lease_of_a_cart_lasts_for_the_work() {
+    let redis = Redis::start().await;
+    let servers = ["a", "b"].map(|_| Server::start(&["--redis-url", &redis.url()]));
+    for product in ["a", "b"] {
+        servers[0].reset(product, 9).await;
+    }
+    let wait = "lock=safe&ttl=2s&retry=notify&wait=60s&max_retries=1000";
+    let holder = format!("/purchase?product=b&{wait}&delay=1600ms");
+    let late = async {
+        until("b is locked", async || redis.is_locked("b").await).await;
+        let rival = async {
+            until("a is locked", async || redis.is_locked("a").await).await;
+            servers[1].post(&format!("/purchase?product=a&{wait}&delay=1s")).await
+        };
+        let query = format!("{wait}&delay=1400ms");
+        tokio::join!(buy(&servers[0], &["a", "b"], &query), rival)
+    };
+    let (holder, (cart, rival)) = tokio::join!(servers[0].post(&holder), late);
+    for reply in [holder, cart, rival] {
+        assert_eq!((reply.outcome(), &reply.json["ttl_violated"]), ("sold", &false.into()));
+    }
+    for product in ["a", "b"] {
+        assert_eq!(servers[1].audit(product).await["ok"], true, "{product}");
     }
 }
 

@@ -237,3 +237,18 @@ async fn a_history_for_other_checkers() {
     assert_eq!((bad.status, &bad.json["parameter"]), (StatusCode::BAD_REQUEST, &"format".into()));
     assert_eq!(server.get("/history/never").await.status, StatusCode::NOT_FOUND);
 }
+
+/// A lease whose release was left to others is not held against the lock service.
+#[tokio::test]
+async fn a_lease_that_was_given_up_overlaps_nobody() {
+    let server = Server::start(&["--command-timeout", "200ms"]);
+    for (lock, step) in [("fenced", "raise-bar"), ("safe", "release")] {
+        server.reset(lock, 9).await;
+        let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");
+        server.post(&format!("{buy}&fault=drop-reply@{step}")).await;
+        let next = server.post(&format!("{buy}&retry=notify&wait=60s")).await;
+        assert_eq!(next.outcome(), "sold", "{lock}: {}", next.text);
+        let audit = server.audit(lock).await;
+        assert_eq!((&audit["ok"], overlaps(&audit)), (&true.into(), [0, 0, 0]), "{audit}");
+    }
+}

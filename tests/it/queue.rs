@@ -166,7 +166,83 @@ async fn whoever_gives_up_buys_nothing() {
     assert_eq!(server.post("/purchase?product=p&lock=queue").await.outcome(), "sold");
     let audit = server.audit("p").await;
     assert_eq!((&audit["sold"], &audit["ok"]), (&1.into(), &true.into()), "{audit}");
-    until("the queue is empty", async || redis.send::<i64>(&["LLEN", "queue:p"]).await == 0).await;
+    let waiting: i64 = redis.send(&["LLEN", "queue:p"]).await;
+    assert_eq!(waiting, 0, "whoever gives up takes nobody's place");
+}
+
+/// A reply to the enqueue that is lost, while the ticket itself fills the queue: the buyer is not told
+/// that it was turned away, for it was not.
+#[tokio::test]
+async fn a_ticket_that_may_be_in_the_queue_is_not_turned_away() {
+    let server = Server::start(&["--queue-max", "1"]);
+    server.reset("p", 5).await;
+    let path = "/purchase?product=p&lock=queue&delay=500ms&fault=drop-reply@enqueue";
+    let reply = server.post(path).await;
+    assert_eq!((reply.status, reply.outcome()), (StatusCode::OK, "sold"), "{}", reply.text);
+    let audit = server.audit("p").await;
+    assert_eq!((&audit["sold"], &audit["ok"]), (&1.into(), &true.into()), "{audit}");
+}
+
+/// A queue of tickets that nobody waits for any more, for their server was killed: it is full until
+/// their time is over, and then it is not.
+#[tokio::test]
+async fn the_tickets_of_a_dead_server_end() {
+    let redis = Redis::start().await;
+    let start = || Server::start(&["--redis-url", &redis.url(), "--queue-max", "2"]);
+    let [dying, other] = [start(), start()];
+    other.reset("p", 5).await;
+    let () = redis.send(&["SET", "lock:p", "a stranger"]).await;
+    let path = "/purchase?product=p&lock=queue&wait=2s";
+    let buyers = join_all((0..2).map(|_| dying.request(Method::POST, path).send()));
+    let kill = async {
+        let full = async || redis.send::<i64>(&["LLEN", "queue:p"]).await == 2;
+        until("the queue is full", full).await;
+        dying.signal(Signal::SIGKILL);
+        let shed = other.post("/purchase?product=p&lock=queue").await;
+        assert_eq!(shed.status, StatusCode::TOO_MANY_REQUESTS, "{}", shed.text);
+        let () = redis.send(&["DEL", "lock:p"]).await;
+        until("it is not full any more", async || {
+            other.post("/purchase?product=p&lock=queue").await.status == StatusCode::OK
+        })
+        .await;
+    };
+    tokio::join!(buyers, kill);
+    assert_eq!(other.audit("p").await["ok"], true);
+}
+
+/// A server that stops in the middle of a ticket resigns: its lease is released.
+#[tokio::test]
+async fn a_server_that_stops_resigns() {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url(), "--drain-timeout", "200ms"]);
+    server.reset("p", 5).await;
+    let path = "/purchase?product=p&lock=queue&delay=60s&ttl=600s&wait=60s";
+    let request = server.request(Method::POST, path).send();
+    let stop = async {
+        until("it consumes", async || redis.is_locked("p").await).await;
+        server.signal(Signal::SIGTERM);
+    };
+    let (_, ()) = tokio::join!(request, stop);
+    server.ended().await;
+    assert!(!redis.is_locked("p").await, "the lease was released");
+}
+
+/// A queue that has lost its tickets is looked at again, but not in a frenzy.
+#[tokio::test]
+async fn an_empty_queue_is_not_stormed() {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url()]);
+    server.reset("p", 5).await;
+    let () = redis.send(&["SET", "lock:p", "a stranger"]).await;
+    let buyer = server.post("/purchase?product=p&lock=queue&wait=1s");
+    let lose = async {
+        until("it waits", async || redis.send::<i64>(&["LLEN", "queue:p"]).await == 1).await;
+        let () = redis.send(&["DEL", "queue:p", "lock:p"]).await;
+        let () = redis.send(&["PUBLISH", "released:p", ""]).await;
+    };
+    let (reply, ()) = tokio::join!(buyer, lose);
+    assert_eq!(reply.outcome(), "busy", "{}", reply.text);
+    assert_eq!(server.metric(ELECTIONS).await, 1.0, "one lease is enough to wait under");
 }
 
 /// The queue sells one product at a time, and says so.

@@ -31,6 +31,8 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(100);
 /// Pause before an empty queue is looked at again, while somebody here waits.
 const IDLE: Duration = Duration::from_millis(5);
+/// How long a buyer that was not let in stands for election: queues of the dead must be cleared.
+const LINGER: Duration = Duration::from_secs(5);
 /// How long one candidacy lasts; there is another one after it.
 const CANDIDACY: Duration = Duration::from_secs(10);
 
@@ -59,6 +61,21 @@ struct Candidate {
 pub struct Waiting {
     consumers: Arc<Consumers>,
     product: Product,
+}
+
+impl Waiting {
+    /// Stands for election a while longer, if nobody else here does.
+    pub fn linger(self) {
+        let candidates = self.consumers.candidates.lock();
+        let is_alone = candidates.get(&self.product).is_some_and(|it| it.waiting == 1);
+        drop(candidates);
+        if is_alone {
+            tokio::spawn(async move {
+                self.consumers.closing.run_until_cancelled(time::sleep(LINGER)).await;
+                drop(self);
+            });
+        }
+    }
 }
 
 impl Drop for Waiting {
@@ -242,7 +259,7 @@ impl Consumers {
             exclusive: true,
         };
         trail.note(0, kind);
-        let served = self.sell(order, lease, fencing_token, ticket, &faults, &mut trail).await?;
+        let served = self.sell(order, lease, fencing_token, head, &faults, &mut trail).await?;
         if matches!(served, Served::Answered) {
             let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
             let how = "handed_over".to_owned();
@@ -256,7 +273,7 @@ impl Consumers {
         order: &Order,
         lease: &mut Lease,
         fencing_token: u64,
-        ticket: &Ticket,
+        Head { ticket, ends, .. }: &Head,
         faults: &Faults,
         trail: &mut Trail,
     ) -> Result<Served, BackendError> {
@@ -296,6 +313,10 @@ impl Consumers {
             return Ok(Served::Deposed);
         }
         faults.strike(Step::Write).await?;
+        if Instant::now() >= *ends {
+            // Its buyer has been told so, or will be.
+            return self.conclude(ticket, Outcome::Busy, Line::default()).await;
+        }
         let since_ns = trail.now();
         let sale = Sale {
             product,

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use redis::Script;
 use serde::{Deserialize, Serialize};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     answer::{Answer, Key},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// KEYS: queue. ARGV: ticket, the most tickets, how long the buyer waits and works, in ms. How many
-/// wait before it, or -1 less than those that do: it is not let in.
+/// wait before it, and when it ends; or only how many do: it is not let in.
 /// A queue that nobody serves ends with its last ticket.
 static ENQUEUE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -31,17 +31,19 @@ static ENQUEUE: LazyLock<Script> = LazyLock::new(|| {
         end
         local length = redis.call('LLEN', KEYS[1])
         local is_late = length * tonumber(ARGV[4]) > wait
-        if length >= tonumber(ARGV[2]) or is_late then return -1 - length end
+        if length >= tonumber(ARGV[2]) or is_late then return {length, false} end
+        local ends = string.format('%.0f', ms + wait)
         local left = redis.call('PTTL', KEYS[1])
-        redis.call('RPUSH', KEYS[1], string.format('%.0f', ms + wait) .. ' ' .. ARGV[1])
+        redis.call('RPUSH', KEYS[1], ends .. ' ' .. ARGV[1])
         redis.call('PEXPIRE', KEYS[1], math.max(wait + 1000, left))
-        return length
+        return {length, ends}
         ",
     )
 });
 
 /// KEYS: queue. ARGV: the ticket that was answered, or '', and the channel of its buyer. The ticket
-/// that is the head now; those whose time is over are taken off.
+/// that is the head now, and how much of its time is left, in ms; those whose time is over are taken
+/// off.
 static NEXT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -53,7 +55,9 @@ static NEXT: LazyLock<Script> = LazyLock::new(|| {
         local ms = now[1] * 1000 + math.floor(now[2] / 1000)
         while true do
             local head = redis.call('LINDEX', KEYS[1], 0)
-            if not head or tonumber(string.match(head, '^%d+') or ms) >= ms then return head end
+            if not head then return {false, false} end
+            local left = (tonumber(string.match(head, '^%d+')) or ms) - ms
+            if left >= 0 then return {head, left} end
             redis.call('LPOP', KEYS[1])
         end
         ",
@@ -87,20 +91,25 @@ impl Ticket {
     }
 }
 
+/// A ticket as it is in the list.
+#[derive(Debug)]
+pub struct Entry(String);
+
 /// A ticket at the head of its queue.
 #[derive(Debug)]
 pub struct Head {
-    /// As it is in the list.
-    entry: String,
+    entry: Entry,
     /// The ticket.
     pub ticket: Ticket,
+    /// When its buyer gives up: it must not be sold after.
+    pub ends: Instant,
 }
 
 /// Whether a ticket was let in.
 #[derive(Debug)]
 pub enum Enqueued {
     /// It is in the queue.
-    Waiting,
+    Waiting(Entry),
     /// So many wait already.
     Full(u64),
 }
@@ -147,14 +156,25 @@ impl Tickets {
             backend: "redis",
             cause: error.into(),
         };
+        let ticket_text = serde_json::to_string(ticket).map_err(refused)?;
         let mut script = ENQUEUE.key(queue_key(product));
-        script.arg(serde_json::to_string(ticket).map_err(refused)?).arg(self.most);
+        script.arg(&ticket_text).arg(self.most);
         script.arg(wait.as_millis() as u64).arg(ticket.delay_us as f64 / 1_000.0);
-        let before: i64 = self.redis.script(Op::Enqueue, &script).await?;
-        Ok(match before {
-            0.. => Enqueued::Waiting,
-            _ => Enqueued::Full((-1 - before).unsigned_abs()),
+        let (before, ends): (u64, Option<String>) = self.redis.script(Op::Enqueue, &script).await?;
+        Ok(match ends {
+            Some(ends) => Enqueued::Waiting(Entry(format!("{ends} {ticket_text}"))),
+            None => Enqueued::Full(before),
         })
+    }
+
+    /// Takes a ticket off that is not to be served.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`]: it may have happened. Its time will be over.
+    pub async fn leave(&self, product: &Product, entry: &Entry) -> Result<(), BackendError> {
+        let mut lrem = redis::cmd("LREM");
+        lrem.arg(queue_key(product)).arg(1).arg(&entry.0);
+        self.redis.command(Op::Next, &lrem).await
     }
 
     /// Takes the ticket off that was answered, tells its buyer, and says which is next.
@@ -168,19 +188,20 @@ impl Tickets {
     ) -> Result<Option<Head>, BackendError> {
         loop {
             let mut script = NEXT.key(queue_key(product));
-            script.arg(done.map_or("", |head| &head.entry));
+            script.arg(done.map_or("", |head| &head.entry.0));
             script.arg(done.map_or_else(String::new, |head| channel(&head.ticket.key)));
-            let Some(entry) = self.redis.script::<Option<String>>(Op::Next, &script).await? else {
-                return Ok(None);
-            };
+            let asked = Instant::now();
+            let (entry, left): (Option<String>, Option<u64>) =
+                self.redis.script(Op::Next, &script).await?;
+            let (Some(entry), Some(left)) = (entry, left) else { return Ok(None) };
+            let ends = asked + Duration::from_millis(left);
             let ticket = entry.split_once(' ').map(|(_, ticket)| serde_json::from_str(ticket));
+            let entry = Entry(entry);
             if let Some(Ok(ticket)) = ticket {
-                return Ok(Some(Head { entry, ticket }));
+                return Ok(Some(Head { entry, ticket, ends }));
             }
             // Somebody else wrote that. Whatever it is, it must not block the queue.
-            let mut lrem = redis::cmd("LREM");
-            lrem.arg(queue_key(product)).arg(0).arg(&entry);
-            let () = self.redis.command(Op::Next, &lrem).await?;
+            self.leave(product, &entry).await?;
         }
     }
 

@@ -23,7 +23,8 @@ pub static WRITE: LazyLock<Script> = LazyLock::new(|| {
         end
         for i = 1, items do
             local ledger, arg = KEYS[2 * i], 4 * i - 3
-            if redis.call('HGET', ledger, 'generation') ~= ARGV[arg] then return {'reset'} end
+            local generation = redis.call('HGET', ledger, 'generation')
+            if generation == '' or generation ~= ARGV[arg] then return {'reset'} end
             local bar, token = redis.call('HGET', ledger, 'bar'), ARGV[arg + 3]
             if bar and (token == '' or tonumber(token) < tonumber(bar)) then return {'fenced'} end
             local found = redis.call('GET', KEYS[2 * i - 1])
@@ -81,8 +82,12 @@ pub static TAKE: LazyLock<Script> = LazyLock::new(|| {
         local reply = {'sold'}
         for i = 1, items do
             local found = redis.call('GET', KEYS[2 * i - 1])
-            if not found or redis.call('EXISTS', KEYS[2 * i]) == 0 then return {'absent', i} end
-            if not tonumber(found) then return redis.error_reply('ERR the stock is no number') end
+            local generation = redis.call('HGET', KEYS[2 * i], 'generation')
+            if not found or not generation then return {'absent', i} end
+            if generation == '' then return {'reset'} end
+            if not string.match(found, '^-?%d+$') then
+                return redis.error_reply('ERR the stock is no number')
+            end
             if tonumber(found) < tonumber(ARGV[i]) then return {'sold_out', i, found} end
         end
         local lines = {}
@@ -104,6 +109,15 @@ pub static TAKE: LazyLock<Script> = LazyLock::new(|| {
             redis.call('SET', kept, cjson.encode(answer), 'PX', ARGV[items + 2])
         end
         return reply
+        ",
+    )
+});
+
+/// KEYS: ledger. An empty generation is nobody's.
+pub static CLOSE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'generation', '') end
         ",
     )
 });
