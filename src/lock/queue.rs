@@ -21,6 +21,7 @@
 //!   conclude, for what is not sold; SET delivered:{generation}:{ticket} NX PX, for a ticket with
 //!   faults; LREM of what is no ticket.
 
+mod candidacy;
 mod consumer;
 mod tickets;
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rand::{SeedableRng, rngs::SmallRng};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
 
 use super::section::Section;
@@ -88,7 +88,7 @@ pub fn lines() -> BuyerLines {
 impl Section<'_> {
     /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
     pub async fn acquire_all(&mut self) -> Option<Vec<Held>> {
-        let Order { items, patience, .. } = self.order;
+        let Order { items, patience, ttl, .. } = self.order;
         let deadline = Instant::now() + patience.wait;
         loop {
             let mut held = Vec::with_capacity(items.len());
@@ -129,6 +129,10 @@ impl Section<'_> {
             }
             self.receipt.outcome = Outcome::Busy;
             self.receipt.retries += 1;
+            // Whoever waited for us has begun again as well: not in step, or we would meet again.
+            let pause = rand::rng().random_range(Duration::ZERO..=*ttl);
+            let pause = pause.min(deadline.saturating_duration_since(Instant::now()));
+            patience.gone.run_until_cancelled(time::sleep(pause)).await;
         }
     }
 

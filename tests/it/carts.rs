@@ -121,12 +121,16 @@ async fn opposite_orders_deadlock_until_the_ttl() {
         server.reset("a", 2).await;
         server.reset("b", 2).await;
         // The pause before each lock gives both buyers the time to take their first one.
-        let query = format!(
-            "lock=safe&order={order}&ttl=2s&fault=pause:400ms@acquire&wait=60s&max_retries=1000&\
-             retry=jitter&base=50ms&cap=400ms"
-        );
+        let query = |ttl: &str| {
+            format!(
+                "lock=safe&order={order}&ttl={ttl}&fault=pause:400ms@acquire&wait=60s&\
+                 max_retries=1000&retry=jitter&base=50ms&cap=400ms"
+            )
+        };
+        let (shorter, longer) = (query("2s"), query("4s"));
         let (one, other) = (["a", "b"], ["b", "a"]);
-        let (one, other) = tokio::join!(buy(&server, &one, &query), buy(&server, &other, &query));
+        let (one, other) = (buy(&server, &one, &shorter), buy(&server, &other, &longer));
+        let (one, other) = tokio::join!(one, other);
         let waits = [&one, &other].map(|reply| reply.json["wait_ms"].as_f64().unwrap());
         for reply in [one, other] {
             assert_eq!(reply.outcome(), "sold", "{order}: {}", reply.text);

@@ -2,29 +2,30 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::{self, Duration, Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::tickets::{Head, Ticket, Tickets};
+use super::{
+    candidacy::{ConsumerLock, candidacy},
+    tickets::{Head, Ticket, Tickets},
+};
 use crate::{
     answer::{Answer, Answers, Line},
-    backends::{BackendError, redis::RedisClient},
+    backends::BackendError,
     fault::{Faults, Step},
     history::Kind,
     lease::{self, Acquired, Lease},
-    lock::{Attempt, Claim, Lock, Release, fenced, safe, watchdog},
+    lock::Lock,
     metrics::Metrics,
-    order::{Item, Order, Outcome, Receipt},
+    order::{Order, Outcome, Receipt},
     product::Product,
     recorder::{Recorder, Trail},
     release::{Cause, ReleaseQueue},
     renewal::HOLD_TTLS_MAX,
     stock::{Sale, Stock, Written, redis::RedisStock},
     strategy::{Parts, StrategyId},
-    token::Token,
-    wait::{self, Patience, Policy, Subscription, Waitable},
+    wait,
 };
 
 /// Pause after a backend failed.
@@ -33,8 +34,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_millis(5);
 /// How long a buyer that was not let in stands for election: queues of the dead must be cleared.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long one candidacy lasts; there is another one after it.
-const CANDIDACY: Duration = Duration::from_secs(10);
 
 /// The candidates of one server: one per product with tickets of that server.
 pub struct Consumers {
@@ -114,7 +113,7 @@ impl Consumers {
     pub fn new(parts: &Parts<'_>, tickets: Tickets) -> Arc<Self> {
         let redis = &parts.backends.redis;
         Arc::new(Self {
-            lock: Arc::new(ConsumerLock { redis: Arc::clone(redis) }),
+            lock: Arc::new(ConsumerLock::new(Arc::clone(redis))),
             stock: RedisStock::new(Arc::clone(redis), parts.backends.history),
             tickets,
             releases: parts.releases.clone(),
@@ -364,65 +363,5 @@ impl Consumers {
         let answer = Answer { order, outcome, reset, order_id: None, lines: vec![line] };
         self.stock.conclude(&ticket.key, answer).await?;
         Ok(Served::Answered)
-    }
-}
-
-/// What a candidate asks the lock service for.
-fn candidacy(
-    strategy: StrategyId,
-    product: &Product,
-    ttl: Duration,
-    unwanted: &CancellationToken,
-) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        strategy,
-        delay: Duration::ZERO,
-        ttl,
-        patience: Patience {
-            policy: Policy::Notify,
-            max_retries: u32::MAX,
-            wait: CANDIDACY,
-            gone: unwanted.clone(),
-            ..Patience::default()
-        },
-        faults: Faults::default(),
-    }
-}
-
-/// The lock of `fenced`, renewed like that of `watchdog`: its holder is the consumer.
-struct ConsumerLock {
-    redis: Arc<RedisClient>,
-}
-
-#[async_trait]
-impl Lock for ConsumerLock {
-    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        Ok(fenced::attempt(&self.redis, claim).await?.renewed())
-    }
-
-    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
-        watchdog::renew(&self.redis, claim).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim).await
-    }
-
-    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        safe::clear(&self.redis, product).await
-    }
-}
-
-#[async_trait]
-impl Waitable for ConsumerLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        safe::subscribe(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        safe::time_left(&self.redis, product).await
     }
 }
