@@ -70,7 +70,7 @@ pub struct Config {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
-    /// Records of purchases that are kept of each of the last hundred products; 0 records nothing
+    /// Records of purchases that are kept of each of a hundred products; 0 records nothing
     #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true,
           value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub history: u32,

@@ -29,6 +29,8 @@ use crate::{
 
 /// Products whose history is kept.
 const HISTORIES_MAX: u32 = 100;
+/// How long nobody takes the place of a history after it was added to, in seconds.
+const HISTORY_REST_S: u32 = 5;
 /// Lists the histories.
 const HISTORIES: &str = "histories";
 
@@ -181,7 +183,7 @@ impl Stock for RedisStock {
             let record = pipe.cmd("EVALSHA").arg(hash.get_hash()).arg(3).ignore();
             record.arg(ledger_key(product)).arg(history_key(product)).arg(HISTORIES);
             record.arg(generation.as_ref().map_or("", |generation| &generation.0));
-            record.arg(self.records_max).arg(HISTORIES_MAX);
+            record.arg(self.records_max).arg(HISTORIES_MAX).arg(HISTORY_REST_S);
             for note in of_one {
                 record.arg(serde_json::to_string(&note.record).unwrap_or_default());
             }

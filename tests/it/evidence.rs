@@ -199,18 +199,36 @@ async fn the_history_is_bounded() {
     assert_eq!(silent.audit("p").await["ok"], true);
 }
 
-/// Only the products that were sold last have a history.
+/// The number of histories is bounded. While all of them are in use, there is none for another
+/// product, and its verdict says so; when one has rested, its place is taken.
 #[tokio::test]
 async fn histories_are_bounded_in_number() {
     let redis = Redis::start().await;
     let server = Server::start(&["--redis-url", &redis.url()]);
-    for product in 0..130 {
+    let buy = async |product: usize| {
         server.reset(&format!("p{product}"), 9).await;
         server.post(&format!("/purchase?product=p{product}&lock=atomic")).await;
+        history(&server, &format!("p{product}")).await.len()
+    };
+    for product in 0..100 {
+        assert_eq!(buy(product).await, 3, "p{product}");
     }
-    assert!(!history(&server, "p129").await.is_empty());
+    // All were used just now, whatever the time.
+    let () = redis
+        .send(&[
+            "EVAL",
+            "for _, h in ipairs(redis.call('ZRANGE', 'histories', 0, -1)) do \
+        redis.call('ZADD', 'histories', redis.call('TIME')[1], h) end",
+            "0",
+        ])
+        .await;
+    assert_eq!(buy(100).await, 0);
+    let gap = server.audit("p100").await["gaps"][0].to_string();
+    assert!(gap.contains("1 of its records"), "{gap}");
+    let () = redis.send(&["ZADD", "histories", "0", "history:p7"]).await;
+    assert_eq!(buy(101).await, 3);
     let kept: Vec<String> = redis.send(&["KEYS", "history:*"]).await;
-    assert_eq!(kept.len(), 100);
+    assert_eq!((kept.len(), kept.contains(&"history:p7".to_owned())), (100, false));
 }
 
 /// What other checkers read: one operation per line, each with at most one completion.

@@ -137,18 +137,25 @@ pub static RESET: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// KEYS: ledger, history, list of histories. ARGV: generation or '' for any, the most records of a
-/// product, the most products; then records. The oldest records go first, and so does the history
-/// that was added to the longest time ago.
+/// product, the most products, how long a history is left alone, in s; then records. The oldest
+/// records go first, and so does the history that was added to the longest time ago. While all of
+/// them are in use, there is none for another product: to take them from each other would leave
+/// nobody anything.
 pub const RECORD_CODE: &str = r"
         local generation = redis.call('HGET', KEYS[1], 'generation')
         if not generation or (ARGV[1] ~= '' and ARGV[1] ~= generation) then return 0 end
-        redis.call('RPUSH', KEYS[2], unpack(ARGV, 4))
-        redis.call('LTRIM', KEYS[2], -ARGV[2], -1)
-        redis.call('HINCRBY', KEYS[1], 'recorded', #ARGV - 3)
-        redis.call('ZADD', KEYS[3], redis.call('TIME')[1], KEYS[2])
-        if redis.call('ZCARD', KEYS[3]) > tonumber(ARGV[3]) then
-            redis.call('DEL', redis.call('ZPOPMIN', KEYS[3])[1])
+        redis.call('HINCRBY', KEYS[1], 'recorded', #ARGV - 4)
+        local now = tonumber(redis.call('TIME')[1])
+        local used = tonumber(redis.call('ZSCORE', KEYS[3], KEYS[2]) or -1)
+        if used < 0 and redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[3]) then
+            local oldest = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+            if now - tonumber(oldest[2]) < tonumber(ARGV[4]) then return 0 end
+            redis.call('ZREM', KEYS[3], oldest[1])
+            redis.call('DEL', oldest[1])
         end
+        if used ~= now then redis.call('ZADD', KEYS[3], now, KEYS[2]) end
+        local length = redis.call('RPUSH', KEYS[2], unpack(ARGV, 5))
+        if length > tonumber(ARGV[2]) then redis.call('LTRIM', KEYS[2], -ARGV[2], -1) end
         return 1
         ";
 
