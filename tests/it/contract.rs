@@ -2,6 +2,7 @@
 //! is not caught fails the suite just like a safe one that oversells.
 
 use locklab::{
+    fault::Step,
     lock::STRATEGIES,
     strategy::{Expected, Family},
 };
@@ -133,6 +134,51 @@ async fn work_longer_than_the_ttl_oversells() {
         assert!(!second.json["ttl_violated"].as_bool().unwrap(), "{name}: {}", second.text);
         let series = format!("locklab_lock_ttl_violations_total{{lock=\"{name}\",stage=\"work\"}}");
         assert_eq!(server.metric(&series).await, 1.0);
+    }
+}
+
+/// Work longer than the ttl, a pause longer than the ttl, and a whole process that stands still for
+/// longer than the ttl, each while a buyer at another server wants the one unit: whatever claims to be
+/// exact then sells it once.
+#[tokio::test]
+async fn whoever_is_exact_outlasts_the_ttl() {
+    let redis = Redis::start().await;
+    let [ghost, next] = ["a", "b"].map(|_| Server::start(&["--redis-url", &redis.url()]));
+    let exact = [Expected::ExactWhileRenewed, Expected::Exact, Expected::ExactAlways];
+    for strategy in STRATEGIES.iter().filter(|it| exact.contains(&it.expected)) {
+        let name = strategy.name;
+        let buy = format!("/purchase?product={name}&lock={name}&wait=60s");
+        let later = format!("{buy}&retry=jitter&base=20ms&max_retries=1000");
+        let pause = strategy.steps.contains(&Step::BeforeWrite);
+        let slow = ["delay=1s", "fault=pause:1s@before-write", "delay=1500ms"];
+        for (case, slow) in ["work", "pause", "stop"].into_iter().zip(slow) {
+            let is_meant = match case {
+                "pause" => pause,
+                // The watchdog stands still as well: `renewal.rs` catches it.
+                "stop" => strategy.expected != Expected::ExactWhileRenewed,
+                _ => true,
+            };
+            if !is_meant {
+                continue;
+            }
+            next.reset(name, 1).await;
+            let first = format!("{buy}&ttl=300ms&{slow}");
+            let second = async {
+                let in_flight = async || ghost.metric("locklab_requests_in_flight").await == 1.0;
+                until("the first is under way", in_flight).await;
+                if case == "stop" {
+                    ghost.signal(Signal::SIGSTOP);
+                }
+                let reply = next.post(&later).await;
+                ghost.signal(Signal::SIGCONT);
+                reply
+            };
+            let (first, second) = tokio::join!(ghost.post(&first), second);
+            let sold = sold_units(&[first, second]);
+            let audit = next.audit(name).await;
+            assert_eq!((sold, &audit["sold"]), (1, &json!(1)), "{name}, {case}: {audit}");
+            assert_eq!(audit["ok"], true, "{name}, {case}: {audit}");
+        }
     }
 }
 
