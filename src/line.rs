@@ -96,19 +96,19 @@ impl<K: Clone + Eq + Hash, W, T> Lines<K, W, T> {
     }
 
     /// How many wait, in all lines.
-    #[must_use]
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.0.state.lock().lines.values().map(BTreeMap::len).sum()
     }
 
     /// How many lines there are: turns that somebody has.
-    #[must_use]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.state.lock().lines.len()
     }
 
     /// Whether nobody has a turn.
-    #[must_use]
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -154,6 +154,7 @@ impl<K: Clone + Eq + Hash, W, T> Turn<K, W, T> {
     }
 
     /// Whether somebody waits, and the first who does is like this.
+    #[cfg(test)]
     pub fn next_matches(&self, is_like: impl FnOnce(&W) -> bool) -> bool {
         let state = self.shared.state.lock();
         let next = state.lines.get(&self.key).and_then(BTreeMap::first_key_value);

@@ -10,8 +10,11 @@
 //!   clock.
 //! - Cancellation: safe at every await; the token is compared and deleted by the release task.
 //! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete, which also
-//!   sends PUBLISH released:{product} (after NOSCRIPT: SCRIPT LOAD, then EVALSHA). Waiters: SUBSCRIBE
-//!   released:{product}; PTTL lock:{product}.
+//!   sends PUBLISH released:{product} (after NOSCRIPT: SCRIPT LOAD, then EVALSHA). By waiters, with
+//!   `notify` and `fifo`: SUBSCRIBE and UNSUBSCRIBE released:{product}, PTTL lock:{product}; PING
+//!   while that connection is silent; and PUBSUB NUMSUB when a lease was handed over often enough. By
+//!   a reset: EVALSHA of DEL and PUBLISH. Like every lock, a purchase also asks the store for the
+//!   generation, reads, and writes.
 
 use std::sync::{Arc, LazyLock};
 
