@@ -29,6 +29,15 @@
 //! | an acquire without a reply is not cleaned up | `outage::an_acquire_without_a_reply_leaves_no_lock` |
 //! | … when it arrives later than its clean-up | `outage::an_acquire_that_lands_after_its_undo_leaves_no_lock` |
 //! | waiting is bounded by tries, and not by time | `waiting::patience_ends` |
+//! | a missed unlock message lets a waiter sleep to the ttl | `wakeups::a_confirmed_subscription_misses_nothing`, `wakeups::a_lost_connection_is_made_again_and_wakes_one_of_each_channel` |
+//! | … or for longer, when nobody unlocks | `waiting::the_ttl_of_a_dead_holder_ends_the_wait` |
+//! | … or because its wake-up went to a waiter that had left | `wakeups::the_wakeup_of_a_dropped_waiter_goes_to_the_next` |
+//! | a dead waiter blocks a fair lock's queue | `waiting::whoever_leaves_the_line_blocks_nobody` |
+//! | polling starves those who wait longest | `waiting::first_come_first_served`, `waiting::other_servers_get_their_turn` |
+//! | several locks have one deadline each, and none over all | `carts::one_deadline_over_all_locks` |
+//! | … are taken in opposite orders | `carts::opposite_orders_deadlock_until_the_ttl`, `carts::carts_in_line_deadlock_until_the_ttl` |
+//! | … and "both held" after the first has expired is a success | `carts::the_first_lease_of_a_cart_lasts_for_the_work` |
+//! | acknowledgements are counted instead of units | `queue::a_ticket_is_sold_once_however_often_it_is_delivered` |
 //! | losers come back in step, without jitter | `waiting::losers_come_back` |
 //! | a grant that expired on its way passes for a healthy lease | `known_defects::a_grant_that_comes_after_its_ttl_is_no_healthy_lease` |
 //! | an expired lock has to be watched for a lease | `faults::a_crash_leaves_the_lock_to_its_ttl` |

@@ -161,6 +161,40 @@ async fn first_come_first_served() {
     }
 }
 
+/// Buyers who hang up in the line, at its head or in its middle, block nobody behind them, and buy
+/// nothing.
+#[tokio::test]
+async fn whoever_leaves_the_line_blocks_nobody() {
+    let server = Server::start(&[]);
+    for lock in leasing_locks() {
+        server.reset(lock, 9).await;
+        let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");
+        let waiters = format!("locklab_lock_waiters{{lock=\"{lock}\"}}");
+        let wait = async |many: f64| {
+            until("they wait", async || server.metric(&waiters).await == many).await;
+        };
+        let first = format!("{buy}&retry=fifo&delay=2s");
+        let others = async {
+            until("the first has the lock", async || server.attempts(lock).await >= 1.0).await;
+            let path = format!("{buy}&retry=fifo&wait=60s");
+            let gone = || server.request(Method::POST, &path).send();
+            let (at_the_head, in_the_middle) = (tokio::spawn(gone()), tokio::spawn(gone()));
+            wait(2.0).await;
+            let last = server.post(&path);
+            let leave = async {
+                wait(3.0).await;
+                at_the_head.abort();
+                in_the_middle.abort();
+                wait(1.0).await;
+            };
+            tokio::join!(last, leave).0
+        };
+        let (first, last) = tokio::join!(server.post(&first), others);
+        assert_eq!((first.outcome(), last.outcome()), ("sold", "sold"), "{lock}");
+        assert_eq!(server.audit(lock).await["sold"], 2, "{lock}");
+    }
+}
+
 /// Hand-overs are bounded, so that a server with many buyers does not shut others out.
 #[tokio::test]
 async fn other_servers_get_their_turn() {
