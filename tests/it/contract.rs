@@ -290,6 +290,24 @@ async fn a_reset_during_a_purchase_is_a_conflict() {
     }
 }
 
+/// A reset that broke off after its first step, for its server was killed: nothing is sold until there
+/// is another reset, for leases may have been forgotten already.
+#[tokio::test]
+async fn a_reset_that_breaks_off_sells_nothing() {
+    let redis = Redis::start().await;
+    let server = Server::start(&["--redis-url", &redis.url()]);
+    for strategy in STRATEGIES {
+        let name = strategy.name;
+        server.reset(name, 9).await;
+        let buy = format!("/purchase?product={name}&lock={name}");
+        let () = redis.send(&["HSET", &format!("ledger:{name}"), "generation", ""]).await;
+        assert_eq!(server.post(&buy).await.outcome(), "conflict", "{name}");
+        assert_eq!(server.audit(name).await["sold"], 0, "{name}");
+        server.reset(name, 9).await;
+        assert_eq!(server.post(&buy).await.outcome(), "sold", "{name}");
+    }
+}
+
 /// Resets while buyers come and go: nobody who was granted a lease before a reset sells from the
 /// stock that came after, so no lock that holds is made to oversell by it.
 #[tokio::test]
