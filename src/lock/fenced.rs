@@ -21,19 +21,18 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
-        safe::{self, lock_key},
+        safe::{self, KeyLock, lock_key},
     },
     metrics::Op,
     product::Product,
     stock::Store,
     strategy::{Expected, FENCED_STEPS, Family, Strategy},
-    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -98,17 +97,8 @@ impl Lock for FencedLock {
     }
 }
 
-#[async_trait]
-impl Waitable for FencedLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        safe::subscribe(&self.redis, product).await
-    }
-
-    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        safe::waiters(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        safe::time_left(&self.redis, product).await
+impl KeyLock for FencedLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 }

@@ -14,20 +14,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
     fault::Step,
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
-        safe::{self, clear, lock_key, released_channel},
+        safe::{KeyLock, clear, lock_key, released_channel},
     },
     metrics::Op,
     product::Product,
     stock::Store,
     strategy::{Expected, Family, Strategy},
-    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -99,17 +98,8 @@ impl Lock for NaiveLock {
     }
 }
 
-#[async_trait]
-impl Waitable for NaiveLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        safe::subscribe(&self.redis, product).await
-    }
-
-    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        safe::waiters(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        safe::time_left(&self.redis, product).await
+impl KeyLock for NaiveLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 }

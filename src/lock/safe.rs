@@ -112,35 +112,37 @@ pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Releas
     })
 }
 
-/// Asks to be told of every release.
-pub(super) async fn subscribe(
-    redis: &RedisClient,
-    product: &Product,
-) -> Result<Option<Subscription>, BackendError> {
-    redis.wakeups().subscribe(&released_channel(product)).await.map(Some)
+/// A lock that is the key of [`lock_key`], released with a message on [`released_channel`].
+pub(super) trait KeyLock: Send + Sync {
+    /// Where the key is.
+    fn redis(&self) -> &RedisClient;
 }
 
-/// How many servers wait to be told of a release.
-pub(super) async fn waiters(redis: &RedisClient, product: &Product) -> Result<u64, BackendError> {
-    let mut numsub = redis::cmd("PUBSUB");
-    numsub.arg("NUMSUB").arg(released_channel(product));
-    let (_, waiters): (String, u64) = redis.command(Op::Waiters, &numsub).await?;
-    Ok(waiters)
-}
+#[async_trait]
+impl<L: KeyLock> Waitable for L {
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        self.redis().wakeups().subscribe(&released_channel(product)).await.map(Some)
+    }
 
-/// How long the lock can last at most, as it stands.
-pub(super) async fn time_left(
-    redis: &RedisClient,
-    product: &Product,
-) -> Result<Option<Duration>, BackendError> {
-    let reply = redis.command(Op::TimeLeft, redis::cmd("PTTL").arg(lock_key(product))).await?;
-    Ok(match reply {
-        // There is no such key.
-        -2 => Some(Duration::ZERO),
-        // Rounded down by Redis: a key that lives for less than a millisecond has 0 left.
-        0.. => Some(Duration::from_millis(i64::unsigned_abs(reply) + 1)),
-        _ => None,
-    })
+    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
+        let mut numsub = redis::cmd("PUBSUB");
+        numsub.arg("NUMSUB").arg(released_channel(product));
+        let (_, waiters): (String, u64) = self.redis().command(Op::Waiters, &numsub).await?;
+        Ok(waiters)
+    }
+
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        let mut pttl = redis::cmd("PTTL");
+        pttl.arg(lock_key(product));
+        let reply = self.redis().command(Op::TimeLeft, &pttl).await?;
+        Ok(match reply {
+            // There is no such key.
+            -2 => Some(Duration::ZERO),
+            // Rounded down by Redis: a key that lives for less than a millisecond has 0 left.
+            0.. => Some(Duration::from_millis(i64::unsigned_abs(reply) + 1)),
+            _ => None,
+        })
+    }
 }
 
 struct SafeLock {
@@ -162,17 +164,8 @@ impl Lock for SafeLock {
     }
 }
 
-#[async_trait]
-impl Waitable for SafeLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        subscribe(&self.redis, product).await
-    }
-
-    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        waiters(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        time_left(&self.redis, product).await
+impl KeyLock for SafeLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 }

@@ -16,19 +16,17 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
-use tokio::time::Duration;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
     lock::{
         Attempt, Claim, Lock, Method, Release,
-        safe::{self, lock_key},
+        safe::{self, KeyLock, lock_key},
     },
     metrics::Op,
     product::Product,
     stock::Store,
     strategy::{Expected, Family, LOCK_STEPS, Strategy},
-    wait::{Subscription, Waitable},
 };
 
 /// The registry row.
@@ -86,17 +84,8 @@ impl Lock for WatchdogLock {
     }
 }
 
-#[async_trait]
-impl Waitable for WatchdogLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        safe::subscribe(&self.redis, product).await
-    }
-
-    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        safe::waiters(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        safe::time_left(&self.redis, product).await
+impl KeyLock for WatchdogLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 }

@@ -116,18 +116,14 @@ impl Section<'_> {
             }
             let is_complete = held.len() == items.len();
             self.release_all(held).await;
-            let is_over = Instant::now() >= deadline || patience.gone.is_cancelled();
-            let may_retry = patience.policy != Policy::None && !is_over;
-            if !(is_late || is_complete)
-                || !may_retry
-                || self.receipt.retries >= patience.max_retries
-            {
-                if is_complete {
-                    self.receipt.outcome = Outcome::Busy;
-                }
+            self.receipt.outcome = Outcome::Busy;
+            let may_retry = patience.policy != Policy::None
+                && self.receipt.retries < patience.max_retries
+                && Instant::now() < deadline
+                && !patience.gone.is_cancelled();
+            if !may_retry || !(is_late || is_complete) {
                 return None;
             }
-            self.receipt.outcome = Outcome::Busy;
             self.receipt.retries += 1;
             // Whoever waited for us has begun again as well: not in step, or we would meet again.
             let pause = rand::rng().random_range(Duration::ZERO..=*ttl);
@@ -152,7 +148,8 @@ impl Section<'_> {
         let waiter = metrics.waiter(strategy);
         let mut turn = None;
         let mut tried = Tried { result: Ok(None), retries: 0 };
-        if patience.policy == Policy::Fifo {
+        let is_in_line = patience.policy == Policy::Fifo;
+        if is_in_line {
             turn = self.turn(item, patience).await;
             let handed = turn.as_mut().and_then(Turn::take);
             let live = handed.filter(|leased| !leased.lease.is_past_deadline());
@@ -161,7 +158,6 @@ impl Section<'_> {
                 (leased, Instant::now())
             }));
         }
-        let is_in_line = patience.policy == Policy::Fifo;
         if matches!(tried.result, Ok(None)) && turn.is_some() == is_in_line {
             let wait = patience.wait.saturating_sub(started.elapsed());
             tried = self.contend(item, &Patience { wait, ..patience.clone() }).await;

@@ -9,12 +9,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backends::{BackendError, redis::RedisClient},
     fault::Faults,
-    lock::{Attempt, Claim, Lock, Release, fenced, safe, watchdog},
+    lock::{
+        Attempt, Claim, Lock, Release, fenced,
+        safe::{self, KeyLock},
+        watchdog,
+    },
     order::{Item, Order},
     product::Product,
     strategy::StrategyId,
     token::Token,
-    wait::{Patience, Policy, Subscription, Waitable},
+    wait::{Patience, Policy},
 };
 
 /// How long one candidacy lasts; there is another one after it.
@@ -78,13 +82,8 @@ impl Lock for ConsumerLock {
     }
 }
 
-#[async_trait]
-impl Waitable for ConsumerLock {
-    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        safe::subscribe(&self.redis, product).await
-    }
-
-    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        safe::time_left(&self.redis, product).await
+impl KeyLock for ConsumerLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
     }
 }
