@@ -200,7 +200,9 @@ impl Faults {
             match fault.action {
                 Action::Pause(length) => {
                     self.count(Kind::Pause);
+                    let active = self.metrics.as_ref().map(|metrics| metrics.paused());
                     time::sleep(length).await;
+                    drop(active);
                     self.paused.fetch_add(length.as_micros() as u64, Ordering::Relaxed);
                 }
                 Action::Crash => {

@@ -30,6 +30,8 @@ pub struct Lease {
     watchdog: Option<Watchdog>,
     /// Whether a write may be under way to the store.
     writing: bool,
+    /// Whether the lock service has said that this is the holder.
+    granted: bool,
     /// Whether the claim is somebody else's business by now, or nobody's.
     ended: bool,
 }
@@ -159,6 +161,9 @@ impl Lease {
     pub fn hand_over(&mut self, cause: Cause) {
         self.watchdog = None;
         if !std::mem::replace(&mut self.ended, true) && !self.grant.excludes_nobody {
+            if !self.granted {
+                self.releases.metrics().ambiguous_acquire(self.strategy);
+            }
             self.releases.push(Orphan {
                 claim: self.claim.clone(),
                 lock: Arc::clone(&self.lock),
@@ -214,6 +219,7 @@ pub async fn acquire(
         releases: releases.clone(),
         watchdog: None,
         writing: false,
+        granted: false,
         ended: false,
     };
     if let Err(crash) = order.faults.strike(Step::Acquire).await {
@@ -225,6 +231,7 @@ pub async fn acquire(
     match order.faults.reply(Step::Acquire, attempt) {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;
+            pending.granted = true;
             if pending.is_past_deadline() {
                 // Its end is counted from before it was asked for, so whoever waited too long for
                 // the answer has nothing: node-redlock hands such a lock out. It is undone, and not

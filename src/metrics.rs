@@ -8,7 +8,9 @@ mod backend;
 mod definitions;
 mod http;
 mod labels;
+mod presence;
 mod raised;
+mod runtime;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
@@ -19,6 +21,7 @@ pub use self::{
     definitions::{DEFINITIONS, Definition, Kind},
     http::HttpMetrics,
     labels::{Attempted, ErrorKind, Op, Shed},
+    presence::{Inside, Presence, Waiting},
     raised::Raised,
 };
 use crate::{
@@ -27,7 +30,7 @@ use crate::{
     order::{Outcome, Violation},
     release::Cause,
     renewal::Renewal,
-    strategy::{Family, StrategyId},
+    strategy::{Family, Strategy, StrategyId},
     wait::Policy,
 };
 
@@ -62,9 +65,9 @@ impl StrategyMetrics {
 struct LockMetrics {
     attempts: Vec<Counter>,
     acquisitions: Vec<Counter>,
+    ambiguous: Counter,
     wait: Vec<Histogram>,
     retries: Vec<Histogram>,
-    waiters: Gauge,
     hold: Histogram,
     hold_ttl_ratio: Histogram,
     violations: Vec<Counter>,
@@ -84,8 +87,8 @@ impl LockMetrics {
                 &[lock],
                 "outcome",
             ),
+            ambiguous: def::LOCK_AMBIGUOUS_ACQUIRES.counter(recorder, &[lock]),
             retries: def::LOCK_ACQUISITION_RETRIES.histograms::<Policy>(recorder, &[lock], "retry"),
-            waiters: def::LOCK_WAITERS.gauge(recorder, &[lock]),
             wait: def::LOCK_WAIT.histograms::<Attempted>(recorder, &[lock], "outcome"),
             hold: def::LOCK_HOLD.histogram(recorder, &[lock]),
             hold_ttl_ratio: def::LOCK_HOLD_TTL_RATIO.histogram(recorder, &[lock]),
@@ -107,7 +110,10 @@ pub struct Metrics {
     strategies: Vec<StrategyMetrics>,
     /// What the client of Redis records.
     pub redis: BackendMetrics,
+    /// Who waits for locks, and who is in critical sections.
+    pub presence: Presence,
     faults: Vec<Counter>,
+    paused: Gauge,
     repeated: Counter,
     queue_waiting: Gauge,
     queue_elections: Counter,
@@ -125,10 +131,13 @@ impl Metrics {
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("LOCKLAB_REVISION"))];
         def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
+        StrategyId::all().for_each(|id| introduce(&recorder, id));
         Self {
             exporter: recorder.handle(),
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             redis: BackendMetrics::new(&recorder, "redis"),
+            presence: Presence::new(&recorder),
+            paused: def::FAULTS_ACTIVE.gauge(&recorder, &[("fault", fault::Kind::Pause.into())]),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
             repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
             queue_waiting: def::QUEUE_WAITING.gauge(&recorder, &[]),
@@ -144,7 +153,8 @@ impl Metrics {
     /// The Prometheus text. Takes milliseconds after heavy recording: not for a request worker.
     #[must_use]
     pub fn render(&self) -> String {
-        self.exporter.render()
+        self.presence.show_peaks();
+        self.exporter.render() + &runtime::render()
     }
 
     /// Moves recorded samples into their buckets. Without it they pile up until the next scrape.
@@ -192,9 +202,11 @@ impl Metrics {
         }
     }
 
-    /// Somebody wants a lock; the gauge falls when the guard is dropped.
-    pub fn waiter(&self, strategy: StrategyId) -> Raised {
-        Raised::one(self.lock(strategy).map(|lock| lock.waiters.clone()))
+    /// Nobody knows whether an acquire was granted.
+    pub fn ambiguous_acquire(&self, strategy: StrategyId) {
+        if let Some(lock) = self.lock(strategy) {
+            lock.ambiguous.increment(1);
+        }
     }
 
     /// One caller's tries after the first, whatever it tried.
@@ -286,6 +298,11 @@ impl Metrics {
         self.faults[kind as usize].increment(1);
     }
 
+    /// A fault makes a purchase stand still; the gauge falls when the guard is dropped.
+    pub fn paused(&self) -> Raised {
+        Raised::one(self.paused.clone())
+    }
+
     /// A product was reset.
     pub fn reset(&self) {
         self.resets.increment(1);
@@ -294,6 +311,18 @@ impl Metrics {
         let since_1970 = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.last_reset.set(since_1970);
     }
+}
+
+/// Says what a strategy is, for rules that are not to name any.
+fn introduce(recorder: &PrometheusRecorder, id: StrategyId) {
+    let Strategy { name, family, store, expected, .. } = id.row();
+    let labels = [
+        ("lock", *name),
+        ("family", family.into()),
+        ("store", store.into()),
+        ("expected", expected.into()),
+    ];
+    def::STRATEGY_INFO.gauge(recorder, &labels).set(1.0);
 }
 
 impl Default for Metrics {

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use strum::IntoStaticStr;
+
 use crate::{
     backends::Backends,
     fault::Step,
@@ -71,7 +73,8 @@ pub const FENCED_STEPS: &[Step] = &[
 ];
 
 /// Whether a strategy grants leases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Family {
     /// Grants a lease around a read-modify-write.
     Lock,
@@ -81,15 +84,13 @@ pub enum Family {
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lock => "lock",
-            Self::LockFree => "lock-free",
-        })
+        f.write_str(self.into())
     }
 }
 
 /// What the test suite demands. A strategy that oversells must be caught at it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Expected {
     /// Oversells under any concurrency.
     Oversells,

@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::PrometheusRecorder;
+use parking_lot::Mutex;
 use strum::VariantArray;
 use tokio::time::Duration;
 
@@ -16,6 +17,9 @@ pub struct BackendMetrics {
     requests: Vec<[Histogram; 2]>,
     up: Gauge,
     errors: Vec<Counter>,
+    evicted: Counter,
+    /// What the backend said last, since it was started.
+    evicted_by_then: Mutex<Option<u64>>,
     circuit_state: Vec<Gauge>,
     circuit_transitions: Vec<Counter>,
     pool_used: Gauge,
@@ -39,6 +43,8 @@ impl BackendMetrics {
             requests: Op::VARIANTS.iter().map(request).collect(),
             up: def::BACKEND_UP.gauge(recorder, &[backend]),
             errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
+            evicted: def::BACKEND_EVICTED_KEYS.counter(recorder, &[backend]),
+            evicted_by_then: Mutex::default(),
             circuit_state: circuit::State::VARIANTS
                 .iter()
                 .map(|&state| {
@@ -72,6 +78,14 @@ impl BackendMetrics {
     /// The last probe was answered, or not.
     pub fn up(&self, up: bool) {
         self.up.set(f64::from(u8::from(up)));
+    }
+
+    /// The backend says how many keys it has evicted since it was started.
+    pub fn evicted(&self, by_now: u64) {
+        // What happened before anybody looked is not news.
+        let by_then = self.evicted_by_then.lock().replace(by_now).unwrap_or(by_now);
+        // It was started again if that is less.
+        self.evicted.increment(by_now.checked_sub(by_then).unwrap_or(by_now));
     }
 
     /// The circuit has changed its state.

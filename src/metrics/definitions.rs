@@ -156,8 +156,12 @@ definitions! {
         "Tries of one caller after the first, by wait policy.";
     LOCK_WAITERS: "locklab_lock_waiters", Kind::Gauge,
         "Callers who want a lock at this moment.";
+    LOCK_AMBIGUOUS_ACQUIRES: "locklab_lock_ambiguous_acquires_total", Kind::Counter,
+        "Acquires of which nobody knows whether they were granted: the reply was lost, or not waited for.";
     LOCK_WAIT: "locklab_lock_wait_seconds", LOCK_SECONDS,
         "Time from wanting a lock to having it, or to giving up.";
+    LOCK_HANDOFF: "locklab_lock_handoff_seconds", LOCK_SECONDS,
+        "Time from the beginning of a release, while somebody at this server waits, to the next grant here.";
     LOCK_HOLD: "locklab_lock_hold_seconds", LOCK_SECONDS,
         "Time from being granted a lease, or handed it, to the end of its release.";
     LOCK_HOLD_TTL_RATIO: "locklab_lock_hold_ttl_ratio", RATIO,
@@ -172,6 +176,12 @@ definitions! {
         "Renewals of leases, by outcome; unknown means that there was no answer.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
         "Claims that no purchase ended, by cause; all but crashes are left to the release task.";
+    CRITICAL_SECTIONS: "locklab_critical_sections", Kind::Gauge,
+        "Purchases that are between being granted the lock and having written, at this moment.";
+    CRITICAL_SECTIONS_PEAK: "locklab_critical_sections_peak", Kind::Gauge,
+        "The most purchases in the critical section of one product at once, since the last scrape.";
+    CRITICAL_SECTION_OVERLAPS: "locklab_critical_section_overlaps_total", Kind::Counter,
+        "Purchases that entered the critical section of a product while another was in it, at this server.";
     FENCING_REJECTIONS: "locklab_fencing_rejections_total", Kind::Counter,
         "Holders that the store refused, for it had seen a newer fencing token.";
     BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
@@ -180,6 +190,8 @@ definitions! {
         "Whether the last probe of the backend was answered.";
     BACKEND_ERRORS: "locklab_backend_errors_total", Kind::Counter,
         "Failed exchanges with a backend, by kind.";
+    BACKEND_EVICTED_KEYS: "locklab_backend_evicted_keys_total", Kind::Counter,
+        "Keys that the backend has thrown away for want of memory: one may have been a lock.";
     CIRCUIT_STATE: "locklab_circuit_state", Kind::Gauge,
         "1 for the state in which the circuit of the backend is, 0 for the others.";
     CIRCUIT_TRANSITIONS: "locklab_circuit_transitions_total", Kind::Counter,
@@ -200,12 +212,40 @@ definitions! {
         "Records that may not have come into a history: the queue was full, or the store refused one of a batch.";
     FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,
         "Faults that purchases asked for and that struck, by kind.";
+    FAULTS_ACTIVE: "locklab_faults_active", Kind::Gauge,
+        "Purchases that a fault makes stand still at this moment; the other kinds of faults take no time.";
     RESETS: "locklab_resets_total", Kind::Counter,
         "Products reset.";
     LAST_RESET_TIMESTAMP: "locklab_last_reset_timestamp_seconds", Kind::Gauge,
         "When a product was last reset, in seconds since 1970; 0 if none was.";
+    STRATEGY_INFO: "locklab_strategy_info", Kind::Gauge,
+        "Always 1; the labels say what a strategy is, and what is expected of it.";
     BUILD_INFO: "locklab_build_info", Kind::Gauge,
         "Always 1; the labels say which build this is.";
+    PROCESS_CPU_SECONDS: "process_cpu_seconds_total", Kind::Counter,
+        "Time that this process was given by the processors, in seconds.";
+    PROCESS_RESIDENT_MEMORY: "process_resident_memory_bytes", Kind::Gauge,
+        "Memory that this process occupies.";
+    PROCESS_VIRTUAL_MEMORY: "process_virtual_memory_bytes", Kind::Gauge,
+        "Memory that this process may use without asking again.";
+    PROCESS_OPEN_FDS: "process_open_fds", Kind::Gauge,
+        "File descriptors in use; each connection is one.";
+    PROCESS_MAX_FDS: "process_max_fds", Kind::Gauge,
+        "File descriptors that this process may use.";
+    PROCESS_THREADS: "process_threads", Kind::Gauge,
+        "Threads of this process.";
+    PROCESS_START_TIME: "process_start_time_seconds", Kind::Gauge,
+        "When this process was started, in seconds since 1970.";
+    TOKIO_WORKERS: "tokio_workers", Kind::Gauge,
+        "Threads that carry out tasks.";
+    TOKIO_WORKER_BUSY: "tokio_worker_busy_seconds_total", Kind::Counter,
+        "Time that all workers together have spent on tasks, in seconds.";
+    TOKIO_WORKER_PARKS: "tokio_worker_parks_total", Kind::Counter,
+        "Times that a worker had nothing to do and went to sleep.";
+    TOKIO_ALIVE_TASKS: "tokio_alive_tasks", Kind::Gauge,
+        "Tasks that have begun and not ended.";
+    TOKIO_GLOBAL_QUEUE_DEPTH: "tokio_global_queue_depth", Kind::Gauge,
+        "Tasks that are ready, and that no worker has taken up.";
 }
 
 /// A recorder of its own for each server, with buckets and help texts set.

@@ -56,7 +56,7 @@ impl HttpMetrics {
 
     /// A purchase starts; the gauge falls when the guard is dropped.
     pub fn in_flight(&self) -> Raised {
-        Raised::one(Some(self.in_flight.clone()))
+        Raised::one(self.in_flight.clone())
     }
 
     /// A purchase was turned away.

@@ -4,22 +4,18 @@ use metrics::Gauge;
 
 /// One more of what a gauge counts, until dropped: also when a task is cancelled or panics.
 #[must_use = "the gauge falls when this is dropped"]
-pub struct Raised(Option<Gauge>);
+pub struct Raised(Gauge);
 
 impl Raised {
-    /// Raises the gauge by one, if there is one.
-    pub(super) fn one(gauge: Option<Gauge>) -> Self {
-        if let Some(gauge) = &gauge {
-            gauge.increment(1);
-        }
+    /// Raises the gauge by one.
+    pub(super) fn one(gauge: Gauge) -> Self {
+        gauge.increment(1);
         Self(gauge)
     }
 }
 
 impl Drop for Raised {
     fn drop(&mut self) {
-        if let Some(gauge) = &self.0 {
-            gauge.decrement(1);
-        }
+        self.0.decrement(1);
     }
 }

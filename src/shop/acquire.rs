@@ -145,7 +145,7 @@ impl Section<'_> {
         let Self { order, metrics, .. } = *self;
         let strategy = order.strategy;
         let started = Instant::now();
-        let waiter = metrics.waiter(strategy);
+        let waiting = metrics.presence.wait(strategy, &order.items[item].product);
         let mut turn = None;
         let mut tried = Tried { result: Ok(None), retries: 0 };
         let is_in_line = patience.policy == Policy::Fifo;
@@ -162,10 +162,12 @@ impl Section<'_> {
             let wait = patience.wait.saturating_sub(started.elapsed());
             tried = self.contend(item, &Patience { wait, ..patience.clone() }).await;
         }
-        drop(waiter);
         self.receipt.retries += tried.retries;
         let (won, ended) = match tried.result {
-            Ok(Some(won)) => (Some(won), Attempted::Acquired),
+            Ok(Some(won)) => {
+                waiting.granted();
+                (Some(won), Attempted::Acquired)
+            }
             Ok(None) => {
                 self.receipt.outcome = Outcome::Busy;
                 (None, Attempted::Contended)
@@ -247,6 +249,7 @@ impl Section<'_> {
         let has_crashed = self.receipt.has_crashed();
         for (item, Held { leased, since, turn }) in held.into_iter().enumerate().rev() {
             let is_late = leased.lease.is_past_deadline();
+            let (strategy, product) = (self.order.strategy, &self.order.items[item].product);
             if has_crashed {
                 leased.lease.crash();
                 continue;
@@ -263,6 +266,9 @@ impl Section<'_> {
             if is_late {
                 self.violate(Violation::Release);
             }
+            if !leased.lease.excludes_nobody() {
+                self.metrics.presence.free(strategy, product);
+            }
             let ttl = leased.lease.fixed_ttl();
             let age = leased.granted.elapsed();
             let (since_ns, ends) = (self.trail.now(), leased.lease.deadline());
@@ -270,7 +276,7 @@ impl Section<'_> {
             let (leased, turn) = match turn {
                 Some(turn) if self.may_hand_over() => match turn.hand_over(leased) {
                     Ok(()) => {
-                        self.metrics.hand_over(self.order.strategy, since.elapsed());
+                        self.metrics.hand_over(strategy, since.elapsed());
                         let how = "handed_over".to_owned();
                         self.trail.note(item, Kind::Released { since_ns, until_ns, how });
                         continue;
@@ -283,8 +289,7 @@ impl Section<'_> {
             let release = leased.lease.release().await;
             if let Some(turn) = turn {
                 // Not before: the next in line would only find the lock taken.
-                let (lock, product) =
-                    (Arc::clone(self.lock), self.order.items[item].product.clone());
+                let (lock, product) = (Arc::clone(self.lock), product.clone());
                 tokio::spawn(async move {
                     if is_chain_over {
                         yield_to_others(&*lock, &product).await;
@@ -293,7 +298,7 @@ impl Section<'_> {
                 });
             }
             let ratio = ttl.map(|ttl| age.as_secs_f64() / ttl.as_secs_f64());
-            self.metrics.release(self.order.strategy, release, since.elapsed(), ratio);
+            self.metrics.release(strategy, release, since.elapsed(), ratio);
             let how = <&str>::from(release).to_owned();
             self.trail.note(item, Kind::Released { since_ns, until_ns, how });
         }

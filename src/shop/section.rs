@@ -11,7 +11,7 @@ use crate::{
     fault::Step,
     history::Kind,
     lock::Lock,
-    metrics::Metrics,
+    metrics::{Inside, Metrics},
     order::{Failure, Item, Order, Receipt, Violation, at},
     recorder::Trail,
     release::ReleaseQueue,
@@ -64,6 +64,9 @@ impl Section<'_> {
     async fn critical(&mut self, held: &mut [Held]) -> Result<(), Failure> {
         let order = self.order;
         let Order { items, faults, .. } = order;
+        let presence = &self.metrics.presence;
+        let enter = |item: &Item| presence.enter(order.strategy, &item.product);
+        let _inside: Vec<Inside<'_>> = items.iter().map(enter).collect();
         faults.strike(Step::AfterAcquire).await.map_err(at(Step::AfterAcquire))?;
         if !self.raise_bars(held).await? {
             return Err(Failure::Fenced);

@@ -15,6 +15,7 @@ mod known_defects;
 mod lab;
 mod load_tests;
 mod metrics;
+mod metrics_document;
 mod notify;
 mod openapi;
 mod outage;

@@ -15,7 +15,10 @@ use locklab::{
 use serde_json::Value;
 use strum::VariantArray;
 
-use crate::server::{Server, count, until};
+use crate::{
+    redis_server::Redis,
+    server::{Server, count, until},
+};
 
 /// Prometheus' own linter has nothing to say, before and after traffic.
 #[tokio::test]
@@ -100,6 +103,60 @@ async fn counts_are_true() {
     assert_eq!(value(holds).await, attempts("acquired").await);
     let waits = "locklab_lock_wait_seconds_count{lock=\"safe\",outcome=\"contended\"}";
     assert_eq!(value(waits).await, attempts("contended").await);
+}
+
+/// Overlaps are counted when they begin, and the peak outlasts the race until it is scraped.
+#[tokio::test]
+async fn overlaps_are_seen() {
+    let server = Server::start(&[]);
+    let overlaps = "locklab_critical_section_overlaps_total";
+    for lock in ["safe", "none"] {
+        server.reset("p", 5).await;
+        server.race(20, &format!("product=p&lock={lock}&retry=notify&delay=5ms")).await;
+        let peak =
+            server.metric(&format!("locklab_critical_sections_peak{{lock=\"{lock}\"}}")).await;
+        let overlaps = server.metric(&format!("{overlaps}{{lock=\"{lock}\"}}")).await;
+        if lock == "safe" {
+            assert_eq!((peak, overlaps), (1.0, 0.0));
+        } else {
+            assert!(peak > 1.0 && overlaps >= peak - 1.0, "{peak} at once, {overlaps} overlaps");
+        }
+        let inside = format!("locklab_critical_sections{{lock=\"{lock}\"}}");
+        until("nobody is inside", async || server.metric(&inside).await == 0.0).await;
+    }
+    let handoffs = server.metric("locklab_lock_handoff_seconds_count{lock=\"safe\"}").await;
+    assert!(handoffs >= 4.0, "{handoffs} handoffs among 20 buyers who wait");
+}
+
+/// A reply that was lost leaves an acquire that nobody knows the end of; a pause is seen while it lasts.
+#[tokio::test]
+async fn faults_are_seen() {
+    let server = Server::start(&[]);
+    server.post("/purchase?lock=safe&fault=drop-reply@acquire").await;
+    let ambiguous = "locklab_lock_ambiguous_acquires_total{lock=\"safe\"}";
+    assert_eq!(server.metric(ambiguous).await, 1.0);
+    let active = "locklab_faults_active{fault=\"pause\"}";
+    let seen = until("the pause is seen", async || server.metric(active).await == 1.0);
+    tokio::join!(server.post("/purchase?lock=none&fault=pause:1s@work"), seen);
+    until("it has ended", async || server.metric(active).await == 0.0).await;
+}
+
+/// Redis says how many keys it has thrown away; those from before the server came are no news.
+#[tokio::test]
+async fn evictions_are_counted() {
+    let redis = Redis::start().await;
+    let evict = async || {
+        redis.send::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
+        redis.send::<()>(&["SET", "bulky", &"x".repeat(1 << 20)]).await;
+        redis.send::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        redis.send::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    };
+    evict().await;
+    let server = Server::start(&["--redis-url", &redis.url(), "--stock", "0"]);
+    let evicted = "locklab_backend_evicted_keys_total{backend=\"redis\"}";
+    assert_eq!(server.metric(evicted).await, 0.0);
+    evict().await;
+    until("the eviction is counted", async || server.metric(evicted).await > 0.0).await;
 }
 
 /// Label values come from fixed lists: whatever is requested opens no new series.

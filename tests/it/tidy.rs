@@ -141,7 +141,8 @@ fn the_readme_knows_the_strategies() {
 fn metrics_are_named_alike() {
     for definition in DEFINITIONS {
         let name = definition.name;
-        assert!(name.starts_with("locklab_") || name.starts_with("http_server_"), "{name}");
+        let prefixes = ["locklab_", "http_server_", "process_", "tokio_"];
+        assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "{name}");
         assert!(definition.help.ends_with('.'), "{name}: help is a sentence");
     }
 }
@@ -149,7 +150,13 @@ fn metrics_are_named_alike() {
 /// What documents mention is there.
 #[test]
 fn documents_name_real_files() {
-    for document in ["README.md", "CONTRIBUTING.md", "docs/anomalies.md", "load-tests/README.md"] {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/anomalies.md",
+        "docs/metrics.md",
+        "load-tests/README.md",
+    ] {
         let text = read(document);
         for word in text.split(|c: char| c.is_whitespace() || "`()[],;|'\"<".contains(c)) {
             let word = word.trim_end_matches(['.', ':']);

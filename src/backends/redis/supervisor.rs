@@ -6,7 +6,7 @@ use bb8_redis::{
     RedisConnectionManager,
     bb8::{ErrorSink, Pool, RunError},
 };
-use redis::aio::MultiplexedConnection;
+use redis::{InfoDict, aio::MultiplexedConnection};
 use tokio::{
     sync::{Notify, watch},
     time::{self, Duration},
@@ -75,6 +75,18 @@ impl Supervisor {
             (all + state.connections, idle + state.idle_connections)
         });
         self.metrics.redis.pool_connections(all - idle, idle);
-        self.shared.send_replace(checked);
+        self.shared.send_replace(checked.clone());
+        if let Some(conn) = checked {
+            self.count_evictions(conn).await;
+        }
+    }
+
+    /// Counts the keys that this Redis has evicted. One that does not say is not pressed.
+    async fn count_evictions(&self, mut conn: MultiplexedConnection) {
+        let stats: Result<InfoDict, _> =
+            redis::cmd("INFO").arg("stats").query_async(&mut conn).await;
+        if let Some(evicted) = stats.ok().and_then(|stats| stats.get("evicted_keys")) {
+            self.metrics.redis.evicted(evicted);
+        }
     }
 }
