@@ -3,7 +3,7 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 use url::Url;
 
@@ -92,6 +92,33 @@ pub struct Config {
     /// What to log: error, warn, info, debug, trace, or a tracing filter
     #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true)]
     pub log: String,
+
+    /// How to log
+    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", global = true)]
+    pub log_format: LogFormat,
+
+    /// Log purchases that take at least this long (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", global = true,
+          value_parser = duration::parse_flag)]
+    pub log_slow: Duration,
+
+    /// Where a collector takes OpenTelemetry traces, as OTLP over HTTP: http://host:4318
+    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", global = true, value_parser = endpoint)]
+    pub otlp_endpoint: Option<Url>,
+
+    /// Which part of purchases to trace, from 0 to 1, unless their traceparent decides
+    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true,
+          value_parser = ratio)]
+    pub otlp_sample: f64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One object per line.
+    Json,
 }
 
 impl Config {
@@ -111,6 +138,17 @@ impl Config {
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse_flag(text)?;
     if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
+}
+
+/// The text is not repeated in errors, for it may hold a password.
+fn endpoint(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    url.ok_or("expected http://host:port; for TLS, run a collector beside locklab")
+}
+
+fn ratio(text: &str) -> Result<f64, &'static str> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or("expected a number from 0 to 1")
 }
 
 /// A text that may hold a password: it is never printed, not even in an error.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
-use crate::{fault::Step, order::Outcome};
+use crate::{fault::Step, order::Outcome, run::RunId};
 
 /// What one server recorded of one order: all of it, or, of a long one, a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Record {
     pub clock: String,
     /// The strategy.
     pub lock: String,
+    /// The load test that it belongs to, if its client named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
     /// What happened, in the order of time.
     pub events: Vec<Event>,
 }

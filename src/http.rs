@@ -39,7 +39,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use axum::Router;
 
 pub use self::serve::serve;
-use crate::{backends::Backends, metrics::Metrics, shop::Shop};
+use crate::{backends::Backends, metrics::Metrics, purchase_log::PurchaseLog, shop::Shop};
 use problem::Problem;
 
 /// What the handlers share.
@@ -52,6 +52,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Places for purchases in flight; more are turned away.
     pub places: Arc<Semaphore>,
+    /// Logs purchases that fail or take long.
+    pub log: PurchaseLog,
     /// The purchases in flight, including those whose client has gone.
     pub purchases: TaskTracker,
     /// Cancelled when the server starts to stop.

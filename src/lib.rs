@@ -28,7 +28,8 @@
 //! | [`verdict`] | pure judgement over what was recorded |
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
-//! | [`product`], [`token`], [`duration`] | small types that everybody uses |
+//! | [`telemetry`], [`span`], [`purchase_log`] | log lines, and spans for OpenTelemetry |
+//! | [`product`], [`token`], [`run`], [`duration`] | small types that everybody uses |
 //!
 //! # Invariants
 //!
@@ -53,13 +54,17 @@ pub mod lock;
 pub mod metrics;
 pub mod order;
 pub mod product;
+pub mod purchase_log;
 pub mod recorder;
 pub mod release;
 pub mod renewal;
+pub mod run;
 pub mod server;
 pub mod shop;
+pub mod span;
 pub mod stock;
 pub mod strategy;
+pub mod telemetry;
 pub mod token;
 pub mod verdict;
 pub mod wait;

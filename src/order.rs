@@ -10,6 +10,7 @@ use crate::{
     backends::BackendError,
     fault::{Faults, Step},
     product::Product,
+    run::RunId,
     stock::{Sold, Written},
     strategy::StrategyId,
     token::Token,
@@ -88,6 +89,8 @@ pub struct Order {
     pub items: Vec<Item>,
     /// What makes it the same order when it is sent again.
     pub key: Option<Key>,
+    /// The load test that it belongs to, if its client named one.
+    pub run_id: Option<RunId>,
     /// Under which strategy.
     pub strategy: StrategyId,
     /// How long the work between read and write takes, at least.

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     order::{Item, Order},
     product::Product,
+    run::RunId,
     stock::{Generation, Stock, Stocks, Store},
     strategy::StrategyId,
     token::Token,
@@ -123,6 +124,7 @@ impl Recorder {
             recorder: self.clone(),
             order_id: order.id.as_str().to_owned(),
             lock: order.strategy.row().name,
+            run_id: order.run_id.clone(),
             store: order.strategy.row().store,
             paths: order.items.iter().filter(|_| is_recording).map(path).collect(),
             gives_up: true,
@@ -135,7 +137,13 @@ impl Recorder {
 
     /// Goes on recording an order of one item that another process has begun.
     #[must_use]
-    pub fn join(&self, order_id: &Token, strategy: StrategyId, product: &Product) -> Trail {
+    pub fn join(
+        &self,
+        order_id: &Token,
+        run_id: Option<RunId>,
+        strategy: StrategyId,
+        product: &Product,
+    ) -> Trail {
         let path = || Path {
             product: product.clone(),
             generation: None,
@@ -146,6 +154,7 @@ impl Recorder {
             recorder: self.clone(),
             order_id: order_id.as_str().to_owned(),
             lock: strategy.row().name,
+            run_id,
             store: strategy.row().store,
             paths: self.sender.iter().map(|_| path()).collect(),
             gives_up: false,
@@ -239,6 +248,7 @@ pub struct Trail {
     recorder: Recorder,
     order_id: String,
     lock: &'static str,
+    run_id: Option<RunId>,
     store: Store,
     /// One per item; none when nothing is recorded.
     paths: Vec<Path>,
@@ -313,6 +323,7 @@ impl Trail {
                 server: server.clone(),
                 clock: clock.clone(),
                 lock: self.lock.to_owned(),
+                run_id: self.run_id.clone(),
                 events: std::mem::take(&mut path.events),
             };
             let (product, generation) = (path.product.clone(), path.generation.clone());

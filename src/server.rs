@@ -1,7 +1,7 @@
 //! `locklab serve`: a lab on a socket, until a signal ends it.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     net::SocketAddr,
 };
 
@@ -10,19 +10,19 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 use crate::{
     cli::Config,
     lab::{Lab, LabError},
+    telemetry::{Telemetry, TelemetryError},
 };
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The log filter is not one.
-    #[error("--log (LOCKLAB_LOG): {0}")]
-    Log(#[from] ParseError),
+    /// Nothing can be logged, or traced.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -43,7 +43,7 @@ impl ServerError {
     /// Whether the configuration is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Log(_) | Self::Lab(LabError::RedisUrl(_)))
+        matches!(self, Self::Telemetry(_) | Self::Lab(LabError::RedisUrl(_)))
     }
 }
 
@@ -52,14 +52,13 @@ impl ServerError {
 /// # Errors
 /// The server could not start.
 pub async fn run(config: &Config) -> Result<(), ServerError> {
-    let filter = EnvFilter::try_new(&config.log)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // A log that nobody reads any more is not worth a panic.
-        .log_internal_errors(false)
-        .init();
+    let telemetry = Telemetry::start(config)?;
+    let served = serve(config).await;
+    telemetry.close().await;
+    served
+}
+
+async fn serve(config: &Config) -> Result<(), ServerError> {
     let address = config.listen;
     let listener = TcpListener::bind(address)
         .await

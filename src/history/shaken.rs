@@ -25,6 +25,7 @@ impl Shop {
                     server: format!("server-{}", lane.server),
                     clock: clock.to_owned(),
                     lock: lane.lock.to_owned(),
+                    run_id: None,
                     events,
                 }
             })

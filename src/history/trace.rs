@@ -85,7 +85,7 @@ impl<'a> Traces<'a> {
         let mut orders: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
         let mut zeros: BTreeMap<&str, u64> = BTreeMap::new();
         for record in history {
-            let Record { order_id, server, clock, lock, events } = record;
+            let Record { order_id, server, clock, lock, events, .. } = record;
             let entries = orders.entry(order_id).or_default();
             for event in events {
                 entries.push(Entry { clock, server, event, lock });

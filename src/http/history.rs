@@ -27,6 +27,7 @@ use crate::{
         problem::{Problem, Responses, Valid, describe_responses},
         product::{describe_look, in_path},
     },
+    run::RunId,
 };
 
 const JSON_LINES: &str = "application/jsonl";
@@ -87,6 +88,9 @@ pub struct EventReply<'a> {
     server: &'a str,
     /// The strategy.
     lock: &'a str,
+    /// The load test, if its client named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
 }
 
 /// The history, whichever way it is written.
@@ -150,6 +154,7 @@ fn lines(history: &[Record]) -> String {
 }
 
 fn replies(record: &Record) -> impl Iterator<Item = EventReply<'_>> {
-    let Record { order_id, server, clock, lock, events } = record;
-    events.iter().map(move |event| EventReply { clock, event, order_id, server, lock })
+    let Record { order_id, server, clock, lock, run_id, events } = record;
+    let run_id = run_id.as_ref().map(RunId::as_str);
+    events.iter().map(move |event| EventReply { clock, event, order_id, server, lock, run_id })
 }

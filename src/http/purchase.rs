@@ -1,6 +1,6 @@
 //! `/purchase`: from a request to an order, and from its receipt to a reply.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -8,7 +8,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Request},
     response::{IntoResponse, Response},
 };
+use opentelemetry_http::HeaderExtractor;
 use tokio::time::Duration;
+use tracing::{Instrument, Span};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{
@@ -36,10 +38,17 @@ use crate::{
     },
     metrics::Shed,
     order::{Failure, Order, Outcome, Receipt},
+    run::{RUN_ID_PATTERN, RUN_ID_VALID},
+    span,
     strategy::StrategyId,
     token::Token,
     wait::Patience,
 };
+
+/// The header that names a purchase.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// The header that names a load test.
+const RUN_ID: &str = "X-Run-Id";
 
 /// The parameters of a purchase.
 pub struct PurchaseParameters;
@@ -65,18 +74,30 @@ impl PurchaseParameters {
 
 impl IntoParams for PurchaseParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<path::Parameter> {
-        let key = ParameterBuilder::new()
-            .name("Idempotency-Key")
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(format!(
+        let header = |name: &str, about: String, schema: ObjectBuilder| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(about))
+                .schema(Some(schema.schema_type(Type::String)))
+                .build()
+        };
+        let key = header(
+            IDEMPOTENCY_KEY,
+            format!(
                 "Names the purchase of a product (of a cart: of the first by name): sent again, it gets \
                  the answer of the first time, unless that was a 5xx, until the product is reset or \
                  an hour is over. {KEY_VALID}."
-            )))
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(KEY_MAX + 2))))
-            .build();
-        describe_query(Self::ALL).into_iter().chain([key]).collect()
+            ),
+            ObjectBuilder::new().max_length(Some(KEY_MAX + 2)),
+        );
+        let run_id = header(
+            RUN_ID,
+            format!("Names the load test, for logs and the history. {RUN_ID_VALID}."),
+            ObjectBuilder::new().pattern(Some(RUN_ID_PATTERN)),
+        );
+        describe_query(Self::ALL).into_iter().chain([key, run_id]).collect()
     }
 }
 
@@ -106,7 +127,9 @@ pub async fn post(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let admin = require_admin(app.admin_token.as_deref(), request.headers());
-    let name = idempotency_key(request.headers());
+    let parent = span::parent(&HeaderExtractor(request.headers()));
+    let name = header(request.headers(), IDEMPOTENCY_KEY, KEY_VALID);
+    let run_id = header(request.headers(), RUN_ID, RUN_ID_VALID);
     let mut fields = Fields::read(request, PurchaseParameters::ALL).await?;
     let strategy = fields.take(&LOCK)?.unwrap_or_default();
     let (items, is_cart) = take_items(&mut fields, strategy)?;
@@ -114,6 +137,7 @@ pub async fn post(
         id: Token::random(),
         items,
         key: None,
+        run_id: run_id?,
         strategy,
         delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
         ttl: fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0),
@@ -123,7 +147,8 @@ pub async fn post(
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
     // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
     let _client = order.patience.gone.clone().drop_guard();
-    let (order, receipt) = carry_out(&app, order, name?).await?;
+    let span = span::purchase(&order, parent);
+    let (order, receipt) = carry_out(&app, order, name?, span).await?;
     let status = status(receipt.outcome, strict);
     let is_shed = matches!(receipt.failure, Some(Failure::QueueFull(_)));
     if is_shed {
@@ -177,22 +202,25 @@ fn faults(
     Ok(faults)
 }
 
-/// The header of that name, if there is one.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
-    const NAME: &str = "Idempotency-Key";
-    let mut given = headers.get_all(NAME).iter();
+/// The header of that name, if there is one, and if it is what it has to be.
+fn header<T: FromStr>(
+    headers: &HeaderMap,
+    name: &'static str,
+    valid: &str,
+) -> Result<Option<T>, Problem> {
+    let mut given = headers.get_all(name).iter();
     let (Some(value), None) = (given.next(), given.next()) else {
-        if !headers.contains_key(NAME) {
+        if !headers.contains_key(name) {
             return Ok(None);
         }
-        let detail = format!("header {NAME} is given more than once");
+        let detail = format!("header {name} is given more than once");
         let valid = Valid::Words("at most once".to_owned());
-        return Err(Problem::invalid_parameter(detail).blame(NAME, valid));
+        return Err(Problem::invalid_parameter(detail).blame(name, valid));
     };
     let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     parsed.map(Some).ok_or_else(|| {
-        let detail = format!("header {NAME}: expected {KEY_VALID}");
-        Problem::invalid_parameter(detail).blame(NAME, Valid::Words(KEY_VALID.to_owned()))
+        let detail = format!("header {name}: expected {valid}");
+        Problem::invalid_parameter(detail).blame(name, Valid::Words(valid.to_owned()))
     })
 }
 
@@ -214,6 +242,7 @@ async fn carry_out(
     app: &Arc<App>,
     mut order: Order,
     name: Option<IdempotencyKey>,
+    span: Span,
 ) -> Result<(Order, Receipt), Problem> {
     if app.draining.is_cancelled() {
         app.metrics.http.shed(Shed::Draining);
@@ -223,19 +252,22 @@ async fn carry_out(
         app.metrics.http.shed(Shed::Overload);
         return Err(Problem::overload("too many purchases are in flight; try again"));
     };
-    let (shop, abandon, strategy) = (Arc::clone(&app.shop), app.abandon.clone(), order.strategy);
+    let (seller, abandon, strategy) = (Arc::clone(app), app.abandon.clone(), order.strategy);
     let in_flight = app.metrics.http.in_flight();
-    let purchase = app.purchases.spawn(async move {
+    let purchase = async move {
         let receipt = abandon.run_until_cancelled(async {
             match name {
-                Some(name) => shop.purchase_once(&mut order, name).await,
-                None => shop.purchase(&order).await,
+                Some(name) => seller.shop.purchase_once(&mut order, name).await,
+                None => seller.shop.purchase(&order).await,
             }
         });
-        let receipt = receipt.await;
+        let receipt = receipt.await?;
+        seller.log.note(&order, &receipt);
+        span::end(&receipt);
         drop((in_flight, place));
-        receipt.map(|receipt| (order, receipt))
-    });
+        Some((order, receipt))
+    };
+    let purchase = app.purchases.spawn(purchase.instrument(span));
     match purchase.await {
         Ok(Some(done)) => Ok(done),
         Ok(None) => Err(Problem::draining("the server stopped before the purchase was done")),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     fault::Step,
@@ -18,6 +19,7 @@ use crate::{
     order::{Failure, Order, Outcome, Receipt, at},
     recorder::Trail,
     shop::{Sell, note_sales},
+    span,
     stock::{Stock, Store},
     strategy::{Expected, Family, Strategy},
 };
@@ -61,7 +63,7 @@ async fn sell(
     let faults = &order.faults;
     faults.strike(Step::Take).await.map_err(at(Step::Take))?;
     let since_ns = trail.now();
-    let taken = stock.take(&order.items, order.key.as_ref()).await;
+    let taken = stock.take(&order.items, order.key.as_ref()).instrument(span::take()).await;
     let taken = faults.reply(Step::Take, taken).map_err(at(Step::Take))?;
     receipt.settle(taken, order);
     note_sales(order, receipt, trail, since_ns);
@@ -69,7 +71,7 @@ async fn sell(
     if receipt.outcome == Outcome::Sold {
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
         let started = Instant::now();
-        Receipt::work(order.delay).await;
+        Receipt::work(order.delay).instrument(span::work()).await;
         receipt.work = started.elapsed();
     }
     Ok(())

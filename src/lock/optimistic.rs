@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use rand::{SeedableRng, rngs::SmallRng};
 use redis::Pipeline;
 use tokio::time::{Duration, Instant};
+use tracing::Instrument;
 
 use crate::{
     answer::{Key, Line},
@@ -32,6 +33,7 @@ use crate::{
     order::{Failure, Item, Order, Receipt, at},
     recorder::Trail,
     shop::{Sell, note_sales},
+    span,
     stock::{
         Entry, Generation, Seen, Sold, Stock, Store, Written,
         redis::{answer_key, decode, encode, ledger_key, number, stock_key, ttl_ms},
@@ -117,7 +119,8 @@ impl Optimistic {
         faults.strike(Step::Read).await.map_err(at(Step::Read))?;
         let mut conn = self.redis.exclusive().await.map_err(at(Step::Read))?;
         let since_ns = tries.lock().trail.now();
-        let read = watch(&mut conn, order).await.map_err(at(Step::Read))?;
+        let read = watch(&mut conn, order).instrument(span::read());
+        let read = read.await.map_err(at(Step::Read))?;
         let watched = match read {
             Ok(watched) => watched,
             Err(refused) => return Ok(Some((refused, since_ns))),
@@ -136,13 +139,14 @@ impl Optimistic {
         }
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
         let started = Instant::now();
-        Receipt::work(order.delay).await;
+        Receipt::work(order.delay).instrument(span::work()).await;
         tries.lock().work += started.elapsed();
         faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
         faults.strike(Step::Write).await.map_err(at(Step::Write))?;
         let since_ns = tries.lock().trail.now();
         let exec = exec(order, &watched).map_err(at(Step::Write))?;
-        let sold = conn.pipeline::<Option<Vec<i64>>>(Op::Write, &exec).await;
+        let sold = conn.pipeline::<Option<Vec<i64>>>(Op::Write, &exec);
+        let sold = sold.instrument(span::write()).await;
         let sold = faults.reply(Step::Write, sold).map_err(at(Step::Write))?;
         let Some(sold) = sold else { return Ok(None) };
         let sale = |((item, watched), sold): ((&Item, Watched), i64)| {

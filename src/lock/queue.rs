@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::time::{self, Duration, Instant};
+use tracing::Instrument;
 
 use self::{
     consumer::Consumers,
@@ -42,6 +43,7 @@ use crate::{
     order::{Failure, Order, Outcome, Receipt, at},
     recorder::Trail,
     shop::Sell,
+    span,
     stock::{Stock, Store},
     strategy::{Expected, Family, Strategy},
     token::Token,
@@ -94,7 +96,7 @@ impl Sell for Queue {
         receipt: &mut Receipt,
         trail: &mut Trail,
     ) {
-        match self.line_up(order, stock, receipt, trail).await {
+        match self.line_up(order, stock, receipt, trail).instrument(span::queue()).await {
             Ok(answer) if answer.order_id.as_ref().is_none_or(|id| id == order.id.as_str()) => {
                 receipt.accept(answer);
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
+use tracing::{Instrument, Span};
 
 use super::section::Section;
 use crate::{
@@ -15,11 +16,12 @@ use crate::{
     line::{Lines, Turn},
     lock::Lock,
     metrics::Attempted,
-    order::{Failure, Order, Outcome, Receipt, Violation, at},
+    order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
     product::Product,
     recorder::Trail,
     release::Cause,
     renewal::HOLD_TTLS_MAX,
+    span,
     stock::Generation,
     strategy::StrategyId,
     wait::{self, Patience, Policy, Tried},
@@ -92,11 +94,13 @@ impl Section<'_> {
         let deadline = Instant::now() + patience.wait;
         loop {
             let mut held = Vec::with_capacity(items.len());
-            for item in 0..items.len() {
+            for (item, Item { product, .. }) in items.iter().enumerate() {
                 // No longer than the first of the leases that are held already lasts.
                 let until = ends(&held).map_or(deadline, |ends| deadline.min(ends));
                 let wait = until.saturating_duration_since(Instant::now());
-                match self.acquire(item, &Patience { wait, ..patience.clone() }).await {
+                let span = span::acquire(product);
+                let patience = Patience { wait, ..patience.clone() };
+                match self.acquire(item, &patience).instrument(span).await {
                     Some(lease) => held.push(lease),
                     None => break,
                 }
@@ -183,6 +187,7 @@ impl Section<'_> {
         };
         metrics.acquisition(strategy, ended, started.elapsed());
         metrics.retries(strategy, patience.policy, tried.retries);
+        Span::current().record("retries", tried.retries);
         let (leased, asked) = won?;
         self.note_grant(item, &leased, asked);
         Some(Held { leased, since: Instant::now(), turn })
@@ -286,7 +291,7 @@ impl Section<'_> {
                 turn => (leased, turn),
             };
             let is_chain_over = leased.hand_overs >= HAND_OVERS_MAX;
-            let release = leased.lease.release().await;
+            let release = leased.lease.release().instrument(span::release(product)).await;
             if let Some(turn) = turn {
                 // Not before: the next in line would only find the lock taken.
                 let (lock, product) = (Arc::clone(self.lock), product.clone());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::select_all;
 use tokio::time::{self, Duration, Instant};
+use tracing::Instrument;
 
 use super::acquire::{BuyerLines, Held, is_past_deadline};
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     order::{Failure, Item, Order, Receipt, Violation, at},
     recorder::Trail,
     release::ReleaseQueue,
+    span,
     stock::{Sale, Stock, Written},
 };
 
@@ -75,7 +77,8 @@ impl Section<'_> {
         let mut read = Vec::with_capacity(items.len());
         for (item, Item { product, .. }) in items.iter().enumerate() {
             let since_ns = self.trail.now();
-            let seen = self.stock.read(product).await.map_err(at(Step::Read))?;
+            let seen = self.stock.read(product).instrument(span::read());
+            let seen = seen.await.map_err(at(Step::Read))?;
             let seen = seen.ok_or_else(|| Failure::Absent(product.clone()))?;
             self.trail.note(item, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
             self.receipt.lines[item].stock_before = Some(seen.stock);
@@ -86,7 +89,7 @@ impl Section<'_> {
             return Ok(());
         }
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
-        let done = self.work(held).await;
+        let done = self.work(held).instrument(span::work()).await;
         faults.strike(Step::BeforeWrite).await.map_err(at(Step::BeforeWrite))?;
         if is_past_deadline(held) {
             self.violate(Violation::Write);
@@ -95,7 +98,8 @@ impl Section<'_> {
             return Err(Failure::Lost);
         }
         let since_ns = self.trail.now();
-        let written = self.write(held, &read).await.map_err(at(Step::Write))?;
+        let written = self.write(held, &read).instrument(span::write());
+        let written = written.await.map_err(at(Step::Write))?;
         self.receipt.settle(written, order);
         note_sales(order, self.receipt, self.trail, since_ns);
         faults.strike(Step::AfterWrite).await.map_err(at(Step::AfterWrite))?;

@@ -28,6 +28,7 @@ fn records(holds: &[Hold]) -> Vec<Record> {
             server: format!("server{clock}"),
             clock: format!("clock{clock}"),
             lock: "safe".to_owned(),
+            run_id: None,
             events: vec![
                 event(granted_ns, granted),
                 event(since_ns + 1, Kind::Released { since_ns, until_ns, how }),

@@ -16,6 +16,7 @@ fn record(order_id: &str, server: &str, events: &[Event]) -> Record {
         server: server.to_owned(),
         clock: "boot".to_owned(),
         lock: "safe".to_owned(),
+        run_id: None,
         events: events.to_vec(),
     }
 }

@@ -27,6 +27,12 @@ fn invalid_usage_is_exit_code_64() {
         &["--redis-url", "http://127.0.0.1"],
         &["--redis-url", "127.0.0.1:6379"],
         &["--log", "=nonsense="],
+        &["--log-format", "xml"],
+        &["--log-slow", "soon"],
+        &["--otlp-endpoint", "127.0.0.1:4318"],
+        &["--otlp-endpoint", "https://127.0.0.1:4318"],
+        &["--otlp-sample", "1.1"],
+        &["--otlp-sample", "NaN"],
         &["sell"],
     ] {
         let output = run(arguments);

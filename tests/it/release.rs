@@ -89,6 +89,7 @@ impl Bench {
             id: Token::random(),
             items: vec![Item { product: product.clone(), quantity: 1 }],
             key: None,
+            run_id: None,
             strategy: self.strategy,
             delay: Duration::ZERO,
             ttl: TTL,

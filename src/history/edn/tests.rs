@@ -115,6 +115,7 @@ proptest! {
             server: "s".to_owned(),
             clock,
             lock: "safe".to_owned(),
+            run_id: None,
             events: vec![event(1, Kind::Invoke { quantity: 1 }), event(2, Kind::Ok)],
         };
         let text = edn(std::slice::from_ref(&record));
@@ -147,6 +148,7 @@ fn record(order_id: &str, events: Vec<Event>) -> Record {
         server: "s".to_owned(),
         clock: "boot".to_owned(),
         lock: "fenced".to_owned(),
+        run_id: None,
         events,
     }
 }

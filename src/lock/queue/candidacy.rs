@@ -36,6 +36,7 @@ pub fn candidacy(
         id: Token::random(),
         items: vec![Item { product: product.clone(), quantity: 1 }],
         key: None,
+        run_id: None,
         strategy,
         delay: Duration::ZERO,
         ttl,

@@ -247,7 +247,8 @@ impl Consumers {
     ) -> Result<Served, BackendError> {
         let (ticket, product) = (&head.ticket, &order.items[0].product);
         let faults = self.tickets.faults(ticket).await?;
-        let mut trail = self.recorder.join(&ticket.key.order_id, order.strategy, product);
+        let (order_id, run_id) = (&ticket.key.order_id, ticket.run_id.clone());
+        let mut trail = self.recorder.join(order_id, run_id, order.strategy, product);
         trail.learn(0, &ticket.key.generation);
         let now = trail.now();
         let kind = Kind::Granted {

@@ -13,6 +13,7 @@ use crate::{
     metrics::{Metrics, Op},
     order::Order,
     product::Product,
+    run::RunId,
     stock::redis::{answer_key, decode},
 };
 
@@ -71,6 +72,8 @@ pub struct Ticket {
     pub key: Key,
     /// How many units.
     pub quantity: u32,
+    /// The load test that it belongs to, if its client named one.
+    pub run_id: Option<RunId>,
     delay_us: u64,
     faults: Vec<String>,
 }
@@ -81,7 +84,8 @@ impl Ticket {
     pub fn new(key: Key, order: &Order) -> Self {
         let quantity = order.items[0].quantity;
         let faults = order.faults.iter().map(ToString::to_string).collect();
-        Self { key, quantity, delay_us: order.delay.as_micros() as u64, faults }
+        let (run_id, delay_us) = (order.run_id.clone(), order.delay.as_micros() as u64);
+        Self { key, quantity, run_id, delay_us, faults }
     }
 
     /// How long its work takes.
