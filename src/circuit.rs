@@ -14,7 +14,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Duration;
 use utoipa::ToSchema;
 
-use crate::metrics::Metrics;
+use crate::metrics::BackendMetrics;
 
 /// That many commands without an answer, in a row, open the circuit.
 const FAILURES: u32 = 5;
@@ -43,7 +43,7 @@ pub struct Circuit {
 impl Circuit {
     /// A closed circuit.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<BackendMetrics>) -> Self {
         let state = Arc::new(Mutex::new(State::Closed));
         let reporter = Reporter { state: Arc::clone(&state), metrics };
         let policy = failure_policy::consecutive_failures(FAILURES, backoff::constant(OPEN));
@@ -76,14 +76,14 @@ impl Circuit {
 /// Notes the state where it can be seen.
 struct Reporter {
     state: Arc<Mutex<State>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<BackendMetrics>,
 }
 
 impl Reporter {
     fn report(&self, state: State) {
         let before = std::mem::replace(&mut *self.state.lock(), state);
         if before != state {
-            self.metrics.redis.circuit(state);
+            self.metrics.circuit(state);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Lab {
             pool_size: config.redis_pool_size,
             timeout: config.command_timeout,
         };
-        let client = RedisClient::connect(&options, Arc::clone(&metrics)).await?;
+        let client = RedisClient::connect(&options, metrics.backend("redis")).await?;
         let redis_remedy = match embedded {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",

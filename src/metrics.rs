@@ -12,6 +12,8 @@ mod presence;
 mod raised;
 mod runtime;
 
+use std::sync::Arc;
+
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use tokio::time::Duration;
@@ -105,11 +107,10 @@ impl LockMetrics {
 /// Every handle of one server.
 pub struct Metrics {
     exporter: PrometheusHandle,
+    recorder: Arc<PrometheusRecorder>,
     /// What the HTTP layer records.
     pub http: HttpMetrics,
     strategies: Vec<StrategyMetrics>,
-    /// What the client of Redis records.
-    pub redis: BackendMetrics,
     /// Who waits for locks, and who is in critical sections.
     pub presence: Presence,
     faults: Vec<Counter>,
@@ -127,7 +128,7 @@ impl Metrics {
     /// Makes every series, at 0.
     #[must_use]
     pub fn new() -> Self {
-        let recorder = definitions::recorder();
+        let recorder = Arc::new(definitions::recorder());
         let build =
             [("version", env!("CARGO_PKG_VERSION")), ("revision", env!("LOCKLAB_REVISION"))];
         def::BUILD_INFO.gauge(&recorder, &build).set(1.0);
@@ -135,7 +136,6 @@ impl Metrics {
         Self {
             exporter: recorder.handle(),
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
-            redis: BackendMetrics::new(&recorder, "redis"),
             presence: Presence::new(&recorder),
             paused: def::FAULTS_ACTIVE.gauge(&recorder, &[("fault", fault::Kind::Pause.into())]),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
@@ -146,7 +146,8 @@ impl Metrics {
             history_dropped: def::HISTORY_DROPPED.counter(&recorder, &[]),
             resets: def::RESETS.counter(&recorder, &[]),
             last_reset: def::LAST_RESET_TIMESTAMP.gauge(&recorder, &[]),
-            http: HttpMetrics::new(recorder),
+            http: HttpMetrics::new(Arc::clone(&recorder)),
+            recorder,
         }
     }
 
@@ -160,6 +161,13 @@ impl Metrics {
     /// Moves recorded samples into their buckets. Without it they pile up until the next scrape.
     pub fn upkeep(&self) {
         self.exporter.run_upkeep();
+    }
+
+    /// What the client of a server records, whose name becomes a label value: one of a few that the
+    /// configuration knows.
+    #[must_use]
+    pub fn backend(&self, name: &'static str) -> Arc<BackendMetrics> {
+        Arc::new(BackendMetrics::new(&self.recorder, name))
     }
 
     /// A purchase was decided.

@@ -29,13 +29,11 @@ use self::{pool::LastError, supervisor::Supervisor};
 use crate::{
     backends::{BackendError, Cause},
     circuit::{self, Circuit},
-    metrics::{ErrorKind as Kind, Metrics, Op},
+    metrics::{BackendMetrics, ErrorKind as Kind, Op},
 };
 
 /// Connections for transactions; whoever finds none free waits for one.
 const EXCLUSIVE_MAX: u32 = 1_024;
-/// What errors and metrics call this server.
-const BACKEND: &str = "redis";
 
 /// How commands share connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,7 +70,7 @@ pub struct RedisClient {
     circuit: Arc<Circuit>,
     timeout: Duration,
     wakeups: Wakeups,
-    metrics: Arc<Metrics>,
+    metrics: Arc<BackendMetrics>,
 }
 
 /// The URL was not one that works here. The text never contains it, for it may hold a password.
@@ -93,7 +91,7 @@ impl RedisClient {
     /// The URL is not valid.
     pub async fn connect(
         options: &RedisOptions,
-        metrics: Arc<Metrics>,
+        metrics: Arc<BackendMetrics>,
     ) -> Result<Self, InvalidUrl> {
         // Nagle's algorithm would hold a lock's small commands back for the previous one's ACK.
         let tcp = TcpSettings::default().set_nodelay(true);
@@ -217,9 +215,9 @@ impl RedisClient {
         if self.circuit.lets_through() {
             return Ok(());
         }
-        self.metrics.redis.error(Kind::CircuitOpen);
+        self.metrics.error(Kind::CircuitOpen);
         let cause = format!("its circuit is open ({})", self.last_error.describe()).into();
-        Err(BackendError::Unavailable { backend: BACKEND, cause })
+        Err(BackendError::Unavailable { backend: self.metrics.name, cause })
     }
 
     fn record<T>(
@@ -228,7 +226,7 @@ impl RedisClient {
         started: Instant,
         result: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        self.metrics.redis.request(op, started.elapsed(), result.is_ok());
+        self.metrics.request(op, started.elapsed(), result.is_ok());
         match &result {
             // A refusal is an answer.
             Ok(_) | Err(BackendError::Refused { .. }) => self.circuit.record(true),
@@ -240,8 +238,8 @@ impl RedisClient {
     }
 
     fn unavailable(&self, cause: Cause) -> BackendError {
-        self.metrics.redis.error(Kind::Unavailable);
-        BackendError::Unavailable { backend: BACKEND, cause }
+        self.metrics.error(Kind::Unavailable);
+        BackendError::Unavailable { backend: self.metrics.name, cause }
     }
 
     /// Decides whether a command that was handed to redis-rs may have been executed.
@@ -261,14 +259,14 @@ impl RedisClient {
         }
         // An extension is an error reply whose code redis-rs does not know.
         if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
-            self.metrics.redis.error(Kind::Refused);
-            return BackendError::Refused { backend: BACKEND, cause: error.into() };
+            self.metrics.error(Kind::Refused);
+            return BackendError::Refused { backend: self.metrics.name, cause: error.into() };
         }
         // A broken connection, a timeout, or a reply that makes no sense: all after sending.
         self.suspect.notify_one();
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Io };
-        self.metrics.redis.error(kind);
-        BackendError::Unknown { backend: BACKEND, cause: error.into() }
+        self.metrics.error(kind);
+        BackendError::Unknown { backend: self.metrics.name, cause: error.into() }
     }
 
     /// Warns when this Redis may evict keys: an evicted lock is a broken lock.

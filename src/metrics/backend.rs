@@ -14,6 +14,8 @@ use crate::circuit;
 
 /// Handles of one server's client.
 pub struct BackendMetrics {
+    /// What errors and metrics call the server.
+    pub name: &'static str,
     requests: Vec<[Histogram; 2]>,
     up: Gauge,
     errors: Vec<Counter>,
@@ -40,6 +42,7 @@ impl BackendMetrics {
         };
         let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
         let metrics = Self {
+            name,
             requests: Op::VARIANTS.iter().map(request).collect(),
             up: def::BACKEND_UP.gauge(recorder, &[backend]),
             errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),

@@ -1,6 +1,6 @@
 //! What the HTTP layer records: its routes and statuses are known to `http/`, which names them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -14,7 +14,7 @@ type ResponseKey = (&'static str, &'static str, u16);
 
 /// Handles of the HTTP layer.
 pub struct HttpMetrics {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
     /// Filled by [`Self::declare`]; bounded because routes and statuses are.
     responses: RwLock<HashMap<ResponseKey, Histogram>>,
     in_flight: Gauge,
@@ -22,7 +22,7 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    pub(super) fn new(recorder: PrometheusRecorder) -> Self {
+    pub(super) fn new(recorder: Arc<PrometheusRecorder>) -> Self {
         Self {
             responses: RwLock::default(),
             in_flight: def::REQUESTS_IN_FLIGHT.gauge(&recorder, &[]),

@@ -55,7 +55,7 @@ impl Bench {
         let timeout = Duration::from_millis(500);
         let options = RedisOptions { url, mode, pool_size: 4, timeout };
         let metrics = Arc::new(Metrics::new());
-        let client = RedisClient::connect(&options, Arc::clone(&metrics)).await.unwrap();
+        let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy: "",

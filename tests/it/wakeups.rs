@@ -26,7 +26,7 @@ pub const LONG: Duration = Duration::from_secs(600);
 
 pub async fn connect(url: String, timeout: Duration) -> RedisClient {
     let options = RedisOptions { url, mode: RedisMode::Multiplexed, pool_size: 1, timeout };
-    RedisClient::connect(&options, Arc::new(Metrics::new())).await.unwrap()
+    RedisClient::connect(&options, Metrics::new().backend("redis")).await.unwrap()
 }
 
 pub async fn start() -> (Redis, RedisClient) {

@@ -7,7 +7,7 @@ use bb8_redis::{
 use redis::{FromRedisValue, Pipeline, aio::MultiplexedConnection};
 use tokio::time::{self, Instant};
 
-use super::{BACKEND, RedisClient};
+use super::RedisClient;
 use crate::{backends::BackendError, metrics::Op};
 
 impl RedisClient {
@@ -43,15 +43,15 @@ impl RedisClient {
     ) -> Result<PooledConnection<'static, RedisConnectionManager>, BackendError> {
         let started = Instant::now();
         let checked_out = pool.get_owned().await;
-        self.metrics.redis.pool_wait(started.elapsed());
+        self.metrics.pool_wait(started.elapsed());
         checked_out.map_err(|error| match error {
             RunError::User(error) => self.unavailable(error.into()),
             RunError::TimedOut => {
-                self.metrics.redis.pool_timeout();
+                self.metrics.pool_timeout();
                 if self.is_up() {
                     // The backend is well: this is our own queue.
                     let cause = "every connection of the pool is busy".into();
-                    return BackendError::Unavailable { backend: BACKEND, cause };
+                    return BackendError::Unavailable { backend: self.metrics.name, cause };
                 }
                 self.unavailable(self.last_error.describe().into())
             }

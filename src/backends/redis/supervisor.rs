@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::pool::LastError;
-use crate::{circuit::Circuit, metrics::Metrics};
+use crate::{circuit::Circuit, metrics::BackendMetrics};
 
 /// How often an idle connection is checked.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) struct Supervisor {
     pub(super) suspect: Arc<Notify>,
     pub(super) last_error: LastError,
     pub(super) circuit: Arc<Circuit>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<BackendMetrics>,
 }
 
 impl Supervisor {
@@ -64,17 +64,20 @@ impl Supervisor {
         match (was_up, checked.is_some()) {
             (false, true) => {
                 self.circuit.close();
-                tracing::info!("redis answers");
+                tracing::info!(backend = self.metrics.name, "it answers");
             }
-            (true, false) => tracing::warn!(error = self.last_error.describe(), "redis is away"),
+            (true, false) => {
+                let (backend, error) = (self.metrics.name, self.last_error.describe());
+                tracing::warn!(backend, error, "it is away");
+            }
             _ => {}
         }
-        self.metrics.redis.up(checked.is_some());
+        self.metrics.up(checked.is_some());
         let states = std::iter::once(&self.supervised).chain(&self.pools).map(Pool::state);
         let (all, idle) = states.fold((0, 0), |(all, idle), state| {
             (all + state.connections, idle + state.idle_connections)
         });
-        self.metrics.redis.pool_connections(all - idle, idle);
+        self.metrics.pool_connections(all - idle, idle);
         self.shared.send_replace(checked.clone());
         if let Some(conn) = checked {
             self.count_evictions(conn).await;
@@ -86,7 +89,7 @@ impl Supervisor {
         let stats: Result<InfoDict, _> =
             redis::cmd("INFO").arg("stats").query_async(&mut conn).await;
         if let Some(evicted) = stats.ok().and_then(|stats| stats.get("evicted_keys")) {
-            self.metrics.redis.evicted(evicted);
+            self.metrics.evicted(evicted);
         }
     }
 }

@@ -32,10 +32,9 @@ use tokio::time::{self, Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::table::{Phase, Table};
-use super::BACKEND;
 use crate::{
     backends::BackendError,
-    metrics::{ErrorKind, Metrics},
+    metrics::{BackendMetrics, ErrorKind},
     wait::Subscription,
 };
 
@@ -54,12 +53,12 @@ pub struct Wakeups {
     table: Arc<Table>,
     started: AtomicBool,
     ended: CancellationToken,
-    metrics: Arc<Metrics>,
+    metrics: Arc<BackendMetrics>,
 }
 
 impl Wakeups {
     /// Connects when there is a first subscriber.
-    pub(super) fn new(client: Client, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(client: Client, timeout: Duration, metrics: Arc<BackendMetrics>) -> Self {
         let (table, started, ended) = Default::default();
         Self { client, timeout, table, started, ended, metrics }
     }
@@ -88,9 +87,9 @@ impl Wakeups {
             return Ok(Subscription::new(wakeup, membership));
         }
         let cause = self.table.failure.borrow().clone();
-        self.metrics.redis.error(ErrorKind::Unavailable);
+        self.metrics.error(ErrorKind::Unavailable);
         let cause = cause.unwrap_or_else(|| "no confirmation in time".to_owned()).into();
-        Err(BackendError::Unavailable { backend: BACKEND, cause })
+        Err(BackendError::Unavailable { backend: self.metrics.name, cause })
     }
 
     /// Starts the task, unless it runs.
