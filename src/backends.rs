@@ -2,10 +2,16 @@
 
 pub mod embedded;
 pub mod redis;
+pub mod redlock;
 
 use std::sync::Arc;
 
-use crate::{circuit, fault::Step, metrics::Metrics, stock::Store};
+use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
+use tokio::time::Duration;
+use utoipa::ToSchema;
+
+use crate::{circuit, fault::Step, metrics::Metrics, strategy::Strategy};
 
 /// A cause that only people read.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -76,12 +82,27 @@ impl BackendError {
     }
 }
 
+/// A kind of server that strategies use.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, Serialize, ToSchema,
+)]
+#[strum(serialize_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The Redis that holds the stock and the locks of one node.
+    Redis,
+    /// The nodes of Redlock.
+    Redlock,
+}
+
 /// Ready handles to every configured server.
 pub struct Backends {
     /// The Redis that holds the stock and the single-node locks.
     pub redis: Arc<redis::RedisClient>,
     /// What to do when it is away.
     pub redis_remedy: &'static str,
+    /// The nodes of Redlock, or why there are none and what to do.
+    pub redlock: Result<Arc<redlock::Nodes>, String>,
     /// Records that are kept of each product; with none, nothing is recorded.
     pub history: u32,
     /// Tickets that may wait in the queue of a product.
@@ -90,11 +111,11 @@ pub struct Backends {
     pub metrics: Arc<Metrics>,
 }
 
-/// Whether a store's server answered its last probe; read by `/readyz`, which asks nobody itself.
+/// Whether a backend answered its last probe; read by `/readyz`, which asks nobody itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
-    /// Which store.
-    pub store: Store,
+    /// Which backend.
+    pub backend: Backend,
     /// Whether the last probe was answered.
     pub up: bool,
     /// Whether commands are let through.
@@ -102,7 +123,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Whether a command sent now would reach the store.
+    /// Whether a command sent now would reach the backend.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.up && self.circuit != circuit::State::Open
@@ -110,10 +131,42 @@ impl Health {
 }
 
 impl Backends {
-    /// The health of every configured store.
+    /// The health of every configured backend.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
         let (up, circuit) = (self.redis.is_up(), self.redis.circuit());
-        vec![Health { store: Store::Redis, up, circuit }]
+        let mut health = vec![Health { backend: Backend::Redis, up, circuit }];
+        if let Ok(nodes) = &self.redlock {
+            let (up, circuit) = (nodes.is_up(), circuit::State::Closed);
+            health.push(Health { backend: Backend::Redlock, up, circuit });
+        }
+        health
+    }
+
+    /// The longest ttl that a strategy's backend takes, if it takes no other.
+    #[must_use]
+    pub fn ttl_max(&self, strategy: &Strategy) -> Option<Duration> {
+        let nodes = self.redlock.as_ref().ok().filter(|_| strategy.backend == Backend::Redlock)?;
+        nodes.ttl_max()
+    }
+
+    /// Why a strategy cannot be used now, and what to do; `None` if it can.
+    #[must_use]
+    pub fn reason_against(&self, strategy: &Strategy) -> Option<String> {
+        let is_away = |backend| {
+            self.health().iter().any(|health| health.backend == backend && !health.is_reachable())
+        };
+        if is_away(Backend::Redis) {
+            return Some(format!("redis does not answer: {}", self.redis_remedy));
+        }
+        match (strategy.backend, &self.redlock) {
+            (Backend::Redlock, Err(reason)) => Some(reason.clone()),
+            (Backend::Redlock, Ok(nodes)) if !nodes.is_up() => Some(format!(
+                "{}, and {} have to: start them, or name others with --redlock-urls",
+                nodes.describe(),
+                nodes.quorum()
+            )),
+            _ => None,
+        }
     }
 }

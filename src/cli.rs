@@ -46,6 +46,31 @@ pub struct Config {
     #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
     redis_url: Option<Secret>,
 
+    /// The nodes of Redlock, three to nine independent Redis, separated by commas
+    #[arg(
+        long,
+        env = "REDLOCK_URLS",
+        hide_env_values = true,
+        global = true,
+        value_delimiter = ','
+    )]
+    redlock_urls: Vec<Secret>,
+
+    /// The longest wait for a node of Redlock, to connect and to answer (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", global = true,
+          value_parser = positive_duration)]
+    pub redlock_timeout: Duration,
+
+    /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets it
+    /// vote at once, and two buyers hold one lock
+    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true,
+          value_parser = duration::parse_flag)]
+    pub redlock_restart_delay: Duration,
+
+    /// Servers to start privately where no URL names others, separated by commas
+    #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
+    embed: Vec<Embed>,
+
     /// How commands share connections; pooled is an exhibit of unfair queueing
     #[arg(long, env = "LOCKLAB_REDIS_MODE", default_value = "multiplexed", global = true)]
     pub redis_mode: RedisMode,
@@ -112,6 +137,17 @@ pub struct Config {
     pub otlp_sample: f64,
 }
 
+/// What can be started privately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Embed {
+    /// The Redis that holds the stock; it is started anyway, if there is no other.
+    Redis,
+    /// Five Redis servers, as the nodes of Redlock.
+    Redlock,
+    /// All of them.
+    All,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -126,6 +162,18 @@ impl Config {
     #[must_use]
     pub fn redis_url(&self) -> Option<&Secret> {
         self.redis_url.as_ref().filter(|url| !url.expose().is_empty())
+    }
+
+    /// The nodes of Redlock; none if it is not to be had.
+    #[must_use]
+    pub fn redlock_urls(&self) -> Vec<&Secret> {
+        self.redlock_urls.iter().filter(|url| !url.expose().is_empty()).collect()
+    }
+
+    /// Whether servers of this kind are to be started where no URL names others.
+    #[must_use]
+    pub fn embeds(&self, embed: Embed) -> bool {
+        self.embed.iter().any(|it| *it == embed || *it == Embed::All)
     }
 
     /// What `/reset` demands.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -15,8 +16,9 @@ use crate::{
         Backends,
         embedded::{EmbeddedError, EmbeddedRedis},
         redis::{InvalidUrl, RedisClient, RedisOptions},
+        redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
     },
-    cli::Config,
+    cli::{Config, Embed},
     http::{self, App},
     metrics::Metrics,
     product::Product,
@@ -35,6 +37,9 @@ pub enum LabError {
     /// The Redis URL is not one.
     #[error("--redis-url (REDIS_URL): {0}")]
     RedisUrl(#[from] InvalidUrl),
+    /// The URLs of Redlock's nodes are not.
+    #[error("--redlock-urls (REDLOCK_URLS): {0}")]
+    RedlockUrls(String),
     /// The embedded Redis did not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -45,7 +50,8 @@ pub struct Lab {
     app: Arc<App>,
     /// Where Redis is, for people.
     redis: String,
-    embedded: Option<Arc<EmbeddedRedis>>,
+    /// The embedded servers, that of the stock first.
+    embedded: Vec<Arc<EmbeddedRedis>>,
     release_task: JoinHandle<()>,
     /// Ends the release task.
     closing: CancellationToken,
@@ -84,9 +90,11 @@ impl Lab {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",
         };
+        let (redlock, nodes) = redlock(config, &metrics).await?;
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy,
+            redlock,
             history: config.history,
             queue_max: config.queue_max,
             metrics: Arc::clone(&metrics),
@@ -105,8 +113,9 @@ impl Lab {
         }
         let (client, prepared) = (Arc::clone(&backends.redis), Arc::clone(&shop));
         background.push(tokio::spawn(prepare_again(client, prepared, config.stock)));
-        if let Some(embedded) = &embedded {
-            background.push(tokio::spawn(watch(Arc::clone(embedded))));
+        let embedded: Vec<_> = embedded.into_iter().chain(nodes).collect();
+        for server in &embedded {
+            background.push(tokio::spawn(watch(Arc::clone(server))));
         }
         let app = App {
             shop,
@@ -178,11 +187,51 @@ impl Lab {
             // An error says that it was aborted.
             task.await.ok();
         }
-        if let Some(embedded) = embedded.and_then(Arc::into_inner) {
-            embedded.stop().await;
-        }
+        let stop = embedded.into_iter().filter_map(Arc::into_inner).map(EmbeddedRedis::stop);
+        join_all(stop).await;
         purchases_done && released
     }
+}
+
+/// How many nodes of Redlock are started, if any are.
+const REDLOCK_NODES: usize = 5;
+
+/// The nodes of Redlock: those that are named, or private ones that are started. Whatever keeps them
+/// from being there is a reason against the strategy, and not against the lab.
+async fn redlock(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Result<Arc<Nodes>, String>, Vec<Arc<EmbeddedRedis>>), LabError> {
+    let urls = config.redlock_urls();
+    let are_new = urls.is_empty();
+    let mut embedded = Vec::new();
+    let urls: Vec<String> = if !are_new {
+        if !(NODES_MIN..=NODES_MAX).contains(&urls.len()) {
+            let valid = format!("expected {NODES_MIN} to {NODES_MAX} URLs, not {}", urls.len());
+            return Err(LabError::RedlockUrls(valid));
+        }
+        urls.iter().map(|url| url.expose().to_owned()).collect()
+    } else if config.embeds(Embed::Redlock) {
+        let started = join_all((0..REDLOCK_NODES).map(|_| EmbeddedRedis::start())).await;
+        match started.into_iter().collect::<Result<Vec<_>, _>>() {
+            Ok(started) => embedded.extend(started.into_iter().map(Arc::new)),
+            Err(error) => return Ok((Err(error.to_string()), Vec::new())),
+        }
+        embedded.iter().map(|node| node.url()).collect()
+    } else {
+        let reason = "no nodes: name them with --redlock-urls (REDLOCK_URLS), or have private ones \
+                      started with --embed redlock";
+        return Ok((Err(reason.to_owned()), Vec::new()));
+    };
+    let options = RedlockOptions {
+        urls,
+        timeout: config.redlock_timeout,
+        restart_delay: config.redlock_restart_delay,
+        are_new,
+    };
+    let nodes = Nodes::connect(&options, metrics).await;
+    let nodes = nodes.map_err(|error| LabError::RedlockUrls(error.to_string()))?;
+    Ok((Ok(Arc::new(nodes)), embedded))
 }
 
 /// Makes the first purchase possible, and warns of what would make locks a lie.

@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 use crate::{
     backends::BackendError,
     fault::Step,
-    lock::{Attempt, Claim, Grant, Lock, Release},
+    lock::{Attempt, Claim, Grant, Lock, Release, Votes},
     order::Order,
     product::Product,
     release::{Cause, Orphan, ReleaseQueue},
@@ -65,6 +65,12 @@ impl Lease {
     /// Resolves when a renewed lease is lost; `None` for one that is not renewed.
     pub fn lost(&self) -> Option<impl Future<Output = ()> + use<>> {
         self.watchdog.as_ref().map(|watchdog| watchdog.lost().clone().cancelled_owned())
+    }
+
+    /// What the nodes did that granted it, if several did.
+    #[must_use]
+    pub fn votes(&self) -> Option<Votes> {
+        self.grant.votes
     }
 
     /// The owner id.
@@ -187,6 +193,13 @@ pub enum Acquired {
     Lease(Box<Lease>),
     /// Somebody else is.
     Busy,
+    /// Most of several nodes did not grant it.
+    Outvoted {
+        /// What each of them did.
+        votes: Votes,
+        /// Whether nobody can have a majority.
+        is_split: bool,
+    },
     /// It was granted, but by the time of the answer the lease had ended. It has been released.
     Late,
 }
@@ -248,6 +261,14 @@ pub async fn acquire(
         Ok(Attempt::Busy) => {
             pending.ended = true;
             Ok(Acquired::Busy)
+        }
+        Ok(Attempt::Outvoted { votes, is_split, is_settled }) => {
+            if is_settled {
+                pending.ended = true;
+            } else {
+                pending.hand_over(Cause::Unknown);
+            }
+            Ok(Acquired::Outvoted { votes, is_split })
         }
         Err(error) => {
             if error.is_crash() {

@@ -9,14 +9,17 @@ mod naive;
 mod none;
 mod optimistic;
 mod queue;
+mod redlock;
 mod safe;
 mod watchdog;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::{Duration, Instant};
+use utoipa::ToSchema;
 
 use crate::{
     backends::BackendError, fault::Faults, product::Product, shop::Sell, strategy::Strategy,
@@ -31,6 +34,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &safe::STRATEGY,
     &watchdog::STRATEGY,
     &fenced::STRATEGY,
+    &redlock::STRATEGY,
     &optimistic::STRATEGY,
     &atomic::STRATEGY,
     &queue::STRATEGY,
@@ -43,6 +47,8 @@ pub enum Method {
     Lock(Arc<dyn Lock>),
     /// Sells by itself.
     LockFree(Arc<dyn Sell>),
+    /// Cannot be used here: why, and what to do.
+    Absent(String),
 }
 
 /// What one attempt claims: the product, under a token that nobody else has.
@@ -73,6 +79,43 @@ pub enum Attempt {
     Granted(Grant),
     /// Somebody else is. A value, not an error: losing is what a lock is for.
     Busy,
+    /// Most of several nodes did not grant it.
+    Outvoted {
+        /// What each of them did.
+        votes: Votes,
+        /// Whether nobody can have a majority: those who want it have split the votes.
+        is_split: bool,
+        /// Whether no node can still think that the claim is the holder.
+        is_settled: bool,
+    },
+}
+
+/// What the nodes of a lock did that several grant together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Votes {
+    /// Nodes that granted it.
+    pub granted: usize,
+    /// Nodes that had granted it to somebody else.
+    pub refused: usize,
+    /// Nodes that did not answer in time, or do not vote.
+    pub failed: usize,
+}
+
+impl Votes {
+    /// Counts answers: granted or not.
+    #[must_use]
+    pub fn count(answers: &[Result<bool, BackendError>]) -> Self {
+        let granted = answers.iter().filter(|answer| matches!(answer, Ok(true))).count();
+        let refused = answers.iter().filter(|answer| matches!(answer, Ok(false))).count();
+        Self { granted, refused, failed: answers.len() - granted - refused }
+    }
+
+    /// Whether enough have answered, and neither this claim nor another one can have a majority.
+    #[must_use]
+    pub fn is_split(&self, quorum: usize) -> bool {
+        let has_answers = self.granted + self.refused >= quorum;
+        has_answers && self.granted < quorum && self.refused < quorum
+    }
 }
 
 impl Attempt {
@@ -81,7 +124,7 @@ impl Attempt {
     pub fn renewed(self) -> Self {
         match self {
             Self::Granted(grant) => Self::Granted(Grant { is_renewed: true, ..grant }),
-            Self::Busy => Self::Busy,
+            not_granted => not_granted,
         }
     }
 }
@@ -98,6 +141,8 @@ pub struct Grant {
     pub is_renewed: bool,
     /// Whether nobody is excluded, so that there is nothing to release.
     pub excludes_nobody: bool,
+    /// What the nodes did, if several grant it together.
+    pub votes: Option<Votes>,
 }
 
 impl Grant {

@@ -28,7 +28,7 @@ pub use self::{
 };
 use crate::{
     fault,
-    lock::Release,
+    lock::{Release, Votes},
     order::{Outcome, Violation},
     release::Cause,
     renewal::Renewal,
@@ -116,6 +116,9 @@ pub struct Metrics {
     faults: Vec<Counter>,
     paused: Gauge,
     repeated: Counter,
+    /// Granted, refused, failed.
+    redlock_votes: [Counter; 3],
+    redlock_voters: Gauge,
     queue_waiting: Gauge,
     queue_elections: Counter,
     queue_leases: Vec<Counter>,
@@ -140,6 +143,9 @@ impl Metrics {
             paused: def::FAULTS_ACTIVE.gauge(&recorder, &[("fault", fault::Kind::Pause.into())]),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
             repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
+            redlock_votes: ["granted", "refused", "failed"]
+                .map(|vote| def::REDLOCK_VOTES.counter(&recorder, &[("vote", vote)])),
+            redlock_voters: def::REDLOCK_VOTERS.gauge(&recorder, &[]),
             queue_waiting: def::QUEUE_WAITING.gauge(&recorder, &[]),
             queue_elections: def::QUEUE_ELECTIONS.counter(&recorder, &[]),
             queue_leases: def::QUEUE_LEASES.counters::<Release>(&recorder, &[], "outcome"),
@@ -225,6 +231,19 @@ impl Metrics {
     /// An order with an idempotency key got the answer of an earlier one.
     pub fn repeated(&self) {
         self.repeated.increment(1);
+    }
+
+    /// The nodes of Redlock were asked for a lock.
+    pub fn votes(&self, votes: Votes) {
+        let counts = [votes.granted, votes.refused, votes.failed];
+        for (counter, count) in self.redlock_votes.iter().zip(counts) {
+            counter.increment(count as u64);
+        }
+    }
+
+    /// So many nodes of Redlock vote.
+    pub fn redlock_voters(&self, voters: usize) {
+        self.redlock_voters.set(voters as f64);
     }
 
     /// So many tickets more wait in queues.

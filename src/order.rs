@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, Key, Line},
     backends::BackendError,
     fault::{Faults, Step},
+    lock::Votes,
     product::Product,
     run::RunId,
     stock::{Sold, Written},
@@ -118,6 +119,8 @@ pub struct Receipt {
     pub sales: Vec<Sold>,
     /// Whether this is the answer to an earlier order with the same key.
     pub repeated: bool,
+    /// What the nodes of a lock did at the last try, if several grant it together.
+    pub votes: Option<Votes>,
     /// Tries to acquire a lock after the first.
     pub retries: u32,
     /// From wanting the lock to having it, or to giving up; under `optimistic`, pauses between tries;
@@ -215,6 +218,7 @@ impl Receipt {
             lines: vec![Line::default(); items],
             sales: Vec::new(),
             repeated: false,
+            votes: None,
             retries: 0,
             wait: Duration::ZERO,
             work: Duration::ZERO,

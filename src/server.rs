@@ -43,7 +43,10 @@ impl ServerError {
     /// Whether the configuration is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Telemetry(_) | Self::Lab(LabError::RedisUrl(_)))
+        matches!(
+            self,
+            Self::Telemetry(_) | Self::Lab(LabError::RedisUrl(_) | LabError::RedlockUrls(_))
+        )
     }
 }
 

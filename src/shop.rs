@@ -15,11 +15,12 @@ use tokio::time::Instant;
 pub use self::section::note_sales;
 use self::{acquire::BuyerLines, section::Section};
 use crate::{
-    backends::{BackendError, Backends},
+    backends::{Backend, BackendError, Backends},
+    fault::Step,
     history::Kind,
     lock::Method,
     metrics::Metrics,
-    order::{Failure, Order, Outcome, Receipt},
+    order::{Failure, Order, Outcome, Receipt, at},
     product::Product,
     recorder::{Recorder, Trail},
     release::ReleaseQueue,
@@ -107,6 +108,11 @@ impl Shop {
                 };
                 section.sell().await;
             }
+            Method::Absent(reason) => {
+                let (backend, cause) = (order.strategy.row().backend.into(), reason.clone().into());
+                let error = BackendError::Unavailable { backend, cause };
+                receipt.fail(at(Step::Acquire)(error));
+            }
             Method::LockFree(seller) => {
                 receipt.lock_acquired = true;
                 seller.sell(order, stock, &mut receipt, &mut trail).await;
@@ -152,7 +158,15 @@ impl Shop {
             self.stock(store).close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
                 if let Method::Lock(lock) = &self.methods[id.index()] {
-                    lock.clear(product).await?;
+                    let cleared = lock.clear(product).await;
+                    let is_elsewhere = id.row().backend != Backend::Redis && strategy != Some(id);
+                    match cleared {
+                        // Its leases block buyers until they end, and can sell nothing any more.
+                        Err(error) if is_elsewhere => {
+                            tracing::warn!(%error, %product, lock = id.row().name, "not cleared");
+                        }
+                        cleared => cleared?,
+                    }
                 }
             }
             self.stock(store).reset(product, units).await?;

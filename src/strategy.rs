@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use strum::IntoStaticStr;
 
 use crate::{
-    backends::Backends,
+    backends::{Backend, Backends},
     fault::Step,
     lock::{Method, STRATEGIES},
     recorder::Recorder,
@@ -22,6 +22,8 @@ pub struct Strategy {
     pub family: Family,
     /// Which kind of store it sells from.
     pub store: Store,
+    /// Who grants its leases.
+    pub backend: Backend,
     /// The protocol in a line.
     pub summary: &'static str,
     /// What the test suite demands of it.

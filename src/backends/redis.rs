@@ -136,6 +136,12 @@ impl RedisClient {
         })
     }
 
+    /// What errors and metrics call the server.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.metrics.name
+    }
+
     /// Whether the last probe was answered.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
-    backends::Health,
+    backends::{Backend, Health},
     circuit,
     fault::Step,
     http::{
@@ -60,19 +60,16 @@ impl IntoResponses for StrategiesReply {
 /// Lists the strategies.
 #[utoipa::path(get, path = "/strategies", tag = "about", responses(StrategiesReply))]
 pub async fn strategies(State(app): State<Arc<App>>) -> Json<StrategiesReply> {
-    let health = app.backends.health();
     let strategies = StrategyId::all().map(|id| {
         let row = id.row();
-        let away = health.iter().any(|health| health.store == row.store && !health.is_reachable());
+        let reason = app.backends.reason_against(row);
         StrategyReply {
             name: row.name,
             summary: row.summary,
             store: row.store,
             expected: row.expected.to_string(),
-            available: !away,
-            reason: away.then(|| {
-                format!("{} does not answer: {}", row.store.name(), app.backends.redis_remedy)
-            }),
+            available: reason.is_none(),
+            reason,
             sells_carts: row.sells_carts,
             steps: row.steps,
         }
@@ -94,7 +91,7 @@ pub struct HealthReply {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BackendReply {
     /// Which backend.
-    name: Store,
+    name: Backend,
     /// Whether the last probe was answered.
     up: bool,
     /// Whether commands are let through.
@@ -125,12 +122,14 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
         return Err(Problem::draining("the server is stopping"));
     }
     let health = app.backends.health();
-    if let Some(away) = health.iter().find(|health| !health.is_reachable()) {
-        return Err(Problem::unavailable(format!("{} does not answer", away.store.name())));
+    // Without the stock nothing can be sold; without another backend, some strategies cannot.
+    let is_stock = |health: &&Health| health.backend == Backend::Redis;
+    if health.iter().filter(is_stock).any(|health| !health.is_reachable()) {
+        return Err(Problem::unavailable("redis does not answer"));
     }
     let backends = health
         .into_iter()
-        .map(|Health { store: name, up, circuit }| BackendReply { name, up, circuit })
+        .map(|Health { backend: name, up, circuit }| BackendReply { name, up, circuit })
         .collect();
     Ok(Json(HealthReply { status: "ready", backends }))
 }

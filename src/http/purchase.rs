@@ -140,7 +140,7 @@ pub async fn post(
         run_id: run_id?,
         strategy,
         delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
-        ttl: fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0),
+        ttl: ttl(&mut fields, &app, strategy)?,
         patience: patience(&mut fields)?,
         faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.metrics)),
     };
@@ -222,6 +222,19 @@ fn header<T: FromStr>(
         let detail = format!("header {name}: expected {valid}");
         Problem::invalid_parameter(detail).blame(name, Valid::Words(valid.to_owned()))
     })
+}
+
+/// The ttl that was asked for, if the strategy's backend takes it.
+fn ttl(fields: &mut Fields, app: &App, strategy: StrategyId) -> Result<Duration, Problem> {
+    let ttl = fields.take(&TTL)?.map_or(Duration::from_secs(5), |ttl| ttl.0);
+    match app.backends.ttl_max(strategy.row()) {
+        Some(most) if ttl > most => {
+            let valid = format!("at most {} ms under {}", most.as_millis(), strategy.row().name);
+            let detail = format!("ttl: expected {valid}, as --redlock-restart-delay has it");
+            Err(Problem::invalid_parameter(detail).blame(TTL.name, Valid::Words(valid)))
+        }
+        _ => Ok(ttl),
+    }
 }
 
 fn patience(fields: &mut Fields) -> Result<Patience, Problem> {

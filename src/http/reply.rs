@@ -8,6 +8,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::{
     answer::Line,
     http::problem::{Responses, describe_responses},
+    lock::Votes,
     order::{Order, Outcome, Receipt},
 };
 
@@ -45,6 +46,10 @@ pub struct PurchaseReply {
     /// Whether a lease had expired before the purchase was done with it; null in an answer that is
     /// repeated, of which that is no part.
     ttl_violated: Option<bool>,
+    /// What the nodes did at the last try, under a lock that several grant together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    votes: Option<Votes>,
     /// The items of a cart, in the order in which their locks were taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -110,6 +115,7 @@ impl PurchaseReply {
             hold_ms: millis(receipt.hold),
             fencing_token: single.fencing_token,
             ttl_violated: (!receipt.repeated).then_some(receipt.violation.is_some()),
+            votes: receipt.votes,
             items: is_cart.then(|| items.collect()),
         }
     }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
+    backends::Backend,
     fault::Step,
     lock::Method,
     order::{Failure, Order, Outcome, Receipt, at},
@@ -29,6 +30,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "atomic",
     family: Family::LockFree,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "one script: check and decrement",
     expected: Expected::Exact,
     fails: "–",

@@ -24,7 +24,7 @@ use redis::Script;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{BackendError, redis::RedisClient},
+    backends::{Backend, BackendError, redis::RedisClient},
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
         safe::{self, KeyLock, lock_key},
@@ -40,6 +40,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "fenced",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "grant and fencing token in one script; write refused when its token is older than the \
               newest seen",
     expected: Expected::ExactAlways,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Duration};
 
 use crate::{
-    backends::BackendError,
+    backends::{Backend, BackendError},
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
     product::Product,
     stock::Store,
@@ -29,6 +29,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "mutex",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "in-process mutex per product",
     expected: Expected::ExactOnOneServer,
     fails: "a second server process",

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{BackendError, redis::RedisClient},
+    backends::{Backend, BackendError, redis::RedisClient},
     fault::Step,
     lock::{
         Attempt, Claim, Grant, Lock, Method, Release,
@@ -34,6 +34,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "naive",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "SETNX, then EXPIRE, then unconditional DEL",
     expected: Expected::OversellsOrSticks,
     fails: "crash at `between-setnx-and-expire`; work > ttl",

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    backends::BackendError,
+    backends::{Backend, BackendError},
     fault::Step,
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
     product::Product,
@@ -26,6 +26,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "none",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "GET, work, SET",
     expected: Expected::Oversells,
     fails: "any concurrency",

@@ -23,7 +23,7 @@ use tracing::Instrument;
 use crate::{
     answer::{Key, Line},
     backends::{
-        BackendError,
+        Backend, BackendError,
         redis::{Exclusive, RedisClient},
     },
     fault::Step,
@@ -47,6 +47,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "optimistic",
     family: Family::LockFree,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "WATCH, read, work, MULTI/EXEC, retry on conflict",
     expected: Expected::Exact,
     fails: "wasted work grows with contention",

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     answer::{self, Answer, IdempotencyKey, Key},
-    backends::redis::RedisClient,
+    backends::{Backend, redis::RedisClient},
     fault::Step,
     lock::Method,
     order::{Failure, Order, Outcome, Receipt, at},
@@ -54,6 +54,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "queue",
     family: Family::LockFree,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "requests of a product pass through one consumer, elected across servers, its epoch \
               fenced at the store",
     expected: Expected::Exact,

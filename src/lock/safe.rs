@@ -23,7 +23,7 @@ use redis::Script;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    backends::{BackendError, redis::RedisClient},
+    backends::{Backend, BackendError, redis::RedisClient},
     lock::{Attempt, Claim, Grant, Lock, Method, Release},
     metrics::Op,
     product::Product,
@@ -37,6 +37,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "safe",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "SET NX PX token; compare-and-delete script",
     expected: Expected::ExactWithinTtl,
     fails: "work > ttl, pause > ttl",
@@ -112,6 +113,31 @@ pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Releas
     })
 }
 
+/// How many servers wait to be told that the lock was released.
+pub(super) async fn waiters(redis: &RedisClient, product: &Product) -> Result<u64, BackendError> {
+    let mut numsub = redis::cmd("PUBSUB");
+    numsub.arg("NUMSUB").arg(released_channel(product));
+    let (_, waiters): (String, u64) = redis.command(Op::Waiters, &numsub).await?;
+    Ok(waiters)
+}
+
+/// How long the lock will last at most; zero if nobody holds it, `None` if it does not end.
+pub(super) async fn time_left(
+    redis: &RedisClient,
+    product: &Product,
+) -> Result<Option<Duration>, BackendError> {
+    let mut pttl = redis::cmd("PTTL");
+    pttl.arg(lock_key(product));
+    let reply = redis.command(Op::TimeLeft, &pttl).await?;
+    Ok(match reply {
+        // There is no such key.
+        -2 => Some(Duration::ZERO),
+        // Rounded down by Redis: a key that lives for less than a millisecond has 0 left.
+        0.. => Some(Duration::from_millis(i64::unsigned_abs(reply) + 1)),
+        _ => None,
+    })
+}
+
 /// A lock that is the key of [`lock_key`], released with a message on [`released_channel`].
 pub(super) trait KeyLock: Send + Sync {
     /// Where the key is.
@@ -125,23 +151,11 @@ impl<L: KeyLock> Waitable for L {
     }
 
     async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        let mut numsub = redis::cmd("PUBSUB");
-        numsub.arg("NUMSUB").arg(released_channel(product));
-        let (_, waiters): (String, u64) = self.redis().command(Op::Waiters, &numsub).await?;
-        Ok(waiters)
+        waiters(self.redis(), product).await
     }
 
     async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        let mut pttl = redis::cmd("PTTL");
-        pttl.arg(lock_key(product));
-        let reply = self.redis().command(Op::TimeLeft, &pttl).await?;
-        Ok(match reply {
-            // There is no such key.
-            -2 => Some(Duration::ZERO),
-            // Rounded down by Redis: a key that lives for less than a millisecond has 0 left.
-            0.. => Some(Duration::from_millis(i64::unsigned_abs(reply) + 1)),
-            _ => None,
-        })
+        time_left(self.redis(), product).await
     }
 }
 

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use redis::Script;
 
 use crate::{
-    backends::{BackendError, redis::RedisClient},
+    backends::{Backend, BackendError, redis::RedisClient},
     lock::{
         Attempt, Claim, Lock, Method, Release,
         safe::{self, KeyLock, lock_key},
@@ -34,6 +34,7 @@ pub static STRATEGY: Strategy = Strategy {
     name: "watchdog",
     family: Family::Lock,
     store: Store::Redis,
+    backend: Backend::Redis,
     summary: "`safe`, renewed every ttl/3, hold cap, work cancelled when lost",
     expected: Expected::ExactWhileRenewed,
     fails: "whole-process stop (SIGSTOP) longer than ttl",

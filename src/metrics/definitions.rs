@@ -176,6 +176,10 @@ definitions! {
         "Renewals of leases, by outcome; unknown means that there was no answer.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
         "Claims that no purchase ended, by cause; all but crashes are left to the release task.";
+    REDLOCK_VOTES: "locklab_redlock_votes_total", Kind::Counter,
+        "What the nodes of Redlock did when they were asked for a lock.";
+    REDLOCK_VOTERS: "locklab_redlock_voters", Kind::Gauge,
+        "Nodes of Redlock that vote, at the last look.";
     CRITICAL_SECTIONS: "locklab_critical_sections", Kind::Gauge,
         "Purchases that are between being granted the lock and having written, at this moment.";
     CRITICAL_SECTIONS_PEAK: "locklab_critical_sections_peak", Kind::Gauge,

@@ -26,6 +26,7 @@ pub enum Op {
     Record,
     Enqueue,
     Next,
+    Vote,
     Info,
 }
 
@@ -48,6 +49,8 @@ pub enum ErrorKind {
 pub enum Attempted {
     Acquired,
     Contended,
+    /// Nobody has a majority of the nodes.
+    Split,
     /// Granted, but by the time of the answer the lease had ended.
     Late,
     Unknown,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
 use tracing::{Instrument, Span};
@@ -14,7 +15,7 @@ use crate::{
     history::Kind,
     lease::{self, Acquired, Lease},
     line::{Lines, Turn},
-    lock::Lock,
+    lock::{Lock, Votes},
     metrics::Attempted,
     order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
     product::Product,
@@ -164,7 +165,9 @@ impl Section<'_> {
         }
         if matches!(tried.result, Ok(None)) && turn.is_some() == is_in_line {
             let wait = patience.wait.saturating_sub(started.elapsed());
-            tried = self.contend(item, &Patience { wait, ..patience.clone() }).await;
+            let votes = Mutex::default();
+            tried = self.contend(item, &Patience { wait, ..patience.clone() }, &votes).await;
+            self.receipt.votes = votes.into_inner();
         }
         self.receipt.retries += tried.retries;
         let (won, ended) = match tried.result {
@@ -202,7 +205,12 @@ impl Section<'_> {
     }
 
     /// Tries to be granted the lock by the lock service. The lease comes with when it was asked for.
-    async fn contend(&self, item: usize, patience: &Patience) -> Tried<(Leased, Instant), Failure> {
+    async fn contend(
+        &self,
+        item: usize,
+        patience: &Patience,
+        votes: &Mutex<Option<Votes>>,
+    ) -> Tried<(Leased, Instant), Failure> {
         let Self { order, lock, stock, releases, metrics, .. } = *self;
         let product = &order.items[item].product;
         let attempt = || async {
@@ -217,9 +225,14 @@ impl Section<'_> {
             metrics.attempt(order.strategy, attempted(&acquired));
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
+                    *votes.lock() = lease.votes();
                     let granted = Instant::now();
                     let leased = Leased { generation, lease: *lease, granted, hand_overs: 0 };
                     Ok(Some((leased, since)))
+                }
+                Ok(Acquired::Outvoted { votes: cast, .. }) => {
+                    *votes.lock() = Some(cast);
+                    Ok(None)
                 }
                 Ok(Acquired::Busy | Acquired::Late) => Ok(None),
                 Err(error) => Err(at(Step::Acquire)(error)),
@@ -345,7 +358,8 @@ async fn yield_to_others(lock: &dyn Lock, product: &Product) {
 fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {
     match acquired {
         Ok(Acquired::Lease(_)) => Attempted::Acquired,
-        Ok(Acquired::Busy) => Attempted::Contended,
+        Ok(Acquired::Outvoted { is_split: true, .. }) => Attempted::Split,
+        Ok(Acquired::Busy | Acquired::Outvoted { .. }) => Attempted::Contended,
         Ok(Acquired::Late) => Attempted::Late,
         Err(error) => Attempted::of_error(error),
     }

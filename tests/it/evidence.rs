@@ -37,7 +37,7 @@ fn overlaps(audit: &Value) -> [u64; 3] {
 /// A sale step by step, whatever the strategy; the reply names the order that the history is about.
 #[tokio::test]
 async fn a_purchase_is_recorded_step_by_step() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 5).await;
@@ -116,7 +116,7 @@ async fn grants_of_two_mutexes_overlap() {
 /// Fifty buyers at once: what the ledger says of a race, its history says as well.
 #[tokio::test]
 async fn the_history_agrees_with_the_ledger() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 10).await;

@@ -3,6 +3,7 @@
 
 use futures_util::future::join_all;
 use locklab::{
+    backends::Backend,
     lock::STRATEGIES,
     strategy::{Expected, Family, Strategy},
 };
@@ -22,7 +23,10 @@ const IN_FLIGHT: &str = "locklab_requests_in_flight";
 const COMMANDS_MAX: usize = 50;
 
 fn locks() -> impl Iterator<Item = &'static Strategy> {
-    STRATEGIES.iter().copied().filter(|it| it.family == Family::Lock)
+    STRATEGIES
+        .iter()
+        .copied()
+        .filter(|it| it.family == Family::Lock && it.backend == Backend::Redis)
 }
 
 /// The locks that keep anybody out.

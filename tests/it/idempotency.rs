@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    redis_server::Redis,
+    redis_server::{Farm, Redis},
     server::{Reply, Server, until},
 };
 
@@ -46,7 +46,7 @@ async fn sold(server: &Server, product: &str) -> i64 {
 /// Sent twice, bought once; another key, or a reset, buys again.
 #[tokio::test]
 async fn the_same_key_gets_the_same_answer() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 5).await;
@@ -77,7 +77,7 @@ async fn the_same_key_gets_the_same_answer() {
 /// The reply to the sale is lost: the buyer asks again and learns that it was sold, once.
 #[tokio::test]
 async fn a_lost_reply_is_found_again() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for strategy in STRATEGIES {
         let name = strategy.name;
         let sale = [Step::Write, Step::Take];
@@ -102,8 +102,8 @@ async fn a_lost_reply_is_found_again() {
 /// Sent at the same instant to two servers: one of them sells, and all get its answer.
 #[tokio::test]
 async fn the_same_key_at_the_same_time() {
-    let redis = Redis::start().await;
-    let servers = ["a", "b"].map(|_| Server::start(&["--redis-url", &redis.url()]));
+    let farm = Farm::start().await;
+    let servers = ["a", "b"].map(|_| farm.server(&[]));
     for strategy in STRATEGIES {
         let name = strategy.name;
         for race in 0..3 {
@@ -123,13 +123,11 @@ async fn the_same_key_at_the_same_time() {
 /// The server dies after the sale and before its reply: another one knows the answer.
 #[tokio::test]
 async fn a_dead_servers_answer_is_known() {
-    let redis = Redis::start().await;
-    let url = redis.url();
+    let farm = Farm::start().await;
     for strategy in STRATEGIES {
         let after = [Step::AfterWrite, Step::AfterTake];
         let step = strategy.steps.iter().find(|step| after.contains(step)).unwrap().name();
-        let (dying, other) =
-            (Server::start(&["--redis-url", &url]), Server::start(&["--redis-url", &url]));
+        let (dying, other) = (farm.server(&[]), farm.server(&[]));
         let name = strategy.name;
         other.reset(name, 5).await;
         let query = format!("product={name}&lock={name}");
@@ -212,7 +210,7 @@ async fn what_a_key_is_not_good_for() {
 /// A cart has one key for all of it, whichever order its locks are taken in.
 #[tokio::test]
 async fn a_cart_has_one_answer() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for strategy in STRATEGIES.iter().filter(|strategy| strategy.sells_carts) {
         let name = strategy.name;
         server.reset("a", 5).await;

@@ -63,6 +63,7 @@ use crate::{
     server::{Reply, Server, until},
 };
 use locklab::{
+    backends::Backend,
     lock::STRATEGIES,
     strategy::{Expected, Family},
 };
@@ -71,7 +72,8 @@ use reqwest::StatusCode;
 /// The locks that are a key in Redis.
 fn redis_locks() -> impl Iterator<Item = (&'static str, Expected)> {
     let elsewhere = [Expected::Oversells, Expected::ExactOnOneServer];
-    let rows = STRATEGIES.iter().filter(|row| row.family == Family::Lock);
+    let rows =
+        STRATEGIES.iter().filter(|row| row.family == Family::Lock && row.backend == Backend::Redis);
     rows.map(|row| (row.name, row.expected)).filter(move |(_, it)| !elsewhere.contains(it))
 }
 

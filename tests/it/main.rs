@@ -24,6 +24,7 @@ mod processes;
 mod proxy;
 mod queue;
 mod redis_server;
+mod redlock;
 mod release;
 mod renewal;
 mod server;

@@ -9,17 +9,17 @@ use tokio::process::Command;
 
 use crate::{
     proxy::Proxy,
-    redis_server::{Monitor, Redis},
+    redis_server::{Farm, Monitor, Redis},
     server::{Server, count, until},
 };
 
 /// A Redis that hangs: 503 with Retry-After for every strategy, then recovery without a restart.
 #[tokio::test]
 async fn a_redis_that_hangs() {
-    let redis = Redis::start().await;
-    let server = Server::start(&["--redis-url", &redis.url()]);
+    let farm = Farm::start().await;
+    let server = farm.server(&[]);
     server.reset("p", 10).await;
-    redis.hang();
+    farm.redis.hang();
     for strategy in STRATEGIES {
         let reply = server.post(&format!("/purchase?product=p&lock={}", strategy.name)).await;
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{}", strategy.name);
@@ -39,7 +39,7 @@ async fn a_redis_that_hangs() {
     let strategies = server.get("/strategies").await.json;
     assert_eq!(strategies["strategies"][0]["available"], false);
 
-    redis.wake();
+    farm.redis.wake();
     until("it recovers", async || server.get("/readyz").await.status == StatusCode::OK).await;
     server.reset("q", 1).await;
     assert_eq!(server.post("/purchase?product=q").await.outcome(), "sold");
@@ -205,11 +205,11 @@ async fn a_wrong_password_is_named() {
 /// failed for it.
 #[tokio::test]
 async fn forgotten_scripts_are_loaded_again() {
-    let redis = Redis::start().await;
-    let server = Server::start(&["--redis-url", &redis.url()]);
+    let farm = Farm::start().await;
+    let server = farm.server(&[]);
     for lock in STRATEGIES.iter().map(|row| row.name) {
         server.reset(lock, 1).await;
-        let () = redis.send(&["SCRIPT", "FLUSH", "SYNC"]).await;
+        let () = farm.redis.send(&["SCRIPT", "FLUSH", "SYNC"]).await;
         let reply = server.post(&format!("/purchase?product={lock}&lock={lock}")).await;
         assert_eq!(reply.outcome(), "sold", "{lock}: {}", reply.text);
     }

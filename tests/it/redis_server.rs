@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use locklab::backends::embedded::EmbeddedRedis;
+use futures_util::future::join_all;
+use locklab::backends::{embedded::EmbeddedRedis, redlock::VOTER_KEY};
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpStream,
 };
+
+use crate::server::Server;
 
 /// A private Redis that several servers can share.
 #[derive(Clone)]
@@ -77,5 +80,55 @@ impl Monitor {
                 named.push(line);
             }
         }
+    }
+}
+
+/// Every server that any strategy needs, for several locklabs to share.
+pub struct Farm {
+    pub redis: Redis,
+    /// The nodes of Redlock.
+    pub nodes: Vec<Redis>,
+}
+
+impl Farm {
+    pub async fn start() -> Self {
+        Self::around(Redis::start().await).await
+    }
+
+    /// The same, around a Redis that is there already.
+    pub async fn around(redis: Redis) -> Self {
+        let nodes = join_all((0..5).map(|_| Redis::start())).await;
+        for node in &nodes {
+            // They are new, and nobody but the test knows.
+            node.send::<()>(&["SET", VOTER_KEY, "1"]).await;
+        }
+        Self { redis, nodes }
+    }
+
+    /// Whether the product's lock exists, at any of them.
+    pub async fn is_locked(&self, product: &str) -> bool {
+        let servers = self.nodes.iter().chain([&self.redis]);
+        join_all(servers.map(|redis| redis.is_locked(product))).await.contains(&true)
+    }
+
+    /// Where the nodes are, as a flag takes it.
+    pub fn redlock_urls(&self) -> String {
+        self.nodes.iter().map(Redis::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// A locklab that uses all of it.
+    pub fn server(&self, arguments: &[&str]) -> Server {
+        self.server_at(&self.redis.url(), arguments)
+    }
+
+    /// The same, with its Redis behind something.
+    pub fn server_at(&self, redis_url: &str, arguments: &[&str]) -> Server {
+        let nodes = self.redlock_urls();
+        let mut all = vec!["--redis-url", redis_url, "--redlock-urls", &nodes];
+        if !arguments.contains(&"--redlock-timeout") {
+            // A busy machine is no fault.
+            all.extend(["--redlock-timeout", "5s"]);
+        }
+        Server::start(&[&all, arguments].concat())
     }
 }

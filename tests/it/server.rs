@@ -44,7 +44,14 @@ impl Server {
         server
     }
 
-    /// The same, and nobody reads its log yet.
+    /// The same, with private servers for every strategy.
+    pub fn full(arguments: &[&str]) -> Self {
+        // A busy machine is no fault.
+        let all = ["--embed", "all", "--redlock-timeout", "5s"];
+        Self::start(&[&all, arguments].concat())
+    }
+
+    /// As [`Self::start`], and nobody reads its log yet.
     pub fn start_unread(arguments: &[&str]) -> Self {
         let mut child = command(arguments)
             .args(["--listen", "127.0.0.1:0"])

@@ -5,7 +5,7 @@ use reqwest::Method;
 use strum::VariantArray;
 
 use crate::{
-    redis_server::Redis,
+    redis_server::{Farm, Redis},
     server::{Reply, Server, count, until},
 };
 
@@ -83,7 +83,7 @@ async fn a_client_that_hangs_up_stops_waiting() {
 #[tokio::test]
 async fn a_release_wakes_one_waiter() {
     const BUYERS: usize = 40;
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for lock in leasing_locks() {
         server.reset(lock, BUYERS as u64).await;
         let query = format!("product={lock}&lock={lock}&retry=notify&wait=60s&max_retries=1000");
@@ -99,7 +99,7 @@ async fn a_release_wakes_one_waiter() {
 /// With `notify`, a lease that nobody releases ends the wait as well, for its holder has died.
 #[tokio::test]
 async fn the_ttl_of_a_dead_holder_ends_the_wait() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for lock in leasing_locks().filter(|lock| *lock != "mutex") {
         for retry in ["notify", "fifo"] {
             server.reset(lock, 1).await;
@@ -118,8 +118,8 @@ async fn the_ttl_of_a_dead_holder_ends_the_wait() {
 #[tokio::test]
 async fn first_come_first_served() {
     const BUYERS: usize = 12;
-    let redis = Redis::start().await;
-    let server = Server::start(&["--redis-url", &redis.url()]);
+    let farm = Farm::start().await;
+    let server = farm.server(&[]);
     for lock in leasing_locks() {
         server.reset(lock, BUYERS as u64).await;
         let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");
@@ -156,7 +156,7 @@ async fn first_come_first_served() {
         assert_eq!(server.metric(&handed).await, (BUYERS - 2) as f64, "{lock}");
         assert!(server.attempts(lock).await <= 6.0, "{lock}: only the first of the line tried");
         if lock != "mutex" {
-            until("the last has released", async || !redis.is_locked(lock).await).await;
+            until("the last has released", async || !farm.is_locked(lock).await).await;
         }
     }
 }
@@ -165,7 +165,7 @@ async fn first_come_first_served() {
 /// nothing.
 #[tokio::test]
 async fn whoever_leaves_the_line_blocks_nobody() {
-    let server = Server::start(&[]);
+    let server = Server::full(&[]);
     for lock in leasing_locks() {
         server.reset(lock, 9).await;
         let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");

@@ -161,7 +161,7 @@ impl Consumers {
         let attempt = || async {
             match lease::acquire(order, product, &self.lock, &self.releases).await? {
                 Acquired::Lease(lease) => Ok::<_, BackendError>(Some(*lease)),
-                Acquired::Busy | Acquired::Late => Ok(None),
+                _ => Ok(None),
             }
         };
         while !unwanted.is_cancelled() {

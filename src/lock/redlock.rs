@@ -1,0 +1,251 @@
+//! `redlock`: a majority of N independent Redis servers grants the lock, each as `safe` does.
+//!
+//! - Algorithm: "Distributed Locks with Redis", the Redlock algorithm: one token, SET NX PX on all
+//!   nodes at once, each with its own short timeout; granted by a majority, while the rest of the
+//!   ttl, less 1 % and 2 ms for the drift of clocks, is not over. Whatever the round came to, all
+//!   nodes are asked to forget a claim that was not granted, those that did not answer as well. A
+//!   node that may have lost its memory does not vote: see `backends/redlock.rs`.
+//! - Guarantees: mutual exclusion while every holder finishes within the validity and the nodes'
+//!   clocks run at about the same rate; goes on while a minority of nodes is away.
+//! - Does not guarantee: anything once work or a pause exceeds the validity, or when a node's clock
+//!   steps: there is no fencing token (Kleppmann, "How to do distributed locking", 2016; antirez, "Is
+//!   Redlock safe?", 2016).
+//! - Clock: deadline = monotonic clock before the first SET was sent + ttl − drift. Each node measures
+//!   the ttl by its own clock.
+//! - Cancellation: safe at every await; the token is compared and deleted on all nodes by the release
+//!   task, again and again while one does not answer.
+//! - Commands sent: to each node, EVALSHA of vote (EXISTS locklab:voter, SET lock:{product} token NX
+//!   PX ttl); EVALSHA of forget (GET, DEL, PUBLISH released:{product}); what waiters send, as `safe`; and
+//!   once a second EVALSHA of mark (EXISTS, SET locklab:voter).
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use rand::RngExt;
+use redis::Script;
+use tokio::time::{self, Duration, Instant};
+
+use crate::{
+    backends::{
+        Backend, BackendError,
+        redis::RedisClient,
+        redlock::{Nodes, VOTER_KEY},
+    },
+    lock::{
+        Attempt, Claim, Grant, Lock, Method, Release, Votes,
+        safe::{self, lock_key, released_channel},
+    },
+    metrics::{Metrics, Op},
+    product::Product,
+    stock::Store,
+    strategy::{Expected, Family, LOCK_STEPS, Strategy},
+    wait::{Subscription, Waitable},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "redlock",
+    family: Family::Lock,
+    store: Store::Redis,
+    backend: Backend::Redlock,
+    summary: "majority of N independent Redis, validity = ttl − elapsed − drift, enforced",
+    expected: Expected::ExactWithinTtl,
+    fails: "minority down: works; majority down: `unavailable`; pause > validity",
+    steps: LOCK_STEPS,
+    sells_carts: true,
+    connect: |parts| match &parts.backends.redlock {
+        Ok(nodes) => Method::Lock(Arc::new(Redlock {
+            nodes: Arc::clone(nodes),
+            metrics: Arc::clone(&parts.backends.metrics),
+        })),
+        Err(reason) => Method::Absent(reason.clone()),
+    },
+};
+
+/// KEYS: lock, mark. ARGV: token, ttl in ms, whether a node without the mark may vote. 1: granted;
+/// 0: somebody else holds it; -1: this node does not vote.
+static VOTE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if ARGV[3] == '0' and redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+        return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+        ",
+    )
+});
+
+/// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does. Says so on
+/// the channel in any case: a waiter listens at one node, which need not have voted for the holder.
+static FORGET: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        redis.pcall('PUBLISH', ARGV[2], '')
+        local holder = redis.call('GET', KEYS[1])
+        if not holder then return 0 end
+        if holder ~= ARGV[1] then return -1 end
+        redis.call('DEL', KEYS[1])
+        return 1
+        ",
+    )
+});
+
+/// How much of a ttl, and how much besides, clocks may drift apart while it lasts.
+const DRIFT_PER_TTL: u32 = 100;
+const DRIFT: Duration = Duration::from_millis(2);
+
+/// What is left of a lease whose first SET was sent at `sent`.
+fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
+    sent + ttl.saturating_sub(ttl / DRIFT_PER_TTL + DRIFT)
+}
+
+struct Redlock {
+    nodes: Arc<Nodes>,
+    metrics: Arc<Metrics>,
+}
+
+impl Redlock {
+    /// Asks all nodes to forget a claim. What each said, and which did not.
+    async fn forget(&self, claim: &Claim) -> Vec<Result<i64, BackendError>> {
+        let forget = |node: Arc<RedisClient>| async move {
+            let mut script = FORGET.key(lock_key(&claim.product));
+            script.arg(claim.token.as_str()).arg(released_channel(&claim.product));
+            node.script::<i64>(Op::Release, &script).await
+        };
+        self.nodes.ask(forget).await
+    }
+
+    /// Why too few nodes have answered: unknown, if one of them may have done what it was asked.
+    fn too_few<T>(&self, answers: Vec<Result<T, BackendError>>) -> BackendError {
+        let backend = Backend::Redlock.into();
+        let (total, mut causes) = (answers.len(), Vec::new());
+        let mut is_unknown = false;
+        for error in answers.into_iter().filter_map(Result::err) {
+            is_unknown |= error.is_unknown();
+            causes.push(error.to_string());
+        }
+        let answered = total - causes.len();
+        let cause = format!("{answered} of {total} nodes answered; {}", causes.join("; ")).into();
+        if is_unknown {
+            BackendError::Unknown { backend, cause }
+        } else {
+            BackendError::Unavailable { backend, cause }
+        }
+    }
+}
+
+#[async_trait]
+impl Lock for Redlock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        let sent = Instant::now();
+        let may_be_unmarked = u8::from(!self.nodes.is_guarded());
+        let vote = |node: Arc<RedisClient>| async move {
+            let mut script = VOTE.key(lock_key(&claim.product));
+            script.key(VOTER_KEY).arg(claim.token.as_str()).arg(claim.ttl_ms());
+            let vote: i64 = node.script(Op::Acquire, script.arg(may_be_unmarked)).await?;
+            if vote >= 0 {
+                return Ok(vote == 1);
+            }
+            let cause = "it has lost its memory, and does not vote yet".into();
+            Err(BackendError::Unavailable { backend: node.name(), cause })
+        };
+        let answers = self.nodes.ask(vote).await;
+        let votes = Votes::count(&answers);
+        self.metrics.votes(votes);
+        if votes.granted >= self.nodes.quorum() {
+            let grant = Grant::until(validity_ends(sent, claim.ttl));
+            return Ok(Attempt::Granted(Grant { votes: Some(votes), ..grant }));
+        }
+        let is_unknown =
+            |answer: &Result<bool, _>| answer.as_ref().is_err_and(BackendError::is_unknown);
+        let mut is_settled = !answers.iter().any(is_unknown);
+        if votes.granted > 0 || !is_settled {
+            is_settled &= self.forget(claim).await.iter().all(Result::is_ok);
+        }
+        if votes.granted + votes.refused < self.nodes.quorum() {
+            let error = self.too_few(answers);
+            return Err(if is_settled { error } else { error.into_unknown() });
+        }
+        if votes.is_split(self.nodes.quorum()) {
+            // Whoever split it with us must not meet us again: for longer than a round takes.
+            let pause = rand::rng().random_range(Duration::ZERO..=sent.elapsed() * 3);
+            time::sleep(pause).await;
+        }
+        Ok(Attempt::Outvoted { votes, is_split: votes.is_split(self.nodes.quorum()), is_settled })
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        let answers = self.forget(claim).await;
+        let count = |of: i64| answers.iter().flatten().filter(|&&answer| answer == of).count();
+        let (freed, free, stolen) = (count(1), count(0), count(-1));
+        if freed >= self.nodes.quorum() {
+            return Ok(Release::Released);
+        }
+        if freed + free + stolen < self.nodes.quorum() {
+            return Err(self.too_few(answers).into_unknown());
+        }
+        Ok(if stolen > 0 { Release::Stolen } else { Release::Expired })
+    }
+
+    /// As a release, but for all nodes: one that has not answered may have the claim.
+    async fn undo(&self, claim: &Claim) -> Result<Release, BackendError> {
+        let answers = self.forget(claim).await;
+        if answers.iter().any(Result::is_err) {
+            return Err(self.too_few(answers).into_unknown());
+        }
+        let freed = answers.iter().flatten().any(|&answer| answer == 1);
+        Ok(if freed { Release::Released } else { Release::Expired })
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        let answers = self.nodes.ask(|node| async move { safe::clear(&node, product).await }).await;
+        if answers.iter().filter(|answer| answer.is_ok()).count() >= self.nodes.quorum() {
+            return Ok(());
+        }
+        Err(self.too_few(answers))
+    }
+}
+
+#[async_trait]
+impl Waitable for Redlock {
+    /// At one node: each of them is told of every release that reaches it.
+    async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
+        let channel = released_channel(product);
+        let mut last = Ok(None);
+        for node in self.nodes.clients().iter().filter(|node| node.is_up()) {
+            last = node.wakeups().subscribe(&channel).await.map(Some);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
+        let waiters = |node: Arc<RedisClient>| async move { safe::waiters(&node, product).await };
+        Ok(self.nodes.ask(waiters).await.into_iter().flatten().max().unwrap_or(0))
+    }
+
+    /// Until a majority of nodes is free again.
+    async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
+        let left = |node: Arc<RedisClient>| async move { safe::time_left(&node, product).await };
+        let answers = self.nodes.ask(left).await;
+        if answers.iter().filter(|answer| answer.is_ok()).count() < self.nodes.quorum() {
+            return Err(self.too_few(answers));
+        }
+        // A key without an end is no lease of ours; it never frees its node.
+        let mut left: Vec<Duration> = answers.into_iter().flatten().flatten().collect();
+        left.sort_unstable();
+        Ok(left.get(self.nodes.quorum() - 1).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn drift_shortens_a_lease() {
+        let (sent, ms) = (Instant::now(), Duration::from_millis);
+        assert_eq!(validity_ends(sent, ms(1_000)) - sent, ms(988));
+        assert_eq!(validity_ends(sent, ms(1)), sent, "nothing is left of the shortest");
+    }
+}
