@@ -6,18 +6,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use locklab::{
-    lock::STRATEGIES,
-    metrics::{DEFINITIONS, Kind},
-    order::Outcome,
-    strategy::Family,
-};
+use locklab::{lock::STRATEGIES, order::Outcome, strategy::Family};
 use serde_json::Value;
 use strum::VariantArray;
 
 use crate::{
+    queries::{collect_metrics, known},
     redis_server::Redis,
     server::{Server, count, until},
+    tidy::files,
 };
 
 /// Prometheus' own linter has nothing to say, before and after traffic.
@@ -187,58 +184,16 @@ async fn in_flight_falls_back_to_zero() {
     until("nothing is in flight", async || server.metric(gauge).await == 0.0).await;
 }
 
-/// Every metric that a dashboard names is one that the server exports.
+/// Every metric that a dashboard names is one that the server exports, or one recorded from it.
 #[test]
 fn dashboards_name_real_metrics() {
-    let mut exported = BTreeSet::from(["up".to_owned()]);
-    for definition in DEFINITIONS {
-        match definition.kind {
-            Kind::Histogram(_) => exported
-                .extend(["_bucket", "_sum", "_count"].map(|it| format!("{}{it}", definition.name))),
-            _ => drop(exported.insert(definition.name.to_owned())),
-        }
-    }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/grafana/dashboards");
-    let (mut dashboards, mut named) = (0, BTreeSet::new());
-    for file in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let mut named = BTreeSet::new();
+    for (_, dashboard) in files("grafana/dashboards", "json") {
+        let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
         collect_metrics(&dashboard, &mut named);
-        dashboards += 1;
     }
-    assert!(dashboards > 0 && named.len() > 10, "{dashboards} dashboards name {named:?}");
-    let unknown: Vec<_> = named.difference(&exported).collect();
-    assert!(unknown.is_empty(), "not exported: {unknown:?}");
-}
-
-/// Collects what looks like a metric of ours from every query in a dashboard.
-fn collect_metrics(node: &Value, named: &mut BTreeSet<String>) {
-    match node {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value.as_str() {
-                    Some(query) if ["expr", "query", "definition"].contains(&name.as_str()) => {
-                        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-                        let ours = |word: &&str| {
-                            word.starts_with("locklab_") || word.starts_with("http_server_")
-                        };
-                        named.extend(words.filter(ours).map(str::to_owned));
-                    }
-                    _ => collect_metrics(value, named),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_metrics(item, named)),
-        _ => {}
-    }
-}
-
-/// The project's own Prometheus configuration is valid.
-#[test]
-fn the_prometheus_configuration_is_valid() {
-    let output = Command::new("promtool")
-        .args(["check", "config", concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus.yml")])
-        .output()
-        .expect("the tests need promtool; `make test` installs it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(named.len() > 10, "the dashboards name {named:?}");
+    let known = known();
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(unknown.is_empty(), "neither exported nor recorded: {unknown:?}");
 }

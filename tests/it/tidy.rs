@@ -14,12 +14,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+/// A file of the project, by its path from the root.
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Every file below a folder with that extension, by its path from the root.
-fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
+pub fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
     let (mut folders, mut found) = (vec![root().join(folder)], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -153,6 +154,7 @@ fn documents_name_real_files() {
     for document in [
         "README.md",
         "CONTRIBUTING.md",
+        "docs/alerts.md",
         "docs/anomalies.md",
         "docs/metrics.md",
         "load-tests/README.md",
@@ -160,8 +162,9 @@ fn documents_name_real_files() {
         let text = read(document);
         for word in text.split(|c: char| c.is_whitespace() || "`()[],;|'\"<".contains(c)) {
             let word = word.trim_end_matches(['.', ':']);
-            let is_path = ["src/", "tests/", "load-tests/", "grafana/", "docs/", "benches/"].iter();
-            if is_path.clone().any(|folder| word.starts_with(folder)) && !word.contains('*') {
+            let is_path =
+                ["src/", "tests/", "load-tests/", "grafana/", "prometheus/", "docs/", "benches/"];
+            if is_path.iter().any(|folder| word.starts_with(folder)) && !word.contains('*') {
                 assert!(root().join(word).exists(), "{document} names {word}");
             }
         }
