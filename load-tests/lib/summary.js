@@ -1,116 +1,100 @@
-// The end of a run, as a table for people and (SUMMARY_JSON) as a file for programs, both from one
-// report. What was not measured is null there and "unknown" in the table, never 0.
+// The end of a run: one report, shown as a table for people, and on request as files: SUMMARY_JSON
+// and SUMMARY_JUNIT for programs, SUMMARY_HTML for people who were not there.
 
-import { BASE_URL, LOCK, SUMMARY_JSON } from './config.js';
-import { OUTCOMES } from './metrics.js';
+import { BASE_URL, text } from './config.js';
+import { factsOf, statistic, thresholdsOf } from './facts.js';
+import { htmlOf } from './html.js';
+import { junitOf } from './junit.js';
+import { grafanaLink, runId } from './run.js';
+import { ms, textOf } from './text.js';
 
-function outcomeCounts(metrics) {
-  const counts = {};
-  for (const outcome of OUTCOMES) {
-    counts[outcome] = metrics[`purchases{outcome:${outcome}}`].values.count;
-  }
-  return counts;
-}
+const SUMMARY_JSON = text('SUMMARY_JSON');
+const SUMMARY_HTML = text('SUMMARY_HTML');
+const SUMMARY_JUNIT = text('SUMMARY_JUNIT');
 
-function crossedThresholds(metrics) {
-  const crossed = [];
-  for (const metric of Object.keys(metrics).sort()) {
-    const { values, thresholds = {} } = metrics[metric];
-    for (const [threshold, { ok }] of Object.entries(thresholds)) {
-      const [statistic] = threshold.split(/[<>=!]/); // `p(95)<500` is about values['p(95)']
-      const unread = metric.startsWith('units_') && !metrics.audits_read; // k6 says 0 all the same
-      if (!ok) crossed.push({ metric, threshold, value: unread ? null : values[statistic] });
-    }
-  }
-  return crossed;
-}
-
-function reportOf(data, experiment) {
-  const { metrics } = data;
-  const count = (name) => metrics[name].values.count;
-  const purchases = metrics.purchases ? count('purchases') : 0;
-  const starts = metrics.start_delay;
-  const latency = metrics['http_req_duration{name:purchase}'].values;
-  return {
+/**
+ * What `handleSummary` returns. A script gives its `experiment` in words, `facts` for programs, and
+ * for people a `table` ({ header, rows }) and `notes`.
+ */
+function summary(data, { experiment, facts, table, notes = [] }) {
+  const id = runId();
+  const thresholds = thresholdsOf(data.metrics);
+  const report = {
     experiment,
-    lock: LOCK,
+    run_id: id,
+    grafana_url: grafanaLink(id),
     base_url: BASE_URL,
     duration_ms: data.state.testRunDurationMs,
-    purchases,
-    outcomes: outcomeCounts(metrics),
-    ledger: metrics.audits_read ? {
-      audits_read: count('audits_read'),
-      audits_ok: count('audits_ok'),
-      initial: count('units_initial'),
-      sold: count('units_sold'),
-      oversold: count('units_oversold'),
-      lost_updates: count('lost_updates'),
-    } : null,
-    latency_ms: purchases > 0 ? { p95: latency['p(95)'], p99: latency['p(99)'] } : null,
-    start_spread_ms: starts ? starts.values.max - starts.values.min : null,
-    crossed_thresholds: crossedThresholds(metrics),
-    metrics,
+    ...facts,
+    thresholds,
+    crossed_thresholds: thresholds.filter(({ ok }) => !ok)
+      .map(({ metric, threshold, value }) => ({ metric, threshold, value })),
+    metrics: data.metrics,
   };
+  const shown = { report, table: report.purchases > 0 ? table : null, notes };
+  const outputs = { stdout: `\n${textOf(shown)}` };
+  if (SUMMARY_JSON) outputs[SUMMARY_JSON] = `${JSON.stringify(report, null, 2)}\n`;
+  if (SUMMARY_HTML) outputs[SUMMARY_HTML] = htmlOf(shown);
+  if (SUMMARY_JUNIT) outputs[SUMMARY_JUNIT] = junitOf(shown);
+  return outputs;
 }
 
-function brief(value) {
-  if (value === null) return 'unknown';
-  return String(Number.isInteger(value) ? value : Number(value.toPrecision(3)));
+/** The summary of a run under one strategy: a line for each fact. `more` are lines of the script's own. */
+export function summaryOfOne(data, { experiment, lock, facts = {}, more = [], notes }) {
+  const all = factsOf(data.metrics);
+  const starts = data.metrics.start_delay;
+  const spread = starts ? starts.values.max - starts.values.min : null;
+  return summary(data, {
+    experiment: `${experiment}, lock=${lock}`,
+    facts: { lock, ...all, start_spread_ms: spread, ...facts },
+    table: { rows: [...lines(all, data.state.testRunDurationMs, spread), ...more] },
+    notes,
+  });
 }
 
-function row(label, value, note = '') {
-  const shown = value === undefined ? 'unknown' : String(value);
-  return `  ${label.padEnd(16)}${shown.padStart(12)}${note && `   ${note}`}`;
-}
-
-function outcomeRows(purchases, { sold, sold_out, busy, ...others }) {
-  const named = Object.entries(others).filter(([, n]) => n > 0);
+function lines({ purchases, outcomes, ledger, latency_ms: latency, ...facts }, durationMs, spread) {
+  if (purchases === 0) return [];
+  const { sold, sold_out, busy, ...others } = outcomes;
+  const named = Object.entries(others).filter(([, n]) => n > 0).map(([it, n]) => `${it} ${n}`);
+  const read = ledger || {};
+  const known = (fact) => (read[fact] === undefined ? null : read[fact]);
   return [
-    row('sold', sold),
-    row('sold_out', sold_out),
-    row('busy', busy),
-    row('other', purchases - sold - sold_out - busy,
-      named.map(([outcome, n]) => `${outcome} ${n}`).join(', ')),
+    ['purchases', purchases, `in ${(durationMs / 1000).toFixed(1)} s`],
+    ['sold', sold],
+    ['sold_out', sold_out],
+    ['busy', busy],
+    ['other', purchases - sold - sold_out - busy, named.join(', ')],
+    ['ttl violations', facts.ttl_violations],
+    [],
+    ['units initial', known('initial')],
+    ['units sold', known('sold')],
+    ['units oversold', known('oversold')],
+    ['lost updates', known('lost_updates')],
+    ['audits ok', known('audits_ok'), ledger ? `of ${ledger.audits_read} read` : ''],
+    [],
+    ['latency p95', ms(latency.p95, ' ms')],
+    ['latency p99', ms(latency.p99, ' ms')],
+    ...(spread === null ? []
+      : [['start spread', ms(spread, ' ms'), 'between the first and last one sent']]),
   ];
 }
 
-function table(report) {
-  const title = `${report.experiment}, lock=${report.lock}, ${report.base_url}`;
-  if (report.purchases === 0) {
-    return `${title}\n\n  Nothing was measured: the run was cut short, and k6's error says why.\n`;
-  }
-  const ledger = report.ledger || {};
-  const ms = (value) => `${value.toFixed(1)} ms`;
-  const crossed = report.crossed_thresholds.map(
-    ({ metric, threshold, value }) => `  ${metric} ${threshold}   (was ${brief(value)})`,
-  );
-  return [
-    title,
-    '',
-    row('purchases', report.purchases, `in ${(report.duration_ms / 1000).toFixed(1)} s`),
-    ...outcomeRows(report.purchases, report.outcomes),
-    '',
-    row('units initial', ledger.initial),
-    row('units sold', ledger.sold),
-    row('units oversold', ledger.oversold),
-    row('lost updates', ledger.lost_updates),
-    row('audits ok', ledger.audits_ok, report.ledger ? `of ${ledger.audits_read} read` : ''),
-    '',
-    row('latency p95', ms(report.latency_ms.p95)),
-    row('latency p99', ms(report.latency_ms.p99)),
-    ...(report.start_spread_ms === null ? []
-      : [row('start spread', ms(report.start_spread_ms), 'between the first and last one sent')]),
-    '',
-    ...(crossed.length > 0 ? ['FAILED, thresholds crossed:', ...crossed]
-      : ['No threshold was crossed.']),
-    '',
-  ].join('\n');
-}
-
-/** What `handleSummary` returns: the table on stdout, and the report in SUMMARY_JSON if named. */
-export function summary(data, experiment) {
-  const report = reportOf(data, experiment);
-  const outputs = { stdout: `\n${table(report)}` };
-  if (SUMMARY_JSON) outputs[SUMMARY_JSON] = JSON.stringify(report, null, 2);
-  return outputs;
+/**
+ * The summary of a run that compares: a row for each value of a tag, under columns of `columns.js`.
+ * `row(facts, value)` may add facts of the script's own.
+ */
+export function summaryOfMany(data, { experiment, tag, values, row = () => ({}), columns, notes }) {
+  const rows = values.map((value) => {
+    const facts = factsOf(data.metrics, { [tag]: value });
+    return { [tag]: value, ...facts, ...row(facts, value) };
+  });
+  return summary(data, {
+    experiment,
+    facts: { purchases: statistic(data.metrics, 'purchases', {}, 'count'), rows },
+    table: {
+      header: [tag, ...columns.map(([title]) => title)],
+      rows: rows.map((it) => [it[tag], ...columns.map(([, cell]) => cell(it))]),
+    },
+    notes,
+  });
 }
