@@ -27,8 +27,8 @@ const CRASHES = wholeNumber('CRASHES', 3, 1, 100);
 const RATE = wholeNumber('RATE', 30, 1, 10000);
 const STOCK = wholeNumber('STOCK', 1e6, 1, 1e9);
 const BEFORE_S = 1;
-const GIVE_UP_MS = TTL_MS + SLACK_MS + 2000;
-const DURATION_S = BEFORE_S + Math.ceil(GIVE_UP_MS / 1000);
+// Long enough to see the others blocked, and going on.
+const DURATION_S = BEFORE_S + Math.ceil(TTL_MS / 1000) + 2;
 
 /** From a crash to the next purchase that got the lock. */
 const recoveryTime = new Trend('recovery_time', true);
@@ -38,7 +38,8 @@ const members = { lock_strategy: LOCK, ttl: `${TTL_MS}ms`, base: '10ms', max_ret
 const BUYERS = makeOrder(members);
 // It waits, since a crash needs the lock first.
 const CRASHING = makeOrder({ ...members, retry: 'fixed', fault: [`crash@${STEP}`] });
-const NEXT = makeOrder({ ...members, retry: 'fixed', wait: `${GIVE_UP_MS}ms` });
+// Gives up when it would be too late.
+const NEXT = makeOrder({ ...members, retry: 'fixed', wait: `${TTL_MS + SLACK_MS}ms` });
 
 export const options = {
   ...runOptions,

@@ -11,19 +11,20 @@ import exec from 'k6/execution';
 import { Counter } from 'k6/metrics';
 
 import { makeOrder, purchase, readLedger, reset, uniqueProduct } from './lib/client.js';
-import { milliseconds, seconds, text, wholeNumber } from './lib/config.js';
+import { milliseconds, seconds, someOf, text, wholeNumber } from './lib/config.js';
 import * as column from './lib/columns.js';
 import { statistic } from './lib/facts.js';
 import { herdOf, inTurn, joinHerd } from './lib/herd.js';
 import {
   allOf, countLedger, countPurchase, ledgerThresholds, openLoadThresholds, reportOnly, series,
 } from './lib/metrics.js';
-import { POLICIES } from './lib/policies.js';
+import { POLICIES as ALL } from './lib/policies.js';
 import { runOptions } from './lib/run.js';
 import { requireStrategy } from './lib/strategies.js';
 import { summaryOfMany } from './lib/summary.js';
 
 const LOCK = text('LOCK', 'safe');
+const POLICIES = someOf('POLICIES', ALL) || ALL;
 const RATE = wholeNumber('RATE', 20, 1, 10000);
 const DURATION_S = seconds('DURATION', '10s');
 const DELAY_MS = milliseconds('DELAY', '10ms');

@@ -4,8 +4,9 @@ import exec from 'k6/execution';
 import { Gauge } from 'k6/metrics';
 
 import { makeOrder, purchase, readLedger, reset, uniqueProduct } from './client.js';
-import { serverDuration, text, wholeNumber } from './config.js';
+import { oneOf, serverDuration, text, wholeNumber } from './config.js';
 import { countLedger, countPurchase } from './metrics.js';
+import { POLICIES } from './policies.js';
 import { requireStrategy } from './strategies.js';
 
 export const LOCK = text('LOCK', 'safe');
@@ -15,7 +16,7 @@ const MEMBERS = {
   lock_strategy: LOCK,
   delay: serverDuration('DELAY'),
   ttl: serverDuration('TTL'),
-  retry: text('RETRY'),
+  retry: oneOf('RETRY', POLICIES, 'none'),
 };
 
 /** Purchases per second that are offered now. */
