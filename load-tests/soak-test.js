@@ -51,7 +51,8 @@ export const options = {
       executor: 'constant-arrival-rate',
       rate: RATE,
       duration: `${DURATION_S}s`,
-      preAllocatedVUs: vusFor(RATE),
+      // In a long time there is a second in which nothing moves.
+      preAllocatedVUs: vusFor(RATE, 1),
     },
     watch: { // one VU, which remembers what was highest
       executor: 'constant-vus', vus: 1, duration: `${DURATION_S}s`, exec: 'watch',

@@ -9,7 +9,7 @@ import { runOptions } from './lib/run.js';
 import { summaryOfMany } from './lib/summary.js';
 
 const RATE = wholeNumber('RATE', 50, 1, 1e5);
-const SPIKE_RATE = wholeNumber('SPIKE_RATE', 1000, 1, 1e5);
+const SPIKE_RATE = wholeNumber('SPIKE_RATE', 500, 1, 1e5);
 /** Of each of the three. */
 const DURATION_S = seconds('DURATION', '10s');
 const P95_MS = wholeNumber('P95_MS', 500, 1, 60000);

@@ -28,10 +28,10 @@ export function makeArrival(tags) {
 
 /**
  * All VUs are made beforehand, since making one during the run disturbs what is measured. The default
- * carries the rate up to 200 ms a purchase; beyond that arrivals are dropped: a failed run.
+ * carries the rate up to so many seconds a purchase; beyond that arrivals are dropped: a failed run.
  */
-export function vusFor(rate) {
-  return wholeNumber('VUS', Math.max(10, Math.ceil(rate / 5)), 1, 10000);
+export function vusFor(rate, purchaseS = 0.2) {
+  return wholeNumber('VUS', Math.max(10, Math.ceil(rate * purchaseS)), 1, 10000);
 }
 
 /** Several products, to measure a lock and not one hot row. `open` is for setup. */

@@ -12,7 +12,7 @@ export const herdOf = (rate) => Math.max(1, Math.round(rate * EVERY_MS / 1000));
  * the last purchases end, who may wait for `waitMs`: no phase disturbs the next.
  */
 export function inTurn(tag, values, { rate, durationS, waitMs }) {
-  const pauseS = Math.ceil(waitMs / 1000) + 2;
+  const pauseS = Math.ceil(waitMs / 1000 + 1.5);
   const scenarios = {};
   values.forEach((value, i) => {
     scenarios[value] = {

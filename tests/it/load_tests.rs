@@ -20,6 +20,9 @@ const SCRIPT_EXCEPTION: i32 = 107;
 /// k6's exit code for a run that the script gave up.
 const ABORTED: i32 = 108;
 
+/// On a machine that is busy, a reply that is late is no fault of the scripts.
+const PATIENT: &[&str] = &["--command-timeout", "10s"];
+
 /// A run of k6 that has ended.
 struct Run {
     code: Option<i32>,
@@ -81,7 +84,7 @@ async fn k6(url: &str, script: &str, arguments: &[&str]) -> Run {
 
 #[tokio::test]
 async fn smoke_buys_once_under_every_strategy() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let run = k6(&server.url, "smoke-test.js", &[]).await.ended_with(0);
     assert!(run.column("lock").into_iter().eq(STRATEGIES.iter().map(|strategy| strategy.name)));
     assert!(run.column("purchases").iter().all(|purchases| **purchases == 1), "{}", run.text);
@@ -91,7 +94,7 @@ async fn smoke_buys_once_under_every_strategy() {
 
 #[tokio::test]
 async fn oversell_passes_with_safe_strategies() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     for lock in ["safe", "naive", "mutex", "atomic"] {
         k6(&server.url, "oversell-test.js", &[&format!("LOCK={lock}")]).await.ended_with(0);
     }
@@ -100,7 +103,7 @@ async fn oversell_passes_with_safe_strategies() {
 
 #[tokio::test]
 async fn oversell_fails_without_a_lock() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let run = k6(&server.url, "oversell-test.js", &["LOCK=none"]).await;
     let run = run.ended_with(THRESHOLD_CROSSED);
     assert!(run.crossed().contains(&"units_oversold"), "{}", run.text);
@@ -109,16 +112,17 @@ async fn oversell_fails_without_a_lock() {
 /// Every strategy keeps its promise on one server. On two, `mutex` does not.
 #[tokio::test]
 async fn strategy_comparison_knows_what_they_promise() {
-    let short = ["RATE=20", "DURATION=1s", "WAIT=1s"];
+    let short = ["RATE=20", "DURATION=1s", "WAIT=500ms", "TTL=30s"];
     let one = async {
-        let server = Server::start(&[]);
+        let server = Server::start(PATIENT);
         let run = k6(&server.url, "strategy-comparison-test.js", &short).await.ended_with(0);
         assert!(run.column("lock").into_iter().eq(STRATEGIES.iter().map(|strategy| strategy.name)));
         assert!(run.column("purchases").iter().all(|it| it.as_u64() > Some(0)), "{}", run.text);
     };
     let two = async {
         let redis = Redis::start().await;
-        let servers = [(); 2].map(|()| Server::start(&["--redis-url", &redis.url()]));
+        let servers =
+            [(); 2].map(|()| Server::start(&[PATIENT, &["--redis-url", &redis.url()]].concat()));
         let relay = Relay::start(&servers.each_ref().map(|server| server.url.as_str())).await;
         let both = [&short[..], &["LOCKS=mutex,safe", "DELAY=20ms"]].concat();
         let run = k6(&relay.url, "strategy-comparison-test.js", &both).await;
@@ -130,8 +134,8 @@ async fn strategy_comparison_knows_what_they_promise() {
 
 #[tokio::test]
 async fn retry_comparison_tries_every_policy() {
-    let server = Server::start(&[]);
-    let short = ["RATE=10", "DURATION=1s", "WAIT=1s"];
+    let server = Server::start(PATIENT);
+    let short = ["RATE=10", "DURATION=1s", "WAIT=500ms"];
     let all = async {
         let run = k6(&server.url, "retry-comparison-test.js", &short).await.ended_with(0);
         let policies = Policy::VARIANTS.iter().map(|policy| policy.name());
@@ -153,7 +157,7 @@ async fn retry_comparison_tries_every_policy() {
 /// Each in a run of its own, since a busy machine must not make the next lease end early.
 #[tokio::test]
 async fn ttl_violation_needs_fencing_or_renewal() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let run = k6(&server.url, "ttl-violation-test.js", &["LOCKS=fenced", "VUS=3"]).await;
     let run = run.ended_with(0);
     assert!(run.column("ttl_violations")[0].as_u64() > Some(0), "{}", run.text);
@@ -170,7 +174,7 @@ async fn ttl_violation_needs_fencing_or_renewal() {
 
 #[tokio::test]
 async fn deadlock_needs_locks_in_order() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let (sorted, given) = tokio::join!(
         k6(&server.url, "deadlock-test.js", &["PAIRS=2", "TTL=15s"]),
         k6(&server.url, "deadlock-test.js", &["PAIRS=2", "TTL=2s", "ORDER=given"])
@@ -182,7 +186,7 @@ async fn deadlock_needs_locks_in_order() {
 
 #[tokio::test]
 async fn crash_blocks_until_the_ttl_or_for_ever() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let stuck = ["LOCK=naive", "STEP=between-setnx-and-expire", "TTL=1s", "SLACK=4s", "RATE=10"];
     let (safe, stuck) = tokio::join!(
         k6(&server.url, "crash-test.js", &["TTL=1s", "SLACK=30s", "RATE=10"]),
@@ -196,7 +200,7 @@ async fn crash_blocks_until_the_ttl_or_for_ever() {
 
 #[tokio::test]
 async fn high_load_passes_with_safe_and_fails_without_a_lock() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let short = ["DURATION=5s", "RATE=200", "VUS=400", "P95_MS=30000", "P99_MS=30000"];
     k6(&server.url, "high-load-test.js", &short).await.ended_with(0);
     // The control: on one hot product, updates are lost.
@@ -207,7 +211,7 @@ async fn high_load_passes_with_safe_and_fails_without_a_lock() {
 /// One product, of which five a second can be sold, breaks soon.
 #[tokio::test]
 async fn breakpoint_says_where_it_broke() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let held = ["MAX_RATE=20", "DURATION=3s", "VUS=100", "SLOW_MS=60000", "RETRY=jitter"];
     let run = k6(&server.url, "breakpoint-test.js", &held).await.ended_with(0);
     assert_eq!(run.report["broke"], false, "{}", run.text);
@@ -220,7 +224,7 @@ async fn breakpoint_says_where_it_broke() {
 
 #[tokio::test]
 async fn spike_passes_with_safe_and_fails_without_a_lock() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let short = ["DURATION=1s", "RATE=20", "SPIKE_RATE=100", "VUS=300", "P95_MS=30000"];
     let run = k6(&server.url, "spike-test.js", &short).await.ended_with(0);
     assert!(run.column("purchases").iter().all(|it| it.as_u64() > Some(0)), "{}", run.text);
@@ -232,7 +236,7 @@ async fn spike_passes_with_safe_and_fails_without_a_lock() {
 
 #[tokio::test]
 async fn soak_watches_the_server() {
-    let server = Server::start(&[]);
+    let server = Server::start(PATIENT);
     let short = ["DURATION=6s", "RATE=20", "VUS=200", "GROWTH_MB=1000", "GROWTH_FDS=10000"];
     let (safe, hot) = tokio::join!(
         k6(&server.url, "soak-test.js", &short),
