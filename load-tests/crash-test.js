@@ -25,6 +25,7 @@ const TTL_MS = milliseconds('TTL', '2s');
 const SLACK_MS = milliseconds('SLACK', '1s');
 const CRASHES = wholeNumber('CRASHES', 3, 1, 100);
 const RATE = wholeNumber('RATE', 30, 1, 10000);
+const VUS = wholeNumber('VUS', Math.max(10, RATE), 1, 10000);
 const STOCK = wholeNumber('STOCK', 1e6, 1, 1e9);
 const BEFORE_S = 1;
 // Long enough to see the others blocked, and going on.
@@ -48,7 +49,7 @@ export const options = {
       executor: 'constant-arrival-rate',
       rate: RATE,
       duration: `${DURATION_S}s`,
-      preAllocatedVUs: Math.max(10, RATE),
+      preAllocatedVUs: VUS,
       exec: 'buy',
     },
     crashes: {

@@ -187,9 +187,10 @@ async fn deadlock_needs_locks_in_order() {
 #[tokio::test]
 async fn crash_blocks_until_the_ttl_or_for_ever() {
     let server = Server::start(PATIENT);
-    let stuck = ["LOCK=naive", "STEP=between-setnx-and-expire", "TTL=1s", "SLACK=4s", "RATE=10"];
+    let step = "STEP=between-setnx-and-expire";
+    let stuck = ["LOCK=naive", step, "TTL=1s", "SLACK=4s", "RATE=10", "VUS=40"];
     let (safe, stuck) = tokio::join!(
-        k6(&server.url, "crash-test.js", &["TTL=1s", "SLACK=30s", "RATE=10"]),
+        k6(&server.url, "crash-test.js", &["TTL=1s", "SLACK=30s", "RATE=10", "VUS=40"]),
         k6(&server.url, "crash-test.js", &stuck)
     );
     let run = safe.ended_with(0);
@@ -201,7 +202,8 @@ async fn crash_blocks_until_the_ttl_or_for_ever() {
 #[tokio::test]
 async fn high_load_passes_with_safe_and_fails_without_a_lock() {
     let server = Server::start(PATIENT);
-    let short = ["DURATION=5s", "RATE=200", "VUS=400", "P95_MS=30000", "P99_MS=30000"];
+    // As many VUs as arrivals, here and elsewhere: however slow the machine is, none is dropped.
+    let short = ["DURATION=4s", "RATE=100", "VUS=400", "P95_MS=30000", "P99_MS=30000"];
     k6(&server.url, "high-load-test.js", &short).await.ended_with(0);
     // The control: on one hot product, updates are lost.
     let hot = ["DURATION=3s", "RATE=300", "PRODUCTS=1", "LOCK=none", "DELAY=20ms"];
