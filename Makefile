@@ -14,7 +14,8 @@ run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of it
 test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
 	@scripts/need cc build-essential
 	@scripts/need redis-server redis-server
-	@scripts/need promtool prometheus
+	@scripts/need prometheus prometheus
+	@scripts/need curl curl
 	@scripts/k6
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- --deny warnings

@@ -1,4 +1,4 @@
-//! One binary for every integration test: `server`, `redis_server` and `proxy`
+//! One binary for every integration test: `server`, `redis_server`, `prometheus_server` and `proxy`
 //! start real processes, the other modules are what is asked of them.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
@@ -6,6 +6,10 @@ mod bad_input;
 mod carts;
 mod cli;
 mod contract;
+mod dashboard_linter;
+mod dashboard_style;
+mod dashboards;
+mod drill;
 mod evidence;
 mod faults;
 mod hang_up;
@@ -21,6 +25,7 @@ mod notify;
 mod openapi;
 mod outage;
 mod processes;
+mod prometheus_server;
 mod proxy;
 mod queries;
 mod queue;
@@ -34,3 +39,4 @@ mod tidy;
 mod traces;
 mod waiting;
 mod wakeups;
+mod watching;

@@ -157,6 +157,7 @@ fn documents_name_real_files() {
         "docs/alerts.md",
         "docs/anomalies.md",
         "docs/metrics.md",
+        "docs/watching.md",
         "load-tests/README.md",
     ] {
         let text = read(document);
