@@ -17,6 +17,7 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
 	@scripts/k6
+	@scripts/foreign
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps

@@ -13,12 +13,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backends::{
-        Backends,
+        Backend, Backends,
         embedded::{EmbeddedError, EmbeddedRedis},
         redis::{InvalidUrl, RedisClient, RedisOptions},
         redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
     },
-    cli::{Config, Embed},
+    cli::{Config, Embed, Secret},
     http::{self, App},
     metrics::Metrics,
     product::Product,
@@ -48,8 +48,8 @@ pub enum LabError {
 /// Everything that runs: ready handles instead of configuration.
 pub struct Lab {
     app: Arc<App>,
-    /// Where Redis is, for people.
-    redis: String,
+    /// Where the servers are, for people.
+    servers: Vec<(Backend, String)>,
     /// The embedded servers, that of the stock first.
     embedded: Vec<Arc<EmbeddedRedis>>,
     release_task: JoinHandle<()>,
@@ -91,6 +91,12 @@ impl Lab {
             None => "start it, or name another with --redis-url",
         };
         let (redlock, nodes) = redlock(config, &metrics).await?;
+        let mut servers = vec![(Backend::Redis, redis)];
+        if redlock.is_ok() {
+            let named = config.redlock_urls().into_iter().map(Secret::redacted_url);
+            let urls: Vec<String> = nodes.iter().map(|node| node.url()).chain(named).collect();
+            servers.push((Backend::Redlock, urls.join(",")));
+        }
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy,
@@ -132,7 +138,7 @@ impl Lab {
         let closing = CancellationToken::new();
         Ok(Self {
             app: Arc::new(app),
-            redis,
+            servers,
             embedded,
             release_task: tokio::spawn(task.run(closing.clone())),
             closing,
@@ -154,10 +160,10 @@ impl Lab {
         Arc::clone(&self.app.metrics)
     }
 
-    /// Where Redis is, without its password.
+    /// Where the servers are, without passwords.
     #[must_use]
-    pub fn redis(&self) -> &str {
-        &self.redis
+    pub fn servers(&self) -> &[(Backend, String)] {
+        &self.servers
     }
 
     /// Serves until the token given to [`Self::open`] is cancelled, then closes the lab.

@@ -70,13 +70,11 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let stop = stop_on_signal()?;
     let lab = Lab::open(config, stop).await?;
     // Whoever started this need not read it, nor keep the pipe open.
-    writeln!(
-        io::stdout(),
-        "Locklab {} on {url}\n  redis  {}\n  try    curl '{url}/purchase?lock=safe'",
-        env!("CARGO_PKG_VERSION"),
-        lab.redis(),
-    )
-    .ok();
+    let mut banner = format!("Locklab {} on {url}\n", env!("CARGO_PKG_VERSION"));
+    for (backend, place) in lab.servers() {
+        banner += &format!("  {:<8} {place}\n", <&str>::from(backend));
+    }
+    writeln!(io::stdout(), "{banner}  try      curl '{url}/purchase?lock=safe'").ok();
     if !lab.serve(listener).await {
         tracing::warn!("stopped before everything was finished");
     }

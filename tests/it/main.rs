@@ -12,6 +12,7 @@ mod dashboards;
 mod drill;
 mod evidence;
 mod faults;
+mod foreign;
 mod hang_up;
 mod http;
 mod idempotency;
