@@ -19,6 +19,7 @@ mod idempotency;
 mod known_defects;
 mod lab;
 mod load_tests;
+mod lock_bench;
 mod logs;
 mod metrics;
 mod metrics_document;

@@ -1,0 +1,205 @@
+//! A lock against real servers, without a locklab around it: for dropping its futures at every await.
+
+use std::{future::Future, sync::Arc, task::Poll};
+
+use locklab::{
+    backends::{
+        Backend, Backends,
+        redis::{RedisClient, RedisMode, RedisOptions},
+        redlock::{Nodes, RedlockOptions},
+    },
+    fault::Faults,
+    lease::{self, Acquired},
+    lock::{Claim, Lock, Method, Release, STRATEGIES},
+    metrics::Metrics,
+    order::{Item, Order},
+    product::Product,
+    recorder,
+    release::{self, ReleaseQueue},
+    shop::Shop,
+    strategy::{Expected, Family, Parts, Strategy, StrategyId},
+    token::Token,
+    wait::Patience,
+};
+use tokio::{task::JoinHandle, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+use crate::redis_server::{Farm, Redis};
+
+pub const TTL: Duration = Duration::from_secs(600);
+/// Both ways to send commands.
+pub const MODES: [RedisMode; 2] = [RedisMode::Multiplexed, RedisMode::Pooled];
+/// How many polls an uninterrupted run may take; far more than any does.
+const POLLS_MAX: usize = 50;
+/// How often all of them are gone through, if it takes several times to hit one.
+pub const ROUNDS_MAX: usize = 20;
+
+/// A lock against a real Redis, with its release task.
+pub struct Bench {
+    pub farm: Farm,
+    pub backends: Backends,
+    pub lock: Arc<dyn Lock>,
+    pub strategy: StrategyId,
+    pub releases: ReleaseQueue,
+    pub task: JoinHandle<()>,
+    pub closing: CancellationToken,
+}
+
+impl Bench {
+    pub async fn new(name: &str, mode: RedisMode) -> Self {
+        let redis = Redis::start().await;
+        let url = redis.url();
+        Self::reaching(redis, url, name, mode).await
+    }
+
+    /// The same, with another way to that Redis.
+    pub async fn reaching(redis: Redis, url: String, name: &str, mode: RedisMode) -> Self {
+        let timeout = Duration::from_millis(500);
+        let options = RedisOptions { url, mode, pool_size: 4, timeout };
+        let metrics = Arc::new(Metrics::new());
+        let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
+        let strategy: StrategyId = name.parse().unwrap();
+        let farm = match strategy.row().backend {
+            Backend::Redlock => Farm::around(redis).await,
+            Backend::Redis => Farm { redis, nodes: Vec::new() },
+        };
+        let options = RedlockOptions {
+            urls: farm.nodes.iter().map(Redis::url).collect(),
+            timeout,
+            restart_delay: Duration::ZERO,
+            are_new: false,
+        };
+        let nodes = Nodes::connect(&options, &metrics).await.unwrap();
+        let backends = Backends {
+            redis: Arc::new(client),
+            redis_remedy: "",
+            redlock: Ok(Arc::new(nodes)),
+            history: 0,
+            queue_max: 1,
+            metrics: Arc::clone(&metrics),
+        };
+        let (releases, task) = release::channel(Arc::clone(&metrics));
+        let (recorder, _) = recorder::channel(false, metrics);
+        let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
+        let Method::Lock(lock) = (strategy.row().connect)(&parts) else { panic!("no lock") };
+        let closing = CancellationToken::new();
+        let task = tokio::spawn(task.run(closing.clone()));
+        Self { farm, backends, lock, strategy, releases, task, closing }
+    }
+
+    /// A shop that records nothing.
+    pub fn shop(&self) -> Shop {
+        let (recorder, _) = recorder::channel(false, Arc::clone(&self.backends.metrics));
+        Shop::new(&self.backends, self.releases.clone(), recorder)
+    }
+
+    /// Whether `naive` is on it: it cannot tell its lock from a stranger's, so it may leak.
+    pub fn may_leak(&self) -> bool {
+        self.strategy.row().expected == Expected::OversellsOrSticks
+    }
+
+    pub fn order(&self, product: &Product) -> Order {
+        Order {
+            id: Token::random(),
+            items: vec![Item { product: product.clone(), quantity: 1 }],
+            key: None,
+            run_id: None,
+            strategy: self.strategy,
+            delay: Duration::ZERO,
+            ttl: TTL,
+            patience: Patience::default(),
+            faults: Faults::default(),
+        }
+    }
+
+    pub async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
+        let order = self.order(product);
+        match lease::acquire(&order, product, &self.lock, &self.releases).await.unwrap() {
+            Acquired::Lease(lease) => Some(*lease),
+            Acquired::Busy | Acquired::Outvoted { .. } | Acquired::Late => None,
+        }
+    }
+
+    pub fn claim(&self, product: &Product) -> Claim {
+        let (product, faults) = (product.clone(), Faults::default());
+        Claim { product, token: Token::random(), ttl: TTL, faults }
+    }
+
+    /// How many claims were left to the release task for this reason.
+    pub fn orphans(&self, cause: &str) -> usize {
+        let name = self.strategy.row().name;
+        let series = format!("locklab_lock_orphans_total{{lock=\"{name}\",cause=\"{cause}\"}} ");
+        let metrics = self.backends.metrics.render();
+        metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
+    }
+
+    /// Does something with one product after the other, which is told how often it is polled before
+    /// it is dropped, until it is done by then: so it has been dropped at its every await.
+    pub async fn at_every_await(
+        &self,
+        mut something: impl AsyncFnMut(Product, usize) -> bool,
+    ) -> Vec<Product> {
+        let mut products = Vec::new();
+        for polls in 0..POLLS_MAX {
+            let product: Product = format!("p{polls}").parse().unwrap();
+            products.push(product.clone());
+            if something(product, polls).await {
+                assert!(polls > 0, "it was dropped before its first await, too");
+                return products;
+            }
+        }
+        panic!("{} is not done after {POLLS_MAX} polls", self.strategy.row().name);
+    }
+
+    /// Closes the queue and waits until every claim has been dealt with.
+    pub async fn flush(&mut self) {
+        self.closing.cancel();
+        (&mut self.task).await.unwrap();
+    }
+
+    /// How many of the products are locked after that.
+    pub async fn left_behind(&mut self, products: Vec<Product>) -> usize {
+        self.flush().await;
+        let mut locked = 0;
+        for product in products {
+            match self.acquire(&product).await {
+                Some(lease) => assert_eq!(lease.release().await, Release::Released),
+                None => locked += 1,
+            }
+        }
+        locked
+    }
+}
+
+/// Every lock of the registry that keeps anybody out, in both modes.
+pub async fn benches() -> Vec<Bench> {
+    let is_lock =
+        |row: &&&Strategy| row.family == Family::Lock && row.expected != Expected::Oversells;
+    let rows = STRATEGIES.iter().filter(is_lock);
+    let both = rows.flat_map(|row| MODES.map(|mode| Bench::new(row.name, mode)));
+    futures_util::future::join_all(both).await
+}
+
+/// Holds a bench to what its lock promises of dropped futures. `naive` is the control.
+pub fn judge(bench: &Bench, left_behind: usize) {
+    let name = bench.strategy.row().name;
+    if bench.may_leak() {
+        assert!(left_behind > 0, "{name} was not caught leaking");
+    } else {
+        assert_eq!(left_behind, 0, "{name} left locks behind");
+    }
+}
+
+/// Polls a future that many times, then drops it. Says whether it was done by then.
+pub async fn drop_after(polls: usize, future: impl Future) -> bool {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
