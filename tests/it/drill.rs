@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
+use locklab::fault;
+use strum::VariantArray;
 use tokio::{process::Command, time::Instant};
 
 use crate::{
@@ -167,7 +169,17 @@ async fn every_panel_shows_data() {
     assert_eq!(fault("vector(1)").await.as_deref(), Some("has series without lock"));
     assert!(fault("sum(").await.unwrap().contains("parse error"));
 
+    every_fault_is_shown(&lab, &queries).await;
     alerts_were_right(&lab).await;
+}
+
+/// The panel adds what has a gauge and what has none: each kind of fault has to come through.
+async fn every_fault_is_shown(lab: &Lab, queries: &[Query]) {
+    let panel = queries.iter().find(|query| query.at == "overview.json: Faults (A)").unwrap();
+    let struck = lab.answer(panel).await.unwrap();
+    let struck = struck.iter().filter(|it| it.values.contains(&1.0));
+    let shown: BTreeSet<&str> = struck.map(|it| it.labels["fault"].as_str().unwrap()).collect();
+    assert_eq!(shown, fault::Kind::VARIANTS.iter().map(<&str>::from).collect());
 }
 
 /// Without a lock it was oversold, as is expected, and that is what was said; nobody was accused of it
