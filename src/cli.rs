@@ -128,8 +128,8 @@ pub struct Config {
     pub log_slow: Duration,
 
     /// Where a collector takes OpenTelemetry traces, as OTLP over HTTP: http://host:4318
-    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", global = true, value_parser = endpoint)]
-    pub otlp_endpoint: Option<Url>,
+    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, global = true)]
+    otlp_endpoint: Option<Secret>,
 
     /// Which part of purchases to trace, from 0 to 1, unless their traceparent decides
     #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true,
@@ -181,17 +181,17 @@ impl Config {
     pub fn admin_token(&self) -> Option<&Secret> {
         self.admin_token.as_ref().filter(|token| !token.expose().is_empty())
     }
+
+    /// Where traces go, if they are to go anywhere.
+    #[must_use]
+    pub fn otlp_endpoint(&self) -> Option<&Secret> {
+        self.otlp_endpoint.as_ref().filter(|url| !url.expose().is_empty())
+    }
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse_flag(text)?;
     if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
-}
-
-/// The text is not repeated in errors, for it may hold a password.
-fn endpoint(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
-    url.ok_or("expected http://host:port; for TLS, run a collector beside locklab")
 }
 
 fn ratio(text: &str) -> Result<f64, &'static str> {

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 use url::Url;
 
 use crate::{
-    cli::{Config, LogFormat},
+    cli::{Config, LogFormat, Secret},
     span,
 };
 
@@ -31,6 +31,12 @@ pub enum TelemetryError {
     /// The log filter is not one.
     #[error("--log (LOCKLAB_LOG): {0}")]
     Log(#[from] ParseError),
+    /// The collector's address is not one. It is not repeated, for it may hold a password.
+    #[error(
+        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a collector \
+         beside locklab"
+    )]
+    Endpoint,
     /// The exporter could not be built.
     #[error("--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): {0}")]
     Exporter(#[from] ExporterBuildError),
@@ -49,7 +55,7 @@ impl Telemetry {
     /// sent are dropped, and the log says so.
     pub fn start(config: &Config) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.log)?;
-        let spans = config.otlp_endpoint.as_ref().map(|url| provider(url, config.otlp_sample));
+        let spans = config.otlp_endpoint().map(|url| provider(url, config.otlp_sample));
         let spans = spans.transpose()?;
         let log = tracing_subscriber::fmt::layer()
             .with_writer(io::stderr)
@@ -88,7 +94,10 @@ impl Telemetry {
 
 /// Sends spans in batches, from a bounded queue: those that find it full are dropped. A parent that
 /// came with `traceparent` decides whether a purchase is sampled, and `sample` for all others.
-fn provider(endpoint: &Url, sample: f64) -> Result<SdkTracerProvider, ExporterBuildError> {
+fn provider(endpoint: &Secret, sample: f64) -> Result<SdkTracerProvider, TelemetryError> {
+    let url = Url::parse(endpoint.expose()).ok();
+    let url = url.filter(|url| url.scheme() == "http" && url.has_host());
+    let endpoint = url.ok_or(TelemetryError::Endpoint)?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)

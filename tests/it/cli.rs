@@ -48,6 +48,7 @@ fn invalid_usage_is_exit_code_64() {
 fn help_names_every_variable_and_no_value() {
     let mut help = command(&["--help"]);
     help.env("REDIS_URL", "redis://:hunter2@127.0.0.1").env("LOCKLAB_ADMIN_TOKEN", "hunter2");
+    help.env("LOCKLAB_OTLP_ENDPOINT", "http://:hunter2@127.0.0.1");
     let output = help.output().unwrap();
     assert!(output.status.success());
     let shown = text(&output.stdout);
@@ -71,9 +72,14 @@ fn help_names_every_variable_and_no_value() {
 /// A password in a URL is shown nowhere: not when it works, and not when it is refused.
 #[tokio::test]
 async fn passwords_are_not_shown() {
-    let output = run(&["--redis-url", "redis://:hunter2@127.0.0.1:port"]);
-    assert_eq!(output.status.code(), Some(64));
-    assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
+    for refused in [
+        ["--redis-url", "redis://:hunter2@127.0.0.1:port"],
+        ["--otlp-endpoint", "https://:hunter2@127.0.0.1:4318"],
+    ] {
+        let output = run(&refused);
+        assert_eq!(output.status.code(), Some(64));
+        assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
+    }
     let server = Server::start(&["--redis-url", "redis://user:hunter2@127.0.0.1:1/0"]);
     assert!(!server.redis.contains("hunter2") && server.redis.contains("user"), "{}", server.redis);
 }
