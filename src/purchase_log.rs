@@ -1,5 +1,6 @@
-//! What the log says of purchases: a line for each that failed or was slow, and only so many a
-//! second. When a backend is away, every purchase fails; the first few say why.
+//! What the log says of purchases: a line for each that failed or was slow, and only so many of each
+//! a second. When a backend is away, every purchase fails; the first few say why. Where every purchase
+//! is slow, the one that fails is logged nevertheless.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::{
     span,
 };
 
-/// Lines per second.
+/// Lines per second, of those that failed and of those that were slow.
 const LINES_MAX: u32 = 10;
 /// What a second is.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -19,10 +20,11 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct PurchaseLog {
     /// Whoever takes so long is slow.
     slow: Duration,
-    window: Mutex<Window>,
+    failed: Mutex<Window>,
+    delayed: Mutex<Window>,
 }
 
-/// What was logged in this second.
+/// What was logged of one kind in this second.
 struct Window {
     ends: Instant,
     lines: u32,
@@ -34,8 +36,7 @@ impl PurchaseLog {
     /// Logs purchases that fail, and those that take at least `slow`.
     #[must_use]
     pub fn new(slow: Duration) -> Self {
-        let window = Window { ends: Instant::now() + WINDOW, lines: 0, unlogged: 0 };
-        Self { slow, window: Mutex::new(window) }
+        Self { slow, failed: Mutex::new(Window::open()), delayed: Mutex::new(Window::open()) }
     }
 
     /// A purchase has ended.
@@ -45,7 +46,8 @@ impl PurchaseLog {
         if failure.is_none() && !is_slow {
             return;
         }
-        let Some(unlogged) = self.window.lock().admit() else { return };
+        let window = if failure.is_some() { &self.failed } else { &self.delayed };
+        let Some(unlogged) = window.lock().admit() else { return };
         let product = &order.items[0].product;
         let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         macro_rules! line {
@@ -76,6 +78,10 @@ impl PurchaseLog {
 }
 
 impl Window {
+    fn open() -> Self {
+        Self { ends: Instant::now() + WINDOW, lines: 0, unlogged: 0 }
+    }
+
     /// Whether there may be one more line, and how many were left out before it.
     fn admit(&mut self) -> Option<u64> {
         let now = Instant::now();
@@ -104,7 +110,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_lines_a_second() {
-        let mut window = PurchaseLog::new(Duration::ZERO).window.into_inner();
+        let mut window = Window::open();
         let admitted: Vec<_> = (0..LINES_MAX + 3).filter_map(|_| window.admit()).collect();
         assert_eq!(admitted, [0; LINES_MAX as usize]);
         advance(WINDOW).await;

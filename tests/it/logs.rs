@@ -81,6 +81,16 @@ async fn a_flood_is_bounded() {
     assert!(lines.len() < 200 && lines.len() as u64 + unlogged <= 200, "{} lines", lines.len());
 }
 
+/// Where every purchase is slow, the one that fails is logged nevertheless.
+#[tokio::test]
+async fn slow_purchases_do_not_hide_a_failure() {
+    let server = json(&["--log-slow", "0"]);
+    server.race(50, "lock=none").await;
+    server.post("/purchase?lock=none&fault=crash@read").await;
+    let lines = purchases(server).await;
+    assert!(lines.iter().any(|line| line["level"] == "WARN"), "{lines:?}");
+}
+
 #[tokio::test]
 async fn for_people_by_default() {
     let server = Server::start_unread(&[]);
