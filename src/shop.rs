@@ -130,6 +130,10 @@ impl Shop {
         if receipt.repeated {
             return self.metrics.repeated();
         }
+        if matches!(receipt.failure, Some(Failure::QueueFull(_))) {
+            // Not a purchase: it was turned away, and is counted as such.
+            return;
+        }
         self.metrics.purchase(strategy, receipt.outcome);
         if receipt.outcome == Outcome::Fenced {
             self.metrics.fenced(strategy);

@@ -137,7 +137,7 @@ definitions! {
     REQUESTS_SHED: "locklab_requests_shed_total", Kind::Counter,
         "Purchases turned away before they started, by reason.";
     PURCHASES: "locklab_purchases_total", Kind::Counter,
-        "Purchases by strategy and outcome.";
+        "Purchases that were not turned away, by strategy and outcome.";
     PURCHASE_RETRIES: "locklab_purchase_retries_total", Kind::Counter,
         "Tries of purchases after their first: to acquire, or, without a lock, to sell.";
     PURCHASES_REPEATED: "locklab_purchases_repeated_total", Kind::Counter,

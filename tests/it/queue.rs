@@ -32,6 +32,11 @@ async fn a_full_queue_sheds_early() {
     assert_eq!((&audit["sold"], &audit["ok"]), (&served.len().into(), &true.into()));
     let series = "locklab_requests_shed_total{reason=\"queue_full\"}";
     assert_eq!(server.metric(series).await, shed.len() as f64);
+    // What was turned away is no purchase, whatever it was turned away for.
+    for (outcome, purchases) in [("sold", served.len()), ("busy", 0)] {
+        let series = format!("locklab_purchases_total{{lock=\"queue\",outcome=\"{outcome}\"}}");
+        assert_eq!(server.metric(&series).await, purchases as f64);
+    }
 }
 
 /// Who could not be served before its wait is over is not let in either.
