@@ -1,9 +1,10 @@
 //! Stock, ledger and history in Redis.
 //!
 //! `inventory:{product}` is the stock, a plain number. `ledger:{product}` is a hash: `initial`,
-//! `sold`, the `generation`, which changes with every reset and is empty during one, the `bar`: the newest fencing token seen
-//! since, and `recorded`: how many records the history was given. `history:{product}` is a list of
-//! records, and `histories` lists these lists, by when they were last added to.
+//! `sold`, the `generation`, which changes with every reset and is empty during one, and the `bar`: the
+//! newest fencing token seen since. `history:{product}` is a list of records, and `histories` lists these
+//! lists, by when they were last added to. `recorded:{product}` is how many records the history was
+//! given: not in the ledger, for whoever watches that would take a record for a sale.
 
 mod answers;
 mod reply;
@@ -51,6 +52,7 @@ impl RedisStock {
     async fn put(&self, product: &Product, stock: u64, when: &str) -> Result<bool, BackendError> {
         let mut script = scripts::RESET.key(stock_key(product));
         script.key(ledger_key(product)).key(history_key(product)).key(HISTORIES);
+        script.key(recorded_key(product));
         script.arg(stock).arg(Token::random().as_str()).arg(when);
         self.redis.script(Op::Reset, &script).await
     }
@@ -70,6 +72,10 @@ pub fn ledger_key(product: &Product) -> String {
 
 fn history_key(product: &Product) -> String {
     format!("history:{product}")
+}
+
+fn recorded_key(product: &Product) -> String {
+    format!("recorded:{product}")
 }
 
 /// A reply that makes no sense is an error of the server.
@@ -157,12 +163,11 @@ impl Stock for RedisStock {
     }
 
     async fn evidence(&self, product: &Product) -> Result<Option<Evidence>, BackendError> {
-        let fields = ["initial", "sold", "recorded"];
         let mut all = redis::pipe();
-        all.atomic().get(stock_key(product)).hmget(ledger_key(product), &fields);
-        all.lrange(history_key(product), 0, -1);
-        type Numbers = (Option<i64>, Option<i64>, Option<u64>);
-        let (stock, (initial, sold, recorded), records): (_, Numbers, Vec<String>) =
+        all.atomic().get(stock_key(product)).hmget(ledger_key(product), &["initial", "sold"]);
+        all.get(recorded_key(product)).lrange(history_key(product), 0, -1);
+        type Numbers = (Option<i64>, Option<i64>);
+        let (stock, (initial, sold), recorded, records): (_, Numbers, Option<u64>, Vec<String>) =
             self.redis.pipeline(Op::Tally, &all).await?;
         let Some(tally) = tally(stock, initial, sold)? else { return Ok(None) };
         // What another version wrote, and this one cannot read, is missing like what was dropped.
@@ -180,8 +185,9 @@ impl Stock for RedisStock {
         };
         for of_one in notes.chunk_by(same) {
             let Note { product, generation, .. } = &of_one[0];
-            let record = pipe.cmd("EVALSHA").arg(hash.get_hash()).arg(3).ignore();
+            let record = pipe.cmd("EVALSHA").arg(hash.get_hash()).arg(4).ignore();
             record.arg(ledger_key(product)).arg(history_key(product)).arg(HISTORIES);
+            record.arg(recorded_key(product));
             record.arg(generation.as_ref().map_or("", |generation| &generation.0));
             record.arg(self.records_max).arg(HISTORIES_MAX).arg(HISTORY_REST_S);
             for note in of_one {

@@ -34,6 +34,19 @@ fn overlaps(audit: &Value) -> [u64; 3] {
     ["grants", "beliefs", "effects"].map(|kind| audit["overlaps"][kind].as_u64().unwrap())
 }
 
+/// Recording what others did is no change of the stock: nobody's transaction fails of it.
+#[tokio::test]
+async fn records_are_no_conflict() {
+    let server = Server::start(&[]);
+    server.reset("p", 5).await;
+    let (buyer, other) = tokio::join!(
+        server.post("/purchase?product=p&lock=optimistic&delay=500ms"),
+        server.post("/purchase?product=p&lock=safe&fault=crash@read"),
+    );
+    assert_eq!(other.outcome(), "error", "it changes nothing, and is recorded");
+    assert_eq!(buyer.outcome(), "sold");
+}
+
 /// A sale step by step, whatever the strategy; the reply names the order that the history is about.
 #[tokio::test]
 async fn a_purchase_is_recorded_step_by_step() {

@@ -122,13 +122,14 @@ pub static CLOSE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: stock, ledger, history, list of histories. ARGV: stock, generation, 'always' or 'if absent'.
+/// KEYS: stock, ledger, history, list of histories, number of records. ARGV: stock, generation, 'always'
+/// or 'if absent'.
 pub static RESET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         if ARGV[3] == 'if absent' and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
         redis.call('SET', KEYS[1], ARGV[1])
-        redis.call('DEL', KEYS[2], KEYS[3])
+        redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
         redis.call('ZREM', KEYS[4], KEYS[3])
         redis.call('HSET', KEYS[2], 'initial', ARGV[1], 'sold', 0, 'generation', ARGV[2])
         return 1
@@ -136,15 +137,15 @@ pub static RESET: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: ledger, history, list of histories. ARGV: generation or '' for any, the most records of a
-/// product, the most products, how long a history is left alone, in s; then records. The oldest
+/// KEYS: ledger, history, list of histories, number of records. ARGV: generation or '' for any, the most
+/// records of a product, the most products, how long a history is left alone, in s; then records. The oldest
 /// records go first, and so does the history that was added to the longest time ago. While all of
 /// them are in use, there is none for another product: to take them from each other would leave
 /// nobody anything.
 pub const RECORD_CODE: &str = r"
         local generation = redis.call('HGET', KEYS[1], 'generation')
         if not generation or (ARGV[1] ~= '' and ARGV[1] ~= generation) then return 0 end
-        redis.call('HINCRBY', KEYS[1], 'recorded', #ARGV - 4)
+        redis.call('INCRBY', KEYS[4], #ARGV - 4)
         local now = tonumber(redis.call('TIME')[1])
         local used = tonumber(redis.call('ZSCORE', KEYS[3], KEYS[2]) or -1)
         if used < 0 and redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[3]) then
