@@ -155,10 +155,16 @@ impl Lock for Redlock {
             return Ok(Attempt::Granted(Grant { votes: Some(votes), ..grant }));
         }
         let is_unknown =
-            |answer: &Result<bool, _>| answer.as_ref().is_err_and(BackendError::is_unknown);
-        let mut is_settled = !answers.iter().any(is_unknown);
-        if votes.granted > 0 || !is_settled {
-            is_settled &= self.forget(claim).await.iter().all(Result::is_ok);
+            |vote: &Result<bool, BackendError>| vote.as_ref().is_err_and(BackendError::is_unknown);
+        let mut is_settled = true;
+        if answers.iter().any(|vote| matches!(vote, Ok(true)) || is_unknown(vote)) {
+            let forgotten = self.forget(claim).await;
+            // A vote that was not answered may land after it was forgotten; a node that was never asked,
+            // or has refused, has nothing to forget.
+            is_settled = answers.iter().zip(&forgotten).all(|(vote, forgotten)| match vote {
+                Ok(granted) => !granted || forgotten.is_ok(),
+                Err(_) => !is_unknown(vote),
+            });
         }
         if votes.granted + votes.refused < self.nodes.quorum() {
             let error = self.too_few(answers);

@@ -48,6 +48,12 @@ async fn a_minority_may_be_away() {
     let reply = server.post("/purchase?product=p&lock=redlock").await;
     assert_eq!((reply.status.as_u16(), reply.outcome()), (503, "unavailable"), "{}", reply.text);
     assert!(reply.text.contains("2 of 5 nodes answered"), "{}", reply.text);
+    until("the nodes are no longer asked, so nothing is unknown", async || {
+        let before = attempts(&server, "error").await;
+        server.post("/purchase?product=p&lock=redlock").await;
+        attempts(&server, "error").await > before
+    })
+    .await;
     let strategies = async || server.get("/strategies").await.json["strategies"].clone();
     let is_available = async || {
         let strategies = strategies().await;
