@@ -10,7 +10,7 @@
 import exec from 'k6/execution';
 import { Counter } from 'k6/metrics';
 
-import { makeOrder, purchase, readLedger, reset, uniqueProduct } from './lib/client.js';
+import { makeOrder, patience, purchase, readLedger, reset, uniqueProduct } from './lib/client.js';
 import { milliseconds, seconds, someOf, text, wholeNumber } from './lib/config.js';
 import * as column from './lib/columns.js';
 import { statistic } from './lib/facts.js';
@@ -43,10 +43,7 @@ POLICIES.forEach((retry) => {
     lock_strategy: LOCK,
     retry,
     delay: `${DELAY_MS}ms`,
-    wait: `${WAIT_MS}ms`,
-    base: `${BASE_MS}ms`,
-    cap: `${CAP_MS}ms`,
-    max_retries: 1000,
+    ...patience({ waitMs: WAIT_MS, baseMs: BASE_MS, capMs: CAP_MS }),
   });
 });
 

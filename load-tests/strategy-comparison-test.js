@@ -3,7 +3,7 @@
 
 import exec from 'k6/execution';
 
-import { makeOrder, purchase, readLedger, reset, uniqueProduct } from './lib/client.js';
+import { makeOrder, patience, purchase, readLedger, reset, uniqueProduct } from './lib/client.js';
 import { milliseconds, oneOf, seconds, wholeNumber } from './lib/config.js';
 import * as column from './lib/columns.js';
 import { herdOf, inTurn, joinHerd } from './lib/herd.js';
@@ -36,10 +36,7 @@ LOCKS.forEach((lock) => {
     // In text, because the server takes a bare number of delay for microseconds.
     delay: `${DELAY_MS}ms`,
     ttl: `${TTL_MS}ms`,
-    wait: `${WAIT_MS}ms`,
-    base: `${BASE_MS}ms`,
-    cap: `${CAP_MS}ms`,
-    max_retries: 1000,
+    ...patience({ waitMs: WAIT_MS, baseMs: BASE_MS, capMs: CAP_MS }),
   });
 });
 

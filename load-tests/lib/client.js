@@ -79,6 +79,11 @@ export function makeOrder(members, tags = {}) {
   return { body, tags: { lock, retry, ...tags } };
 }
 
+/** What makes an order wait: time ends it, and not the number of tries. */
+export function patience({ waitMs, baseMs, capMs }) {
+  return { wait: `${waitMs}ms`, base: `${baseMs}ms`, cap: `${capMs}ms`, max_retries: 1000 };
+}
+
 /**
  * Buys, and returns what the server said: `outcome`, and what `decided` reads if it was decided.
  * `latency_ms` is k6's own. The outcome is null if k6 broke the purchase off, for the run was over.

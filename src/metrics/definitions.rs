@@ -181,7 +181,7 @@ definitions! {
     REDLOCK_VOTERS: "locklab_redlock_voters", Kind::Gauge,
         "Nodes of Redlock that vote, at the last look.";
     CRITICAL_SECTIONS: "locklab_critical_sections", Kind::Gauge,
-        "Purchases that are between being granted the lock and having written, at this moment.";
+        "Critical sections that purchases are in, from the grant to the end of the write; a cart is in several.";
     CRITICAL_SECTIONS_PEAK: "locklab_critical_sections_peak", Kind::Gauge,
         "The most purchases in the critical section of one product at once, since the last scrape.";
     CRITICAL_SECTION_OVERLAPS: "locklab_critical_section_overlaps_total", Kind::Counter,
