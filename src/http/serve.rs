@@ -62,9 +62,14 @@ pub async fn serve(
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         let cut = cut.clone();
         tokio::spawn(async move {
-            // A client that breaks off is not an event: a purchase goes on in its own task.
-            if let Some(Err(error)) = cut.run_until_cancelled(connection).await {
-                tracing::debug!(%error, "connection");
+            tokio::select! {
+                // Cut comes first: what is abandoned thereafter makes no reply on some connections
+                // and none on others, depending on which task runs first.
+                biased;
+                () = cut.cancelled() => {}
+                // A client that breaks off is not an event: a purchase goes on in its own task.
+                Err(error) = connection => tracing::debug!(%error, "connection"),
+                else => {}
             }
             drop(place);
         });
