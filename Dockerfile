@@ -6,6 +6,10 @@
 # The build needs BuildKit: the default since Docker 23, DOCKER_BUILDKIT=1 before.
 
 FROM rust:1.95-bookworm AS build
+# For the client of etcd, which is generated from its protocol.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libprotobuf-dev protobuf-compiler \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 

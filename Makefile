@@ -8,12 +8,16 @@ help: ## what can be made
 
 run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
+	@scripts/protoc
 	@command -v valkey-server >/dev/null || scripts/need redis-server redis-server
 	cargo run --release --locked
 
 test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
 	@scripts/need cc build-essential
+	@scripts/protoc
 	@scripts/need redis-server redis-server
+	@scripts/need etcd etcd-server
+	@scripts/need etcdctl etcd-client
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
 	@scripts/k6
@@ -25,6 +29,7 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 
 bench: ## purchases per second, as a ratio to a route that touches nothing
 	@scripts/need cc build-essential
+	@scripts/protoc
 	@scripts/need redis-server redis-server
 	@scripts/need wrk wrk
 	@scripts/need curl curl

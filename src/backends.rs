@@ -1,6 +1,11 @@
 //! The servers behind the strategies: connections, their health, and what their failures mean.
 
 pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
+#[cfg(not(feature = "etcd"))]
+#[path = "backends/no_etcd.rs"]
+pub mod etcd;
 pub mod redis;
 pub mod redlock;
 
@@ -93,6 +98,8 @@ pub enum Backend {
     Redis,
     /// The nodes of Redlock.
     Redlock,
+    /// An etcd cluster.
+    Etcd,
 }
 
 /// Ready handles to every configured server.
@@ -103,6 +110,8 @@ pub struct Backends {
     pub redis_remedy: &'static str,
     /// The nodes of Redlock, or why there are none and what to do.
     pub redlock: Result<Arc<redlock::Nodes>, String>,
+    /// The etcd cluster, or why there is none and what to do.
+    pub etcd: Result<Arc<etcd::EtcdClient>, String>,
     /// Records that are kept of each product; with none, nothing is recorded.
     pub history: u32,
     /// Tickets that may wait in the queue of a product.
@@ -140,6 +149,10 @@ impl Backends {
             let (up, circuit) = (nodes.is_up(), circuit::State::Closed);
             health.push(Health { backend: Backend::Redlock, up, circuit });
         }
+        if let Ok(client) = &self.etcd {
+            let (up, circuit) = (client.is_up(), client.circuit());
+            health.push(Health { backend: Backend::Etcd, up, circuit });
+        }
         health
     }
 
@@ -159,14 +172,26 @@ impl Backends {
         if is_away(Backend::Redis) {
             return Some(format!("redis does not answer: {}", self.redis_remedy));
         }
-        match (strategy.backend, &self.redlock) {
-            (Backend::Redlock, Err(reason)) => Some(reason.clone()),
-            (Backend::Redlock, Ok(nodes)) if !nodes.is_up() => Some(format!(
-                "{}, and {} have to: start them, or name others with --redlock-urls",
-                nodes.describe(),
-                nodes.quorum()
-            )),
-            _ => None,
+        match strategy.backend {
+            Backend::Redis => None,
+            Backend::Redlock => match &self.redlock {
+                Err(reason) => Some(reason.clone()),
+                Ok(nodes) if !nodes.is_up() => Some(format!(
+                    "{}, and {} have to: start them, or name others with --redlock-urls",
+                    nodes.describe(),
+                    nodes.quorum()
+                )),
+                Ok(_) => None,
+            },
+            Backend::Etcd => match &self.etcd {
+                Err(reason) => Some(reason.clone()),
+                Ok(_) if is_away(Backend::Etcd) => {
+                    let reason = "no member of etcd with a leader answers: a majority has to run; \
+                                  start them, or name others with --etcd-endpoints";
+                    Some(reason.to_owned())
+                }
+                Ok(_) => None,
+            },
         }
     }
 }

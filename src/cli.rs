@@ -67,6 +67,22 @@ pub struct Config {
           value_parser = duration::parse_flag)]
     pub redlock_restart_delay: Duration,
 
+    /// The members of an etcd cluster, http://host:port, separated by commas
+    #[arg(
+        long,
+        env = "ETCD_ENDPOINTS",
+        hide_env_values = true,
+        global = true,
+        value_delimiter = ','
+    )]
+    etcd_endpoints: Vec<String>,
+
+    /// The longest wait for etcd, to connect and to answer: a write waits for the disks of most
+    /// members (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", global = true,
+          value_parser = positive_duration)]
+    pub etcd_timeout: Duration,
+
     /// Servers to start privately where no URL names others, separated by commas
     #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
     embed: Vec<Embed>,
@@ -144,6 +160,8 @@ pub enum Embed {
     Redis,
     /// Five Redis servers, as the nodes of Redlock.
     Redlock,
+    /// An etcd cluster of three members.
+    Etcd,
     /// All of them.
     All,
 }
@@ -168,6 +186,12 @@ impl Config {
     #[must_use]
     pub fn redlock_urls(&self) -> Vec<&Secret> {
         self.redlock_urls.iter().filter(|url| !url.expose().is_empty()).collect()
+    }
+
+    /// The members of the etcd cluster; none if it is not to be had.
+    #[must_use]
+    pub fn etcd_endpoints(&self) -> Vec<String> {
+        self.etcd_endpoints.iter().filter(|url| !url.is_empty()).cloned().collect()
     }
 
     /// Whether servers of this kind are to be started where no URL names others.

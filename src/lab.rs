@@ -14,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     backends::{
         Backend, Backends,
-        embedded::{EmbeddedError, EmbeddedRedis},
+        embedded::{self, Embedded, EmbeddedError},
+        etcd::{EtcdClient, InvalidEndpoint},
         redis::{InvalidUrl, RedisClient, RedisOptions},
         redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
     },
@@ -40,6 +41,9 @@ pub enum LabError {
     /// The URLs of Redlock's nodes are not.
     #[error("--redlock-urls (REDLOCK_URLS): {0}")]
     RedlockUrls(String),
+    /// The endpoints of etcd are not.
+    #[error("--etcd-endpoints (ETCD_ENDPOINTS): {0}")]
+    EtcdEndpoints(InvalidEndpoint),
     /// The embedded Redis did not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -51,7 +55,7 @@ pub struct Lab {
     /// Where the servers are, for people.
     servers: Vec<(Backend, String)>,
     /// The embedded servers, that of the stock first.
-    embedded: Vec<Arc<EmbeddedRedis>>,
+    embedded: Vec<Arc<Embedded>>,
     release_task: JoinHandle<()>,
     /// Ends the release task.
     closing: CancellationToken,
@@ -73,7 +77,7 @@ impl Lab {
         let (url, redis, embedded) = match config.redis_url() {
             Some(url) => (url.expose().to_owned(), url.redacted_url(), None),
             None => {
-                let embedded = EmbeddedRedis::start().await?;
+                let embedded = embedded::redis::start().await?;
                 let (url, program) = (embedded.url(), embedded.program());
                 let shown = format!("{url} (embedded {program}; ends with this process)");
                 (url, shown, Some(Arc::new(embedded)))
@@ -90,17 +94,24 @@ impl Lab {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",
         };
-        let (redlock, nodes) = redlock(config, &metrics).await?;
+        let ((redlock, nodes), (etcd, members)) =
+            tokio::try_join!(redlock(config, &metrics), etcd(config, &metrics))?;
         let mut servers = vec![(Backend::Redis, redis)];
         if redlock.is_ok() {
             let named = config.redlock_urls().into_iter().map(Secret::redacted_url);
             let urls: Vec<String> = nodes.iter().map(|node| node.url()).chain(named).collect();
             servers.push((Backend::Redlock, urls.join(",")));
         }
+        if etcd.is_ok() {
+            let embedded = members.iter().map(|member| member.url());
+            let urls: Vec<String> = embedded.chain(config.etcd_endpoints()).collect();
+            servers.push((Backend::Etcd, urls.join(",")));
+        }
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy,
             redlock,
+            etcd,
             history: config.history,
             queue_max: config.queue_max,
             metrics: Arc::clone(&metrics),
@@ -119,7 +130,7 @@ impl Lab {
         }
         let (client, prepared) = (Arc::clone(&backends.redis), Arc::clone(&shop));
         background.push(tokio::spawn(prepare_again(client, prepared, config.stock)));
-        let embedded: Vec<_> = embedded.into_iter().chain(nodes).collect();
+        let embedded: Vec<_> = embedded.into_iter().chain(nodes).chain(members).collect();
         for server in &embedded {
             background.push(tokio::spawn(watch(Arc::clone(server))));
         }
@@ -145,7 +156,7 @@ impl Lab {
             background,
             drain_timeout: config.drain_timeout,
             // One command, and one more after its timeout.
-            release_timeout: config.command_timeout * 2,
+            release_timeout: config.command_timeout.max(config.etcd_timeout) * 2,
         })
     }
 
@@ -193,7 +204,7 @@ impl Lab {
             // An error says that it was aborted.
             task.await.ok();
         }
-        let stop = embedded.into_iter().filter_map(Arc::into_inner).map(EmbeddedRedis::stop);
+        let stop = embedded.into_iter().filter_map(Arc::into_inner).map(Embedded::stop);
         join_all(stop).await;
         purchases_done && released
     }
@@ -207,7 +218,7 @@ const REDLOCK_NODES: usize = 5;
 async fn redlock(
     config: &Config,
     metrics: &Arc<Metrics>,
-) -> Result<(Result<Arc<Nodes>, String>, Vec<Arc<EmbeddedRedis>>), LabError> {
+) -> Result<(Result<Arc<Nodes>, String>, Vec<Arc<Embedded>>), LabError> {
     let urls = config.redlock_urls();
     let are_new = urls.is_empty();
     let mut embedded = Vec::new();
@@ -218,7 +229,7 @@ async fn redlock(
         }
         urls.iter().map(|url| url.expose().to_owned()).collect()
     } else if config.embeds(Embed::Redlock) {
-        let started = join_all((0..REDLOCK_NODES).map(|_| EmbeddedRedis::start())).await;
+        let started = join_all((0..REDLOCK_NODES).map(|_| embedded::redis::start())).await;
         match started.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(started) => embedded.extend(started.into_iter().map(Arc::new)),
             Err(error) => return Ok((Err(error.to_string()), Vec::new())),
@@ -238,6 +249,43 @@ async fn redlock(
     let nodes = Nodes::connect(&options, metrics).await;
     let nodes = nodes.map_err(|error| LabError::RedlockUrls(error.to_string()))?;
     Ok((Ok(Arc::new(nodes)), embedded))
+}
+
+/// How many members of etcd are started, if any are.
+#[cfg(feature = "etcd")]
+const ETCD_MEMBERS: usize = 3;
+
+/// The etcd cluster: the one that is named, or a private one that is started; as [`redlock`].
+#[cfg(feature = "etcd")]
+async fn etcd(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Result<Arc<EtcdClient>, String>, Vec<Arc<Embedded>>), LabError> {
+    let mut endpoints = config.etcd_endpoints();
+    let mut embedded = Vec::new();
+    if endpoints.is_empty() && config.embeds(Embed::Etcd) {
+        match embedded::etcd::start(ETCD_MEMBERS).await {
+            Ok(started) => embedded.extend(started.into_iter().map(Arc::new)),
+            Err(error) => return Ok((Err(error.to_string()), Vec::new())),
+        }
+        endpoints = embedded.iter().map(|member| member.url()).collect();
+    }
+    if endpoints.is_empty() {
+        let reason = "no etcd: name its members with --etcd-endpoints (ETCD_ENDPOINTS), or have \
+                      private ones started with --embed etcd";
+        return Ok((Err(reason.to_owned()), Vec::new()));
+    }
+    let client = EtcdClient::connect(&endpoints, config.etcd_timeout, metrics.backend("etcd"));
+    let client = client.await.map_err(LabError::EtcdEndpoints)?;
+    Ok((Ok(Arc::new(client)), embedded))
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn etcd(
+    _: &Config,
+    _: &Arc<Metrics>,
+) -> Result<(Result<Arc<EtcdClient>, String>, Vec<Arc<Embedded>>), LabError> {
+    Ok((Err(crate::backends::etcd::REASON.to_owned()), Vec::new()))
 }
 
 /// Makes the first purchase possible, and warns of what would make locks a lie.
@@ -261,7 +309,7 @@ async fn prepare_again(redis: Arc<RedisClient>, shop: Arc<Shop>, stock: u64) {
 }
 
 /// Says so when the embedded server ends by itself: nobody but us can do anything about it.
-async fn watch(embedded: Arc<EmbeddedRedis>) {
+async fn watch(embedded: Arc<Embedded>) {
     let log = embedded.ended().await;
     tracing::error!(log, "the embedded {} has ended; restart locklab", embedded.program());
 }

@@ -3,6 +3,7 @@
 //! A strategy is one file below `lock/` and one line in [`STRATEGIES`].
 
 mod atomic;
+mod etcd;
 mod fenced;
 mod mutex;
 mod naive;
@@ -35,6 +36,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &watchdog::STRATEGY,
     &fenced::STRATEGY,
     &redlock::STRATEGY,
+    &etcd::STRATEGY,
     &optimistic::STRATEGY,
     &atomic::STRATEGY,
     &queue::STRATEGY,

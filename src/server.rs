@@ -43,10 +43,11 @@ impl ServerError {
     /// Whether the configuration is to blame.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Telemetry(_) | Self::Lab(LabError::RedisUrl(_) | LabError::RedlockUrls(_))
-        )
+        match self {
+            Self::Telemetry(_) => true,
+            Self::Lab(error) => !matches!(error, LabError::Embedded(_)),
+            Self::Listen { .. } | Self::System(_) => false,
+        }
     }
 }
 

@@ -7,7 +7,8 @@ import { listStrategies } from './client.js';
 import { someOf } from './config.js';
 
 const KNOWN = [
-  'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'optimistic', 'atomic', 'queue',
+  'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'etcd',
+  'optimistic', 'atomic', 'queue',
 ];
 const chosen = someOf('LOCKS', KNOWN);
 

@@ -4,6 +4,10 @@
 //! other end, so when this process ends in any way, `kill -9` included, the shell kills the server
 //! and removes its folder. That needs neither `unsafe` nor Linux.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
+pub mod redis;
+
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -22,16 +26,12 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-/// The programs that can serve as Redis, in order of preference.
-const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// How long a server may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port may turn out to be taken between finding it free and using it.
 const PORT_TRIES: u32 = 5;
-/// More memory than this and Redis refuses writes: it must neither evict a lock nor eat the host.
-const MEMORY_MAX: &str = "512mb";
 
 /// `$0` is the folder, `$@` the server. Status 137 means that it was killed, by the reader (we are
 /// gone) or by a scenario; any other end is a failure whose log we want to read. HUP is what the
@@ -52,11 +52,8 @@ kill $! 2>/dev/null
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// No program that can serve is installed.
-    #[error(
-        "no Redis: give --redis-url (REDIS_URL), or install one for the embedded server \
-         (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)"
-    )]
-    NotInstalled,
+    #[error("{0}")]
+    NotInstalled(&'static str),
     /// The operating system refused.
     #[error("could not start {program}: {source}")]
     Start {
@@ -77,9 +74,9 @@ pub enum EmbeddedError {
     },
 }
 
-/// A private `redis-server`; ends when dropped.
+/// A private server; ends when dropped.
 #[derive(Debug)]
-pub struct EmbeddedRedis {
+pub struct Embedded {
     /// Becomes true when the server, and the shell that guards it, has ended.
     ended: watch::Receiver<bool>,
     /// Held open; the guard acts when it closes.
@@ -87,49 +84,25 @@ pub struct EmbeddedRedis {
     server: Pid,
     folder: TempDir,
     address: SocketAddr,
+    url: String,
     program: &'static str,
 }
 
-impl EmbeddedRedis {
-    /// Starts a Redis on a free loopback port, in a temporary folder, without persistence, and
-    /// waits until it answers.
-    ///
-    /// # Errors
-    /// None is installed, or it did not start.
-    ///
-    /// # Cancellation
-    /// Dropping the future ends the server.
-    pub async fn start() -> Result<Self, EmbeddedError> {
-        let program = PROGRAMS
-            .into_iter()
-            .find(|program| is_installed(program))
-            .ok_or(EmbeddedError::NotInstalled)?;
-        let mut tries = 1;
-        loop {
-            match Self::start_once(program).await {
-                Err(EmbeddedError::Silent { log, .. })
-                    if tries < PORT_TRIES && log.contains("already in use") =>
-                {
-                    tries += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn start_once(program: &'static str) -> Result<Self, EmbeddedError> {
+impl Embedded {
+    /// Starts a program that will listen on `address`. It need not answer yet.
+    async fn spawn(
+        program: &'static str,
+        address: SocketAddr,
+        scheme: &str,
+        folder: TempDir,
+        arguments: &[String],
+    ) -> Result<Self, EmbeddedError> {
         let failed = |source| EmbeddedError::Start { program, source };
-        let address = free_address().map_err(failed)?;
-        let folder = TempDir::with_prefix("locklab-").map_err(failed)?;
         let mut guard = Command::new("sh")
             .args(["-c", GUARD])
             .arg(folder.path())
             .arg(program)
-            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
-            .args(["--save", "", "--appendonly", "no"])
-            .args(["--maxmemory", MEMORY_MAX, "--maxmemory-policy", "noeviction"])
-            .arg("--dir")
-            .arg(folder.path())
+            .args(arguments)
             // A Ctrl-C in the terminal is for us: we drain first, then end the server.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -144,39 +117,31 @@ impl EmbeddedRedis {
             guard.wait().await.ok();
             sender.send_replace(true);
         });
-        let redis = Self { ended, alive, server, folder, address, program };
-        if redis.wait_until_it_answers().await {
-            return Ok(redis);
-        }
-        let log = redis.last_words();
-        redis.stop().await;
-        Err(EmbeddedError::Silent { program, port: address.port(), log })
+        let url = format!("{scheme}://{address}");
+        Ok(Self { ended, alive, server, folder, address, url, program })
     }
 
-    async fn wait_until_it_answers(&self) -> bool {
+    /// Waits until the server answers, as `answers` finds out; ends it if it does not.
+    async fn answering(
+        self,
+        mut answers: impl AsyncFnMut(&Self) -> bool,
+    ) -> Result<Self, EmbeddedError> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let Ok(client) = redis::Client::open(self.url()) else {
-            return false;
-        };
         while Instant::now() < deadline && self.is_running() {
-            if let Ok(mut conn) = client.get_multiplexed_async_connection().await {
-                // The port may belong to somebody who was faster: only our child has this pid.
-                let info: redis::RedisResult<redis::InfoDict> =
-                    redis::cmd("INFO").arg("server").query_async(&mut conn).await;
-                let pid = info.ok().and_then(|info| info.get::<i32>("process_id"));
-                if pid == Some(self.server.as_raw()) {
-                    return true;
-                }
+            if answers(&self).await {
+                return Ok(self);
             }
             time::sleep(Duration::from_millis(10)).await;
         }
-        false
+        let (program, port, log) = (self.program, self.address.port(), self.last_words());
+        self.stop().await;
+        Err(EmbeddedError::Silent { program, port, log })
     }
 
     /// Where it listens, as a URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+        self.url.clone()
     }
 
     /// Which program serves.
@@ -227,6 +192,28 @@ async fn read_pid(guard: &mut Child) -> io::Result<Pid> {
     line.trim().parse().map(Pid::from_raw).map_err(io::Error::other)
 }
 
+/// Starts something again while another program takes the port that was just found free.
+async fn on_free_ports<T, F: Future<Output = Result<T, EmbeddedError>>>(
+    mut start: impl FnMut() -> F,
+) -> Result<T, EmbeddedError> {
+    let mut tries = 1;
+    loop {
+        match start().await {
+            Err(EmbeddedError::Silent { log, .. })
+                if tries < PORT_TRIES && log.contains("already in use") =>
+            {
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn folder(program: &'static str) -> Result<TempDir, EmbeddedError> {
+    let failed = |source| EmbeddedError::Start { program, source };
+    TempDir::with_prefix("locklab-").map_err(failed)
+}
+
 fn is_installed(program: &str) -> bool {
     std::process::Command::new(program)
         .arg("--version")
@@ -237,6 +224,8 @@ fn is_installed(program: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+fn free_address(program: &'static str) -> Result<SocketAddr, EmbeddedError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.map_err(|source| EmbeddedError::Start { program, source })
 }

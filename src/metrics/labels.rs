@@ -27,6 +27,8 @@ pub enum Op {
     Enqueue,
     Next,
     Vote,
+    LeaseGrant,
+    LeaseRevoke,
     Info,
 }
 

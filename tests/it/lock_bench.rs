@@ -60,8 +60,8 @@ impl Bench {
         let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
         let strategy: StrategyId = name.parse().unwrap();
         let farm = match strategy.row().backend {
-            Backend::Redlock => Farm::around(redis).await,
-            Backend::Redis => Farm { redis, nodes: Vec::new() },
+            Backend::Redlock | Backend::Etcd => Farm::around(redis).await,
+            Backend::Redis => Farm::bare(redis),
         };
         let options = RedlockOptions {
             urls: farm.nodes.iter().map(Redis::url).collect(),
@@ -74,6 +74,7 @@ impl Bench {
             redis: Arc::new(client),
             redis_remedy: "",
             redlock: Ok(Arc::new(nodes)),
+            etcd: Ok(farm.etcd.client(&metrics).await),
             history: 0,
             queue_max: 1,
             metrics: Arc::clone(&metrics),

@@ -10,6 +10,8 @@ mod dashboard_linter;
 mod dashboard_style;
 mod dashboards;
 mod drill;
+mod etcd;
+mod etcd_server;
 mod evidence;
 mod faults;
 mod foreign;

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use locklab::backends::{embedded::EmbeddedRedis, redlock::VOTER_KEY};
+use futures_util::future::{join, join_all};
+use locklab::backends::{
+    embedded::{self, Embedded},
+    redlock::VOTER_KEY,
+};
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpStream,
 };
 
-use crate::server::Server;
+use crate::{etcd_server::Etcd, server::Server};
 
 /// A private Redis that several servers can share.
 #[derive(Clone)]
-pub struct Redis(Arc<EmbeddedRedis>);
+pub struct Redis(Arc<Embedded>);
 
 impl Redis {
     pub async fn start() -> Self {
-        let redis = EmbeddedRedis::start().await;
+        let redis = embedded::redis::start().await;
         Self(Arc::new(redis.expect("the tests need a real redis-server; `make test` installs it")))
     }
 
@@ -88,6 +91,7 @@ pub struct Farm {
     pub redis: Redis,
     /// The nodes of Redlock.
     pub nodes: Vec<Redis>,
+    pub etcd: Etcd,
 }
 
 impl Farm {
@@ -97,18 +101,25 @@ impl Farm {
 
     /// The same, around a Redis that is there already.
     pub async fn around(redis: Redis) -> Self {
-        let nodes = join_all((0..5).map(|_| Redis::start())).await;
+        let nodes = join_all((0..5).map(|_| Redis::start()));
+        let (nodes, etcd) = join(nodes, Etcd::start(1)).await;
         for node in &nodes {
             // They are new, and nobody but the test knows.
             node.send::<()>(&["SET", VOTER_KEY, "1"]).await;
         }
-        Self { redis, nodes }
+        Self { redis, nodes, etcd }
+    }
+
+    /// Only a Redis.
+    pub fn bare(redis: Redis) -> Self {
+        Self { redis, nodes: Vec::new(), etcd: Etcd::absent() }
     }
 
     /// Whether the product's lock exists, at any of them.
     pub async fn is_locked(&self, product: &str) -> bool {
         let servers = self.nodes.iter().chain([&self.redis]);
-        join_all(servers.map(|redis| redis.is_locked(product))).await.contains(&true)
+        let in_redis = join_all(servers.map(|redis| redis.is_locked(product))).await;
+        in_redis.contains(&true) || !self.etcd.keys(product).await.is_empty()
     }
 
     /// Where the nodes are, as a flag takes it.
@@ -123,11 +134,14 @@ impl Farm {
 
     /// The same, with its Redis behind something.
     pub fn server_at(&self, redis_url: &str, arguments: &[&str]) -> Server {
-        let nodes = self.redlock_urls();
+        let (nodes, members) = (self.redlock_urls(), self.etcd.endpoints());
         let mut all = vec!["--redis-url", redis_url, "--redlock-urls", &nodes];
-        if !arguments.contains(&"--redlock-timeout") {
-            // A busy machine is no fault.
-            all.extend(["--redlock-timeout", "5s"]);
+        all.extend(["--etcd-endpoints", &members]);
+        for timeout in ["--redlock-timeout", "--etcd-timeout"] {
+            if !arguments.contains(&timeout) {
+                // A busy machine is no fault.
+                all.extend([timeout, "5s"]);
+            }
         }
         Server::start(&[&all, arguments].concat())
     }

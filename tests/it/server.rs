@@ -47,7 +47,7 @@ impl Server {
     /// The same, with private servers for every strategy.
     pub fn full(arguments: &[&str]) -> Self {
         // A busy machine is no fault.
-        let all = ["--embed", "all", "--redlock-timeout", "5s"];
+        let all = ["--embed", "all", "--redlock-timeout", "5s", "--etcd-timeout", "5s"];
         Self::start(&[&all, arguments].concat())
     }
 

@@ -1,0 +1,59 @@
+//! `etcd`: a lease, and a key that lives as long as it; whoever's key was created first is the holder.
+//!
+//! - Algorithm: the layout of etcd's own package `clientv3/concurrency`: the key is
+//!   locklab/{product}/ and the id of its lease in hexadecimal digits, and the holder is the oldest key
+//!   below the prefix, so that `etcdctl lock locklab/{product}` and every Mutex of that package contend
+//!   with our buyers. A try takes no place in the queue: it creates its key if there is no other, in one
+//!   transaction. The lease is renewed while its holder works, and lost when it is gone, or its key.
+//!   The revision that created the key is the fencing token.
+//! - Guarantees: exact, also when work or a pause exceeds the lease: a late writer is `fenced`. Goes
+//!   on while a minority of members is away.
+//! - Does not guarantee: anything across a cluster that begins anew, for its revisions do as well:
+//!   everybody is `fenced` until the product is reset. Nor for a product that is sold under `fenced`
+//!   too: the tokens of two locks cannot be compared, and those with the lower numbers are refused until
+//!   the next reset, which forgets the bar. Turns among servers: theirs wait without a key.
+//! - Clock: deadline = monotonic clock before the lease was asked for + ttl. The members count whole
+//!   seconds, rounded up, and at least one and a half times their election timeout (2 s by default), so
+//!   their end never comes before ours; a holder that dies keeps others out until theirs. After a
+//!   change of leader, all leases begin anew.
+//! - Cancellation: safe at every await; the id of the lease is the beginning of the claim's token, so
+//!   the release task can revoke it whatever was answered: the key goes with it, and a transaction that
+//!   arrives later finds no lease.
+//! - Commands sent: Range (the oldest key), LeaseGrant, Txn (create revision of the prefix = 0: put);
+//!   LeaseKeepAlive and Range every ttl/3; Txn (create revision of the key > 0: delete), LeaseRevoke.
+//!   By waiters: Watch of deletions below the prefix, Range and LeaseTimeToLive. By a reset:
+//!   Range, DeleteRange.
+
+#[cfg(feature = "etcd")]
+mod lease_key;
+
+use crate::{
+    backends::Backend,
+    lock::Method,
+    stock::Store,
+    strategy::{Expected, FENCED_STEPS, Family, Parts, Strategy},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "etcd",
+    family: Family::Lock,
+    store: Store::Redis,
+    backend: Backend::Etcd,
+    summary: "key under a lease, the oldest holds; its create_revision is the fencing token",
+    expected: Expected::ExactAlways,
+    fails: "lease lost while paused: `fenced`; majority of members down: `unavailable`",
+    steps: FENCED_STEPS,
+    sells_carts: true,
+    connect,
+};
+
+fn connect(parts: &Parts<'_>) -> Method {
+    match &parts.backends.etcd {
+        #[cfg(feature = "etcd")]
+        Ok(client) => Method::Lock(std::sync::Arc::new(lease_key::LeaseKey::new(client))),
+        #[cfg(not(feature = "etcd"))]
+        Ok(client) => match client.0 {},
+        Err(reason) => Method::Absent(reason.clone()),
+    }
+}

@@ -1,0 +1,179 @@
+//! etcd: who is first, who is late, and what it takes to have a majority.
+
+use nix::sys::signal::Signal;
+use reqwest::Method;
+
+use crate::{
+    etcd_server::Etcd,
+    redis_server::{Farm, Redis},
+    server::{Server, count, until},
+};
+
+/// A cluster of three, which can lose one.
+async fn cluster() -> Farm {
+    Farm { etcd: Etcd::start(3).await, ..Farm::bare(Redis::start().await) }
+}
+
+fn server(farm: &Farm, timeout: &str) -> Server {
+    let (redis, members) = (farm.redis.url(), farm.etcd.endpoints());
+    let all = ["--redis-url", &redis, "--etcd-endpoints", &members, "--etcd-timeout", timeout];
+    Server::start(&all)
+}
+
+/// The whole server stands still for longer than its lease lasts: the next buyer comes in, and the
+/// late one is refused by the store, or has seen its loss before.
+#[tokio::test]
+async fn a_lease_lost_while_paused_is_fenced() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let (paused, other) = (server(&farm, "5s"), server(&farm, "5s"));
+    paused.reset("p", 2).await;
+    let buy = "/purchase?product=p&lock=etcd&ttl=1s";
+    // It stands still between its last look at the lease and the write.
+    let first = format!("{buy}&fault=pause:3s@write");
+    let second = async {
+        until("the first has the lock", async || !farm.etcd.keys("p").await.is_empty()).await;
+        paused.signal(Signal::SIGSTOP);
+        let reply = other.post(&format!("{buy}&retry=notify&wait=20s")).await;
+        paused.signal(Signal::SIGCONT);
+        reply
+    };
+    let (first, second) = tokio::join!(paused.post(&first), second);
+    assert_eq!((first.outcome(), second.outcome()), ("fenced", "sold"), "{}", first.text);
+    let token = |reply: &crate::server::Reply| reply.json["fencing_token"].as_u64().unwrap();
+    assert!(token(&first) < token(&second), "revisions grow");
+    let audit = other.audit("p").await;
+    assert_eq!((&audit["ok"], audit["sold"].as_u64()), (&true.into(), Some(1)), "{audit}");
+    until("no lease is left", async || farm.etcd.leases().await == 0).await;
+}
+
+/// The key of the holder is deleted by hand: the next renewal sees it, and nothing is written.
+#[tokio::test]
+async fn a_deleted_key_is_a_lost_lease() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let server = server(&farm, "5s");
+    server.reset("p", 1).await;
+    let purchase = server.post("/purchase?product=p&lock=etcd&ttl=3s&delay=20s");
+    let delete = async {
+        until("it has the lock", async || !farm.etcd.keys("p").await.is_empty()).await;
+        let key = farm.etcd.keys("p").await.remove(0);
+        farm.etcd.connect().await.delete(key, None).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(purchase, delete);
+    assert_eq!(reply.outcome(), "lost", "{}", reply.text);
+    assert_eq!(server.audit("p").await["sold"], 0);
+    let expired = "locklab_lock_releases_total{lock=\"etcd\",outcome=\"expired\"}";
+    assert_eq!(server.metric(expired).await, 1.0);
+    until("no lease is left", async || farm.etcd.leases().await == 0).await;
+}
+
+/// Waiters are told when the key goes, however it does: no end of a lease is waited for.
+#[tokio::test]
+async fn waiters_are_told_of_every_deletion() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let server = server(&farm, "5s");
+    server.reset("p", 1).await;
+    let mut etcd = farm.etcd.connect().await;
+    // It ends in an hour, so whoever gets in was told.
+    let lease = etcd.lease_grant(3_600, None).await.unwrap().id();
+    let options = etcd_client::PutOptions::new().with_lease(lease);
+    etcd.put("locklab/p/1", "", Some(options)).await.unwrap();
+    let buy = "/purchase?product=p&lock=etcd&retry=notify&wait=25s&cap=20s";
+    let revoke = async {
+        let tried = async || server.attempts("etcd").await >= 2.0;
+        until("it waits, and has tried since", tried).await;
+        etcd.lease_revoke(lease).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(server.post(buy), revoke);
+    assert_eq!(reply.outcome(), "sold", "{}", reply.text);
+    assert_eq!(server.attempts("etcd").await, 3.0, "one before, one after it waits, one when told");
+}
+
+/// Others stand in line before us, and a key of theirs is respected wherever it comes in.
+#[tokio::test]
+async fn whoever_came_before_is_waited_for() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let server = server(&farm, "5s");
+    server.reset("p", 1).await;
+    let mut etcd = farm.etcd.connect().await;
+    for key in ["locklab/p/holder", "locklab/p/waiter"] {
+        etcd.put(key, "", None).await.unwrap();
+    }
+    let buy = "/purchase?product=p&lock=etcd";
+    for key in ["locklab/p/holder", "locklab/p/waiter"] {
+        assert_eq!(server.post(buy).await.outcome(), "busy");
+        etcd.delete(key, None).await.unwrap();
+    }
+    assert_eq!(server.post(buy).await.outcome(), "sold");
+    // The lock of another product is another lock.
+    etcd.put("locklab/pp/holder", "", None).await.unwrap();
+    server.reset("p", 1).await;
+    assert_eq!(server.post(buy).await.outcome(), "sold");
+    assert_eq!(farm.etcd.keys("pp").await.len(), 1, "and a reset leaves it alone");
+    assert_eq!(farm.etcd.leases().await, 0, "nobody leaves a lease behind");
+}
+
+/// One member is killed: purchases go on. Another hangs: nothing is sold, and the strategy says why.
+/// It wakes: they go on, and the books are right.
+#[tokio::test]
+async fn a_minority_of_members_may_be_away() {
+    let farm = cluster().await;
+    let server = server(&farm, "1s");
+    server.reset("p", 100).await;
+    let buy = "/purchase?product=p&lock=etcd&retry=fixed";
+    assert_eq!(server.post(buy).await.outcome(), "sold");
+    // The one that is used.
+    farm.etcd.signal(0, Signal::SIGKILL);
+    let sells = async || server.post(buy).await.outcome() == "sold";
+    until("the others sell", sells).await;
+    let is_available = async || {
+        let strategies = server.get("/strategies").await.json["strategies"].clone();
+        let rows = strategies.as_array().unwrap();
+        rows.iter().find(|row| row["name"] == "etcd").unwrap()["available"] == true
+    };
+    until("they are known to", is_available).await;
+
+    farm.etcd.signal(1, Signal::SIGSTOP);
+    until("the majority is missed", async || !is_available().await).await;
+    let reply = server.post(buy).await;
+    assert_eq!((reply.status.as_u16(), reply.outcome()), (503, "unavailable"), "{}", reply.text);
+    assert_eq!(server.get("/readyz").await.status, 200, "the stock is there");
+    let sold = server.audit("p").await["sold"].clone();
+    let replies = server.race(10, "product=p&lock=etcd").await;
+    assert_eq!(count(&replies, "unavailable"), 10);
+    assert_eq!(server.audit("p").await["sold"], sold);
+
+    farm.etcd.signal(1, Signal::SIGCONT);
+    until("they sell again", sells).await;
+    until("nobody holds it", async || farm.etcd.keys("p").await.is_empty()).await;
+    assert_eq!(server.audit("p").await["ok"], true);
+}
+
+/// A holder that dies keeps others out until its lease ends, and no longer.
+#[tokio::test]
+async fn a_dead_holder_is_followed() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let (dying, other) = (server(&farm, "5s"), server(&farm, "5s"));
+    dying.reset("p", 1).await;
+    let path = "/purchase?product=p&lock=etcd&ttl=2s&delay=60s";
+    let purchase = dying.request(Method::POST, path).send();
+    let kill = async {
+        until("it has the lock", async || !farm.etcd.keys("p").await.is_empty()).await;
+        dying.signal(Signal::SIGKILL);
+    };
+    let (reply, ()) = tokio::join!(purchase, kill);
+    assert!(reply.is_err(), "the server died");
+    assert_eq!(other.post("/purchase?product=p&lock=etcd").await.outcome(), "busy");
+    let next = other.post("/purchase?product=p&lock=etcd&retry=notify&wait=25s").await;
+    assert_eq!(next.outcome(), "sold", "{}", next.text);
+}
+
+/// Without members, the strategy says what to do, and everything else sells.
+#[tokio::test]
+async fn without_members() {
+    let server = Server::start(&[]);
+    let reply = server.post("/purchase?lock=etcd").await;
+    assert_eq!((reply.status.as_u16(), reply.outcome()), (503, "unavailable"));
+    assert!(reply.text.contains("--etcd-endpoints"), "{}", reply.text);
+    server.reset("p", 1).await;
+    assert_eq!(server.post("/purchase?product=p").await.outcome(), "sold");
+}
