@@ -15,12 +15,12 @@ const HOLDS: usize = 40;
 /// From when to when somebody held the lock, in nanoseconds of the machine's clock.
 type Hold = (u64, u64);
 
-/// Lets a foreign client hold the lock of `p`, and returns when it did.
-async fn foreign(client: &str, servers: &str) -> Vec<Hold> {
+/// Lets a foreign client hold the lock of `p`, by the name that it has there, and returns when it did.
+async fn foreign(client: &str, servers: &str, name: &str) -> Vec<Hold> {
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(format!("{root}/.venv/bin/python"))
         .arg(format!("{root}/tests/foreign/{client}.py"))
-        .args([servers, "lock:p", &HOLDS.to_string()])
+        .args([servers, name, &HOLDS.to_string()])
         .kill_on_drop(true)
         .output()
         .await
@@ -64,8 +64,9 @@ async fn overlaps(farm: &Farm, lock: &str, client: &str, servers: &str) -> usize
         let reply = server.post(&buy).await;
         assert!(["sold", "busy"].contains(&reply.outcome()), "{}", reply.text);
     };
+    let name = if client == "etcdctl" { "locklab/p" } else { "lock:p" };
     let foreign = tokio::select! {
-        holds = foreign(client, servers) => holds,
+        holds = foreign(client, servers, name) => holds,
         _ = join(buyer(), buyer()) => unreachable!("buyers go on for ever"),
     };
     let ours = ours(&server).await;
@@ -96,4 +97,15 @@ async fn redlock_py_and_our_buyers_exclude_each_other() {
     let urls = farm.redlock_urls();
     assert_eq!(overlaps(&farm, "redlock", "redlock_py", &urls).await, 0);
     assert!(overlaps(&farm, "safe", "redlock_py", &urls).await > 0, "another lock is another lock");
+}
+
+#[tokio::test]
+async fn etcdctl_and_our_buyers_exclude_each_other() {
+    let farm = Farm::start().await;
+    let endpoints = farm.etcd.endpoints();
+    assert_eq!(overlaps(&farm, "etcd", "etcdctl", &endpoints).await, 0);
+    assert!(
+        overlaps(&farm, "safe", "etcdctl", &endpoints).await > 0,
+        "another lock is another lock"
+    );
 }
