@@ -204,7 +204,8 @@ pub enum Acquired {
     Late,
 }
 
-/// One try to become the holder of a product of an order.
+/// One try to become the holder of a product of an order, which waits in the queue of the lock service
+/// until the time that is given, if one is.
 ///
 /// # Errors
 /// The lock service failed. If the claim may nevertheless be the holder, it has been handed to the
@@ -218,6 +219,7 @@ pub async fn acquire(
     product: &Product,
     lock: &Arc<dyn Lock>,
     releases: &ReleaseQueue,
+    until: Option<Instant>,
 ) -> Result<Acquired, BackendError> {
     let mut pending = Lease {
         claim: Claim {
@@ -240,7 +242,10 @@ pub async fn acquire(
         pending.ended = true;
         return Err(crash);
     }
-    let attempt = lock.attempt(&pending.claim).await;
+    let attempt = match until {
+        Some(until) => lock.queue(&pending.claim, until, &order.patience.gone).await,
+        None => lock.attempt(&pending.claim).await,
+    };
     match order.faults.reply(Step::Acquire, attempt) {
         Ok(Attempt::Granted(grant)) => {
             pending.grant = grant;

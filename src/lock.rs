@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
@@ -185,6 +186,28 @@ pub trait Lock: Waitable {
     /// # Cancellation
     /// May be dropped at any await: [`crate::lease::acquire`] then hands the claim to the release task.
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError>;
+
+    /// Whether the lock service keeps those who wait in order, so that [`Self::queue`] can be asked.
+    fn has_queue(&self) -> bool {
+        false
+    }
+
+    /// One try that takes a place in the lock service's own queue, and waits there for its turn: until
+    /// a time, or until nobody wants it any more. It has left the queue when it was not granted.
+    ///
+    /// # Errors
+    /// As [`Self::attempt`].
+    ///
+    /// # Cancellation
+    /// As [`Self::attempt`].
+    async fn queue(
+        &self,
+        claim: &Claim,
+        _until: Instant,
+        _gone: &CancellationToken,
+    ) -> Result<Attempt, BackendError> {
+        self.attempt(claim).await
+    }
 
     /// Makes the claim's lease last another ttl from now; false when it is not the holder. Asked only
     /// of locks whose grants say that they are renewed.

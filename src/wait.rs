@@ -30,8 +30,8 @@ pub enum Policy {
     /// "Decorrelated jitter": `min(cap, random from base to 3 · the delay before)`.
     Decorrelated,
     /// When the lock service tells that the holder has released, or its lease has ended, for which
-    /// it looks every `cap`; see [`on_release`]. A strategy without leases, whose losers have nobody to wait for, pauses as
-    /// with `fixed`.
+    /// it looks every `cap`; see [`on_release`]. In the lock service's own queue, if it has one. A
+    /// strategy without leases, whose losers have nobody to wait for, pauses as with `fixed`.
     Notify,
     /// In the order of arrival: of the buyers of a product at this server, only the first tries, as
     /// with `notify`, and it hands its turn to the next; see [`crate::line`].

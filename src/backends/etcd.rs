@@ -4,11 +4,9 @@
 //! leader can answer. Commands go to the first member that did: one that hangs, or has lost sight of
 //! the majority, costs the commands that were under way, and no others.
 
-mod watches;
-
 use std::{error::Error as _, io, sync::Arc};
 
-use etcd_client::{Client, ConnectOptions, Error, GetOptions};
+use etcd_client::{Client, ConnectOptions, Error, GetOptions, WatchFilterType, WatchOptions};
 use futures_util::future::join_all;
 use tokio::{
     sync::{Notify, watch},
@@ -16,7 +14,6 @@ use tokio::{
 };
 use url::Url;
 
-pub use self::watches::Watches;
 use crate::{
     backends::BackendError,
     circuit::{self, Circuit},
@@ -49,7 +46,6 @@ pub struct EtcdClient {
     suspect: Arc<Notify>,
     circuit: Arc<Circuit>,
     timeout: Duration,
-    watches: Watches,
     metrics: Arc<BackendMetrics>,
 }
 
@@ -92,8 +88,7 @@ impl EtcdClient {
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
-        let watches = Watches::new(Arc::clone(&members), current.clone(), timeout);
-        Ok(Self { members, current, suspect, circuit, timeout, watches, metrics })
+        Ok(Self { members, current, suspect, circuit, timeout, metrics })
     }
 
     /// Whether a member answered the last probe.
@@ -108,10 +103,27 @@ impl EtcdClient {
         self.circuit.state()
     }
 
-    /// Who waits for a key to be deleted, and is woken by it.
-    #[must_use]
-    pub fn watches(&self) -> &Watches {
-        &self.watches
+    /// Waits until a key is deleted after a revision, or until nobody tells any more: whoever waits has
+    /// to look again in any case.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the watch.
+    pub async fn until_deleted(&self, key: &str, after: i64) {
+        let mut current = self.current.clone();
+        let member = *current.borrow_and_update();
+        let Some(client) = member.and_then(|member| self.members.get(member)).cloned() else {
+            return time::sleep(RECONNECT_INTERVAL).await;
+        };
+        tokio::select! {
+            told = watch_deletion(client, key, after) => {
+                if told.is_none() {
+                    // It would not be told any better at once.
+                    time::sleep(RECONNECT_INTERVAL).await;
+                }
+            }
+            // Another member is used: the one that is watched may hang.
+            _ = current.changed() => {}
+        }
     }
 
     /// Sends one command.
@@ -184,6 +196,22 @@ impl EtcdClient {
         }
         self.metrics.error(Kind::Io);
         BackendError::Unknown { backend, cause: error.into() }
+    }
+}
+
+/// Waits for the deletion of a key; `None` when the watch ends before.
+async fn watch_deletion(mut client: Client, key: &str, after: i64) -> Option<()> {
+    let options =
+        WatchOptions::new().with_start_revision(after + 1).with_filters([WatchFilterType::NoPut]);
+    let mut stream = client.watch(key, Some(options)).await.ok()?;
+    loop {
+        let response = stream.message().await.ok()??;
+        if response.canceled() {
+            return None;
+        }
+        if !response.events().is_empty() {
+            return Some(());
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::circuit;
 pub struct BackendMetrics {
     /// What errors and metrics call the server.
     pub name: &'static str,
-    requests: Vec<[Histogram; 2]>,
+    /// By [`Op`]; none of those that this backend is never asked for.
+    requests: Vec<Option<[Histogram; 2]>>,
     up: Gauge,
     errors: Vec<Counter>,
     evicted: Counter,
@@ -33,7 +34,7 @@ pub struct BackendMetrics {
 impl BackendMetrics {
     pub(super) fn new(recorder: &PrometheusRecorder, name: &'static str) -> Self {
         let backend = ("backend", name);
-        let request = |&op: &Op| {
+        let request = |op: &Op| {
             let op = ("op", op.into());
             ["ok", "error"].map(|outcome| {
                 let labels = [backend, op, ("outcome", outcome)];
@@ -43,7 +44,10 @@ impl BackendMetrics {
         let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
         let metrics = Self {
             name,
-            requests: Op::VARIANTS.iter().map(request).collect(),
+            requests: Op::VARIANTS
+                .iter()
+                .map(|op| Op::of(name).contains(op).then(|| request(op)))
+                .collect(),
             up: def::BACKEND_UP.gauge(recorder, &[backend]),
             errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
             evicted: def::BACKEND_EVICTED_KEYS.counter(recorder, &[backend]),
@@ -70,7 +74,11 @@ impl BackendMetrics {
 
     /// A command was answered or failed.
     pub fn request(&self, op: Op, took: Duration, ok: bool) {
-        self.requests[op as usize][usize::from(!ok)].record(took);
+        let requests = &self.requests[op as usize];
+        debug_assert!(requests.is_some(), "{op:?} is in no list of `Op::of`");
+        if let Some(by_outcome) = requests {
+            by_outcome[usize::from(!ok)].record(took);
+        }
     }
 
     /// A command failed.

@@ -32,6 +32,22 @@ pub enum Op {
     Info,
 }
 
+impl Op {
+    /// What a backend of this name is asked for: series of anything else would never move.
+    pub(super) fn of(backend: &str) -> &'static [Self] {
+        use Op::*;
+        match backend {
+            "redis" => &[
+                Acquire, Renew, Release, Clear, TimeLeft, Waiters, Generation, RaiseBar, Read,
+                Write, Take, Tally, Reset, Answer, Record, Enqueue, Next, Info,
+            ],
+            "etcd" => &[Acquire, Renew, Release, Clear, Enqueue, LeaseGrant, LeaseRevoke],
+            // A node of Redlock.
+            _ => &[Acquire, Renew, Release, Clear, TimeLeft, Vote, Info],
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

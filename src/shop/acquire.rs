@@ -213,6 +213,8 @@ impl Section<'_> {
     ) -> Tried<(Leased, Instant), Failure> {
         let Self { order, lock, stock, releases, metrics, .. } = *self;
         let product = &order.items[item].product;
+        let is_told = matches!(patience.policy, Policy::Notify | Policy::Fifo);
+        let until = (is_told && lock.has_queue()).then(|| Instant::now() + patience.wait);
         let attempt = || async {
             // Before the lease is wanted, each time: see `Generation`.
             let generation = match stock.generation(product).await {
@@ -221,7 +223,7 @@ impl Section<'_> {
                 Err(error) => return Err(at(Step::Read)(error)),
             };
             let since = Instant::now();
-            let acquired = lease::acquire(order, product, lock, releases).await;
+            let acquired = lease::acquire(order, product, lock, releases, until).await;
             metrics.attempt(order.strategy, attempted(&acquired));
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
@@ -238,15 +240,12 @@ impl Section<'_> {
                 Err(error) => Err(at(Step::Acquire)(error)),
             }
         };
-        match patience.policy {
-            Policy::Notify | Policy::Fifo => {
-                wait::on_release(patience, &**lock, product, attempt).await
-            }
-            _ => {
-                let mut rng = SmallRng::seed_from_u64(rand::random());
-                wait::retry(patience, &mut rng, attempt).await
-            }
+        if is_told && until.is_none() {
+            return wait::on_release(patience, &**lock, product, attempt).await;
         }
+        // Who waits in a queue tries again only when it has lost its place there.
+        let mut rng = SmallRng::seed_from_u64(rand::random());
+        wait::retry(patience, &mut rng, attempt).await
     }
 
     fn note_grant(&mut self, item: usize, leased: &Leased, asked: Instant) {
@@ -303,7 +302,8 @@ impl Section<'_> {
                 },
                 turn => (leased, turn),
             };
-            let is_chain_over = leased.hand_overs >= HAND_OVERS_MAX;
+            // In a queue of the lock service, the others are before us anyway.
+            let is_chain_over = leased.hand_overs >= HAND_OVERS_MAX && !self.lock.has_queue();
             let release = leased.lease.release().instrument(span::release(product)).await;
             if let Some(turn) = turn {
                 // Not before: the next in line would only find the lock taken.

@@ -6,7 +6,7 @@ use reqwest::Method;
 use crate::{
     etcd_server::Etcd,
     redis_server::{Farm, Redis},
-    server::{Server, count, until},
+    server::{Reply, Server, count, until},
 };
 
 /// A cluster of three, which can lose one.
@@ -39,7 +39,7 @@ async fn a_lease_lost_while_paused_is_fenced() {
     };
     let (first, second) = tokio::join!(paused.post(&first), second);
     assert_eq!((first.outcome(), second.outcome()), ("fenced", "sold"), "{}", first.text);
-    let token = |reply: &crate::server::Reply| reply.json["fencing_token"].as_u64().unwrap();
+    let token = |reply: &Reply| reply.json["fencing_token"].as_u64().unwrap();
     assert!(token(&first) < token(&second), "revisions grow");
     let audit = other.audit("p").await;
     assert_eq!((&audit["ok"], audit["sold"].as_u64()), (&true.into(), Some(1)), "{audit}");
@@ -66,26 +66,114 @@ async fn a_deleted_key_is_a_lost_lease() {
     until("no lease is left", async || farm.etcd.leases().await == 0).await;
 }
 
-/// Waiters are told when the key goes, however it does: no end of a lease is waited for.
+/// Whoever waits stands in the queue of etcd itself, across servers: in the order of arrival, each behind
+/// the one who came just before. One release calls one of them, and no other looks.
 #[tokio::test]
-async fn waiters_are_told_of_every_deletion() {
+async fn the_queue_is_served_in_order() {
+    const WAITERS: usize = 6;
     let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
-    let server = server(&farm, "5s");
-    server.reset("p", 1).await;
+    let servers = [server(&farm, "5s"), server(&farm, "5s")];
+    servers[0].reset("p", WAITERS as u64).await;
     let mut etcd = farm.etcd.connect().await;
     // It ends in an hour, so whoever gets in was told.
     let lease = etcd.lease_grant(3_600, None).await.unwrap().id();
     let options = etcd_client::PutOptions::new().with_lease(lease);
-    etcd.put("locklab/p/1", "", Some(options)).await.unwrap();
-    let buy = "/purchase?product=p&lock=etcd&retry=notify&wait=25s&cap=20s";
-    let revoke = async {
-        let tried = async || server.attempts("etcd").await >= 2.0;
-        until("it waits, and has tried since", tried).await;
-        etcd.lease_revoke(lease).await.unwrap();
+    etcd.put("locklab/p/stranger", "", Some(options)).await.unwrap();
+    let mut waiting = Vec::new();
+    for place in 0..WAITERS {
+        let buy = "/purchase?product=p&lock=etcd&retry=notify&wait=60s&ttl=60s";
+        waiting.push(tokio::spawn(servers[place % 2].request(Method::POST, buy).send()));
+        until("it is in the queue", async || farm.etcd.keys("p").await.len() == place + 2).await;
+    }
+    let looks = async || {
+        let mut sum = 0.0;
+        for server in &servers {
+            sum += server.metric(LOOKS).await;
+        }
+        sum
     };
-    let (reply, ()) = tokio::join!(server.post(buy), revoke);
+    until("everybody has looked", async || looks().await >= WAITERS as f64).await;
+    let before = looks().await;
+    etcd.lease_revoke(lease).await.unwrap();
+    let mut revision = 0;
+    for (place, reply) in waiting.into_iter().enumerate() {
+        let reply = Reply::read(reply.await.unwrap().unwrap()).await;
+        assert_eq!(reply.outcome(), "sold", "{}", reply.text);
+        assert_eq!(reply.json["stock_after"], WAITERS - 1 - place, "in the order of arrival");
+        assert_eq!(reply.json["retries"], 0, "who stands in a queue does not try again");
+        let token = reply.json["fencing_token"].as_u64().unwrap();
+        assert!(token > revision, "and so are their tokens");
+        revision = token;
+    }
+    assert_eq!(looks().await - before, WAITERS as f64, "nobody looks who is not called");
+    until("no lease is left", async || farm.etcd.leases().await == 0).await;
+}
+
+/// Looks at the queue, among the commands that are counted.
+const LOOKS: &str = "locklab_backend_request_duration_seconds_count\
+                     {backend=\"etcd\",op=\"acquire\",outcome=\"ok\"}";
+
+/// Who gives up takes the key away, whether time is over or the client has gone; and who waits behind
+/// that key is not called by it.
+#[tokio::test]
+async fn whoever_gives_up_leaves_the_queue() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let server = server(&farm, "5s");
+    server.reset("p", 1).await;
+    let mut etcd = farm.etcd.connect().await;
+    etcd.put("locklab/p/stranger", "", None).await.unwrap();
+    let buy = "/purchase?product=p&lock=etcd&retry=notify&ttl=60s";
+    let queue = async |long: usize| {
+        until("the queue is so long", async || farm.etcd.keys("p").await.len() == long).await;
+    };
+    let impatient = server.request(Method::POST, &format!("{buy}&wait=3s")).send();
+    let impatient = tokio::spawn(impatient);
+    queue(2).await;
+    let gone = tokio::spawn(server.request(Method::POST, &format!("{buy}&wait=60s")).send());
+    queue(3).await;
+    let patient = tokio::spawn(server.request(Method::POST, &format!("{buy}&wait=60s")).send());
+    queue(4).await;
+    gone.abort();
+    let reply = Reply::read(impatient.await.unwrap().unwrap()).await;
+    assert_eq!(reply.outcome(), "busy", "{}", reply.text);
+    queue(2).await;
+    assert_eq!(server.audit("p").await["sold"], 0, "the stranger still holds it");
+    etcd.delete("locklab/p/stranger", None).await.unwrap();
+    let reply = Reply::read(patient.await.unwrap().unwrap()).await;
     assert_eq!(reply.outcome(), "sold", "{}", reply.text);
-    assert_eq!(server.attempts("etcd").await, 3.0, "one before, one after it waits, one when told");
+    until("no lease is left", async || farm.etcd.leases().await == 0).await;
+}
+
+/// A server stands still while a buyer of its waits, for longer than the lease lasts: the key is gone
+/// when it wakes. It does not believe that it is first because nobody is before it, as others did.
+#[tokio::test]
+async fn a_place_lost_while_waiting_is_noticed() {
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
+    let (paused, other) = (server(&farm, "5s"), server(&farm, "5s"));
+    paused.reset("p", 2).await;
+    let mut etcd = farm.etcd.connect().await;
+    etcd.put("locklab/p/stranger", "", None).await.unwrap();
+    let buy = "/purchase?product=p&lock=etcd&wait=60s&ttl=1s";
+    let meanwhile = async {
+        until("it waits", async || farm.etcd.keys("p").await.len() == 2).await;
+        paused.signal(Signal::SIGSTOP);
+        until("its place is lost", async || farm.etcd.keys("p").await.len() == 1).await;
+        etcd.delete("locklab/p/stranger", None).await.unwrap();
+        // Somebody works in the lock when it wakes.
+        let wake = async {
+            until("the other holds it", async || farm.etcd.keys("p").await.len() == 1).await;
+            paused.signal(Signal::SIGCONT);
+        };
+        let hold = format!("{buy}&delay=2s");
+        tokio::join!(other.post(&hold), wake).0
+    };
+    let wait = format!("{buy}&retry=notify");
+    let (waited, holder) = tokio::join!(paused.post(&wait), meanwhile);
+    assert_eq!((waited.outcome(), holder.outcome()), ("sold", "sold"), "{}", waited.text);
+    assert_eq!((&holder.json["stock_after"], &waited.json["stock_after"]), (&1.into(), &0.into()));
+    assert!(waited.json["retries"].as_u64() >= Some(1), "it began again: {}", waited.text);
+    let audit = other.audit("p").await;
+    assert_eq!((&audit["ok"], audit["sold"].as_u64()), (&true.into(), Some(2)), "{audit}");
 }
 
 /// Others stand in line before us, and a key of theirs is respected wherever it comes in.

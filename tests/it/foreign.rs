@@ -53,21 +53,22 @@ async fn ours(server: &Server) -> Vec<Hold> {
     holds
 }
 
-/// Buys with two buyers at a time, until the foreign client is done. How often both held the lock at
+/// Buys with two buyers at a time, one that asks again and again and one that waits in whatever way
+/// the lock has, until the foreign client is done. How often both held the lock at
 /// once.
 async fn overlaps(farm: &Farm, lock: &str, client: &str, servers: &str) -> usize {
     let server = farm.server(&[]);
     server.reset("p", 1_000_000).await;
-    let wait = "retry=fixed&base=3ms&max_retries=1000&wait=30s";
-    let buy = format!("/purchase?product=p&lock={lock}&delay=5ms&{wait}");
-    let buyer = async || loop {
-        let reply = server.post(&buy).await;
+    let buy =
+        format!("/purchase?product=p&lock={lock}&delay=5ms&base=3ms&max_retries=1000&wait=30s");
+    let buyer = async |retry: &str| loop {
+        let reply = server.post(&format!("{buy}&retry={retry}")).await;
         assert!(["sold", "busy"].contains(&reply.outcome()), "{}", reply.text);
     };
     let name = if client == "etcdctl" { "locklab/p" } else { "lock:p" };
     let foreign = tokio::select! {
         holds = foreign(client, servers, name) => holds,
-        _ = join(buyer(), buyer()) => unreachable!("buyers go on for ever"),
+        _ = join(buyer("fixed"), buyer("notify")) => unreachable!("buyers go on for ever"),
     };
     let ours = ours(&server).await;
     assert!(

@@ -115,7 +115,7 @@ impl Bench {
 
     pub async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
         let order = self.order(product);
-        match lease::acquire(&order, product, &self.lock, &self.releases).await.unwrap() {
+        match lease::acquire(&order, product, &self.lock, &self.releases, None).await.unwrap() {
             Acquired::Lease(lease) => Some(*lease),
             Acquired::Busy | Acquired::Outvoted { .. } | Acquired::Late => None,
         }

@@ -9,7 +9,7 @@ use locklab::{
     product::Product,
     strategy::Expected,
 };
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use crate::{
     lock_bench::{Bench, MODES, ROUNDS_MAX, TTL, benches, drop_after, judge},
@@ -25,12 +25,35 @@ async fn a_dropped_acquire_leaves_no_lock() {
             .at_every_await(async |product, polls| {
                 // A lease that was granted is dropped with the future's output.
                 let order = bench.order(&product);
-                drop_after(polls, lease::acquire(&order, &product, &bench.lock, &bench.releases))
-                    .await
+                drop_after(
+                    polls,
+                    lease::acquire(&order, &product, &bench.lock, &bench.releases, None),
+                )
+                .await
             })
             .await;
         let left_behind = bench.left_behind(products).await;
         judge(&bench, left_behind);
+    }
+}
+
+/// Who waits in the queue of a lock service and is dropped there leaves no place that blocks others.
+#[tokio::test]
+async fn a_dropped_place_in_a_queue_is_left() {
+    for mut bench in benches().await.into_iter().filter(|bench| bench.lock.has_queue()) {
+        let products = bench
+            .at_every_await(async |product, polls| {
+                let holder = bench.acquire(&product).await.unwrap();
+                let order = bench.order(&product);
+                let until = Some(Instant::now() + Duration::from_millis(200));
+                let (lock, releases) = (&bench.lock, &bench.releases);
+                let wait = lease::acquire(&order, &product, lock, releases, until);
+                let done = drop_after(polls, wait).await;
+                assert_eq!(holder.release().await, Release::Released);
+                done
+            })
+            .await;
+        assert_eq!(bench.left_behind(products).await, 0, "{}", bench.strategy.row().name);
     }
 }
 

@@ -159,7 +159,7 @@ impl Consumers {
         let product = &order.items[0].product;
         let unwanted = &order.patience.gone;
         let attempt = || async {
-            match lease::acquire(order, product, &self.lock, &self.releases).await? {
+            match lease::acquire(order, product, &self.lock, &self.releases, None).await? {
                 Acquired::Lease(lease) => Ok::<_, BackendError>(Some(*lease)),
                 _ => Ok(None),
             }
