@@ -12,6 +12,7 @@
 //! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
 //! | [`server`], [`healthcheck`] | the subcommands |
 //! | [`lab`] | puts the parts together, and takes them apart in the right order |
+//! | [`scenario`], [`report`] | what the command line shows of locks, and how it is told |
 //! | [`http`] | router, handlers, errors: the only place that names axum |
 //! | [`shop`] | the critical section; no axum, no redis, no clap |
 //! | [`order`] | orders, outcomes, receipts |
@@ -58,7 +59,9 @@ pub mod purchase_log;
 pub mod recorder;
 pub mod release;
 pub mod renewal;
+pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod server;
 pub mod shop;
 pub mod span;

@@ -1,0 +1,125 @@
+//! Who had something and when, as lanes of a picture in text.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use super::WIDTH;
+
+/// Lanes over one stretch of time.
+#[derive(Debug, Serialize)]
+pub struct Timeline {
+    /// Where it begins, by CLOCK_MONOTONIC.
+    pub from_ns: u64,
+    /// Where it ends.
+    pub until_ns: u64,
+    /// What the shades mean, the darkest first.
+    pub legend: Vec<(Shade, &'static str)>,
+    /// The lanes, from the top.
+    pub lanes: Vec<Lane>,
+}
+
+/// What one process did.
+#[derive(Debug, Serialize)]
+pub struct Lane {
+    /// Whose.
+    pub name: String,
+    /// From when until when, and what.
+    pub spans: Vec<Span>,
+    /// Instants.
+    pub marks: Vec<Mark>,
+}
+
+/// A stretch of time.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Span {
+    /// Where it begins, by CLOCK_MONOTONIC.
+    pub from_ns: u64,
+    /// Where it ends.
+    pub until_ns: u64,
+    /// What it is.
+    pub shade: Shade,
+}
+
+/// Something that happened to a lane.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Mark {
+    /// When, by CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// A letter for it.
+    pub letter: char,
+}
+
+/// How a stretch is drawn; the later one is drawn over the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shade {
+    /// Only believed.
+    Believed,
+    /// Granted.
+    Granted,
+}
+
+impl Shade {
+    /// What it is drawn with.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Believed => '░',
+            Self::Granted => '█',
+        }
+    }
+}
+
+impl Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.lanes.iter().map(|lane| lane.name.chars().count()).max().unwrap_or(0);
+        let columns = WIDTH.saturating_sub(names + 5).max(10);
+        let all = self.until_ns.saturating_sub(self.from_ns).max(1);
+        let column = |at_ns: u64| {
+            let since = at_ns.clamp(self.from_ns, self.until_ns) - self.from_ns;
+            let column = u128::from(since) * columns as u128 / u128::from(all);
+            (column as usize).min(columns - 1)
+        };
+        for Lane { name, spans, marks } in &self.lanes {
+            let mut cells = vec![' '; columns];
+            let mut spans = spans.clone();
+            spans.sort_by_key(|span| span.shade);
+            for span in spans {
+                cells[column(span.from_ns)..=column(span.until_ns)].fill(span.shade.letter());
+            }
+            for mark in marks {
+                cells[column(mark.at_ns)] = mark.letter;
+            }
+            writeln!(f, "  {name:>names$} |{}|", cells.iter().collect::<String>())?;
+        }
+        let seconds = all as f64 / 1e9;
+        let width = columns.saturating_sub(1);
+        writeln!(f, "  {:>names$}  0{:>width$}", "", format!("{seconds:.1} s"))?;
+        let legend: Vec<String> =
+            self.legend.iter().map(|(shade, text)| format!("{} {text}", shade.letter())).collect();
+        writeln!(f, "  {:>names$}  {}", "", legend.join("   "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_granted_is_drawn_over_what_was_believed() {
+        let span = |from_ns, until_ns, shade| Span { from_ns, until_ns, shade };
+        let lane = Lane {
+            name: "p1".to_owned(),
+            spans: vec![span(0, 100, Shade::Granted), span(0, 150, Shade::Believed)],
+            marks: vec![Mark { at_ns: 199, letter: 'K' }],
+        };
+        let legend = vec![(Shade::Granted, "granted"), (Shade::Believed, "only believed")];
+        let text = Timeline { from_ns: 0, until_ns: 200, legend, lanes: vec![lane] }.to_string();
+        let lane = text.lines().next().unwrap();
+        let count = |letter| lane.chars().filter(|it| *it == letter).count();
+        assert_eq!(lane.chars().count(), WIDTH, "{text}");
+        assert!(count('█') > count('░') && count('░') > 10 && count('K') == 1, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
+//! the command line. Each is one file below `scenario/`, and gives a [`Report`].
+
+use std::io::{self, Write};
+
+use crate::{
+    lab::LabError,
+    report::{Met, Report},
+};
+
+/// Why a scenario could not be done at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The servers are not there, or the configuration is not valid.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// Something did not come about within its time, so nothing can be said.
+    #[error("{0}")]
+    NotMeasured(String),
+    /// The operating system refused.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// The exit code of a scenario in which something was not as expected.
+pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
+/// The exit code of a scenario in which something could not be measured.
+pub const EXIT_NOT_MEASURED: u8 = 2;
+
+/// Prints a report, and gives the exit code that says how the scenario ended.
+#[must_use]
+pub fn show(report: &Report, as_json: bool) -> u8 {
+    let mut out = io::stdout().lock();
+    // Whoever started this need not read it.
+    if as_json {
+        serde_json::to_writer_pretty(&mut out, report).ok();
+        writeln!(out).ok();
+    } else {
+        write!(out, "{report}").ok();
+    }
+    match report.met() {
+        Met::Yes => 0,
+        Met::No => EXIT_NOT_AS_EXPECTED,
+        Met::Unknown => EXIT_NOT_MEASURED,
+    }
+}
