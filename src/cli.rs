@@ -1,13 +1,20 @@
 //! The command line: every flag with its environment variable, default and unit. Nothing else
 //! reads the environment.
 
+mod scenarios;
+
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 use url::Url;
 
-use crate::{backends::redis::RedisMode, duration, stock::STOCK_MAX};
+pub use self::scenarios::{Candidacy, LeaderArgs};
+use crate::{
+    backends::{Backend, redis::RedisMode},
+    duration,
+    stock::STOCK_MAX,
+};
 
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
@@ -26,12 +33,17 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Serve over HTTP (the default)
     Serve,
     /// Ask a running server's /readyz, at the address of --listen; exit code 0 if it is ready
     Healthcheck,
+    /// Have processes elect a leader, kill, stop and depose it, and show who led and who believed so
+    Leader(LeaderArgs),
+    /// A process that stands for election
+    #[command(hide = true)]
+    Candidate(Candidacy),
 }
 
 /// The configuration.
@@ -166,6 +178,18 @@ pub enum Embed {
     All,
 }
 
+impl Embed {
+    /// The servers behind strategies of a backend.
+    #[must_use]
+    pub fn of(backend: Backend) -> Self {
+        match backend {
+            Backend::Redis => Self::Redis,
+            Backend::Redlock => Self::Redlock,
+            Backend::Etcd => Self::Etcd,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -198,6 +222,12 @@ impl Config {
     #[must_use]
     pub fn embeds(&self, embed: Embed) -> bool {
         self.embed.iter().any(|it| *it == embed || *it == Embed::All)
+    }
+
+    /// The same, with these started where no URL names others.
+    #[must_use]
+    pub fn embedding(self, embed: Vec<Embed>) -> Self {
+        Self { embed, ..self }
     }
 
     /// What `/reset` demands.

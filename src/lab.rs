@@ -49,11 +49,21 @@ pub enum LabError {
     Embedded(#[from] EmbeddedError),
 }
 
+impl LabError {
+    /// Whether the configuration is to blame.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Embedded(_))
+    }
+}
+
 /// Everything that runs: ready handles instead of configuration.
 pub struct Lab {
     app: Arc<App>,
     /// Where the servers are, for people.
     servers: Vec<(Backend, String)>,
+    /// The variables by which another process reaches the same servers; they may hold passwords.
+    reach: Vec<(&'static str, String)>,
     /// The embedded servers, that of the stock first.
     embedded: Vec<Arc<Embedded>>,
     release_task: JoinHandle<()>,
@@ -89,6 +99,7 @@ impl Lab {
             pool_size: config.redis_pool_size,
             timeout: config.command_timeout,
         };
+        let mut reach = vec![("REDIS_URL", options.url.clone())];
         let client = RedisClient::connect(&options, metrics.backend("redis")).await?;
         let redis_remedy = match embedded {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
@@ -105,6 +116,7 @@ impl Lab {
         if etcd.is_ok() {
             let embedded = members.iter().map(|member| member.url());
             let urls: Vec<String> = embedded.chain(config.etcd_endpoints()).collect();
+            reach.push(("ETCD_ENDPOINTS", urls.join(",")));
             servers.push((Backend::Etcd, urls.join(",")));
         }
         let backends = Backends {
@@ -150,6 +162,7 @@ impl Lab {
         Ok(Self {
             app: Arc::new(app),
             servers,
+            reach,
             embedded,
             release_task: tokio::spawn(task.run(closing.clone())),
             closing,
@@ -165,6 +178,18 @@ impl Lab {
         http::router(Arc::clone(&self.app))
     }
 
+    /// Where purchases go.
+    #[must_use]
+    pub fn shop(&self) -> &Shop {
+        &self.app.shop
+    }
+
+    /// The servers behind it.
+    #[must_use]
+    pub fn backends(&self) -> &Backends {
+        &self.app.backends
+    }
+
     /// Where measurements go.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -175,6 +200,12 @@ impl Lab {
     #[must_use]
     pub fn servers(&self) -> &[(Backend, String)] {
         &self.servers
+    }
+
+    /// The environment by which another process reaches the same servers, passwords included.
+    #[must_use]
+    pub fn reach(&self) -> &[(&'static str, String)] {
+        &self.reach
     }
 
     /// Serves until the token given to [`Self::open`] is cancelled, then closes the lab.

@@ -30,7 +30,7 @@
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
 //! | [`telemetry`], [`span`], [`purchase_log`] | log lines, and spans for OpenTelemetry |
-//! | [`product`], [`token`], [`run`], [`duration`] | small types that everybody uses |
+//! | [`product`], [`token`], [`run`], [`duration`], [`clock`] | small types that everybody uses |
 //!
 //! # Invariants
 //!
@@ -43,6 +43,7 @@ pub mod answer;
 pub mod backends;
 pub mod circuit;
 pub mod cli;
+pub mod clock;
 pub mod duration;
 pub mod fault;
 pub mod healthcheck;

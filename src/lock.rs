@@ -24,8 +24,13 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
-    backends::BackendError, fault::Faults, product::Product, shop::Sell, strategy::Strategy,
-    token::Token, wait::Waitable,
+    backends::{BackendError, Backends},
+    fault::Faults,
+    product::Product,
+    shop::Sell,
+    strategy::Strategy,
+    token::Token,
+    wait::Waitable,
 };
 
 /// Every strategy, in the order in which people are shown them.
@@ -42,6 +47,12 @@ pub static STRATEGIES: &[&Strategy] = &[
     &atomic::STRATEGY,
     &queue::STRATEGY,
 ];
+
+/// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
+#[must_use]
+pub fn renewed_fenced(backends: &Backends) -> Arc<dyn Lock> {
+    Arc::new(fenced::renewed::RenewedLock::new(Arc::clone(&backends.redis)))
+}
 
 /// A strategy ready to use: both families sell, each in its own way.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser;
 use locklab::{
     cli::{Cli, Command, EXIT_USAGE},
-    healthcheck, server,
+    healthcheck, scenario, server,
 };
 
 #[tokio::main]
@@ -26,6 +26,16 @@ async fn main() -> ExitCode {
             Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
+        Command::Leader(args) => match scenario::leader::run(&cli.config, &args).await {
+            Ok(report) => return scenario::show(&report, args.json).into(),
+            Err(error) => (error.to_string(), error.exit().into()),
+        },
+        Command::Candidate(candidacy) => {
+            match scenario::leader::candidate::run(&cli.config, &candidacy).await {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(error) => (error.to_string(), error.exit().into()),
+            }
+        }
         Command::Healthcheck => match healthcheck::check(cli.config.listen).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),

@@ -6,13 +6,13 @@
 
 use std::{fs, sync::Arc};
 
-use nix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{self, Duration, Instant},
 };
 
 use crate::{
+    clock,
     history::{Event, Kind, Record},
     metrics::Metrics,
     order::{Item, Order},
@@ -82,12 +82,11 @@ impl Here {
             "" => format!("{:08x}", rand::random::<u32>()),
             boot => boot.chars().take(8).collect(),
         };
-        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         Self {
             server: format!("{}-{:04x}", std::process::id(), rand::random::<u16>()),
             clock,
             started: Instant::now(),
-            started_ns: now.as_nanos() as u64,
+            started_ns: clock::now_ns(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
-use std::io::{self, Write};
+pub mod leader;
+
+use std::io::{self, IsTerminal, Write};
 
 use crate::{
+    cli::EXIT_USAGE,
     lab::LabError,
     report::{Met, Report},
 };
@@ -14,15 +17,23 @@ pub enum ScenarioError {
     /// The servers are not there, or the configuration is not valid.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// What was asked for makes no sense.
-    #[error("{0}")]
-    Usage(String),
     /// Something did not come about within its time, so nothing can be said.
     #[error("{0}")]
     NotMeasured(String),
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+impl ScenarioError {
+    /// The exit code that says so.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Lab(error) if error.is_usage() => EXIT_USAGE,
+            Self::Lab(_) | Self::NotMeasured(_) | Self::System(_) => EXIT_NOT_MEASURED,
+        }
+    }
 }
 
 /// The exit code of a scenario in which something was not as expected.
@@ -45,5 +56,13 @@ pub fn show(report: &Report, as_json: bool) -> u8 {
         Met::Yes => 0,
         Met::No => EXIT_NOT_AS_EXPECTED,
         Met::Unknown => EXIT_NOT_MEASURED,
+    }
+}
+
+/// Says what is being done, to whoever sits before a terminal.
+fn progress(what: &str) {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        writeln!(err, "{what} …").ok();
     }
 }

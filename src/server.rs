@@ -45,7 +45,7 @@ impl ServerError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Telemetry(_) => true,
-            Self::Lab(error) => !matches!(error, LabError::Embedded(_)),
+            Self::Lab(error) => error.is_usage(),
             Self::Listen { .. } | Self::System(_) => false,
         }
     }

@@ -5,6 +5,7 @@
 mod acquire;
 mod once;
 mod section;
+pub mod term;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::{
     backends::{Backend, BackendError, Backends},
     fault::Step,
     history::Kind,
-    lock::Method,
+    lock::{Lock, Method},
     metrics::Metrics,
     order::{Failure, Order, Outcome, Receipt, at},
     product::Product,
@@ -76,6 +77,15 @@ impl Shop {
     #[must_use]
     pub fn stock(&self, store: Store) -> &dyn Stock {
         self.stocks.of(store)
+    }
+
+    /// The lock of a strategy, if it is one and can be used here.
+    #[must_use]
+    pub fn lock(&self, strategy: StrategyId) -> Option<&Arc<dyn Lock>> {
+        match &self.methods[strategy.index()] {
+            Method::Lock(lock) => Some(lock),
+            Method::Absent(_) | Method::LockFree(_) => None,
+        }
     }
 
     /// Carries out an order. Failures are outcomes too: the receipt says how far it came.

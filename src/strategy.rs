@@ -38,6 +38,14 @@ pub struct Strategy {
     pub connect: fn(&Parts<'_>) -> Method,
 }
 
+impl Strategy {
+    /// Whether its leases carry a number that orders them, which the store compares.
+    #[must_use]
+    pub fn has_fencing_token(&self) -> bool {
+        self.steps.contains(&Step::RaiseBar)
+    }
+}
+
 /// What a strategy can be built from.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {

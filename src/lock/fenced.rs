@@ -17,6 +17,8 @@
 //!   compare-and-delete, and what waiters send, as `safe`. The counter never expires, and a reset
 //!   leaves it alone.
 
+pub(super) mod renewed;
+
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::WIDTH;
+use super::{WIDTH, write_wrapped};
 
 /// Lanes over one stretch of time.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct Timeline {
     pub until_ns: u64,
     /// What the shades mean, the darkest first.
     pub legend: Vec<(Shade, &'static str)>,
+    /// What the letters of marks mean.
+    pub letters: Vec<(char, &'static str)>,
     /// The lanes, from the top.
     pub lanes: Vec<Lane>,
 }
@@ -96,9 +98,11 @@ impl Display for Timeline {
         let seconds = all as f64 / 1e9;
         let width = columns.saturating_sub(1);
         writeln!(f, "  {:>names$}  0{:>width$}", "", format!("{seconds:.1} s"))?;
+        let shades = self.legend.iter().map(|(shade, text)| (shade.letter(), text));
+        let letters = self.letters.iter().map(|(letter, text)| (*letter, text));
         let legend: Vec<String> =
-            self.legend.iter().map(|(shade, text)| format!("{} {text}", shade.letter())).collect();
-        writeln!(f, "  {:>names$}  {}", "", legend.join("   "))
+            shades.chain(letters).map(|(letter, text)| format!("{letter} {text}")).collect();
+        write_wrapped(f, &" ".repeat(names + 4), &legend.join("  "))
     }
 }
 
@@ -115,7 +119,9 @@ mod tests {
             marks: vec![Mark { at_ns: 199, letter: 'K' }],
         };
         let legend = vec![(Shade::Granted, "granted"), (Shade::Believed, "only believed")];
-        let text = Timeline { from_ns: 0, until_ns: 200, legend, lanes: vec![lane] }.to_string();
+        let letters = vec![('K', "killed")];
+        let timeline = Timeline { from_ns: 0, until_ns: 200, legend, letters, lanes: vec![lane] };
+        let text = timeline.to_string();
         let lane = text.lines().next().unwrap();
         let count = |letter| lane.chars().filter(|it| *it == letter).count();
         assert_eq!(lane.chars().count(), WIDTH, "{text}");

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use locklab::{
     lock::STRATEGIES,
-    strategy::{Expected, Family, Strategy},
+    strategy::{Expected, Strategy},
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -52,8 +52,7 @@ async fn all_or_nothing() {
         assert_eq!(names, ["a", "b"], "{lock}: sorted by name");
         for item in items {
             assert_eq!((&item["stock_before"], &item["stock_after"]), (&json!(5), &json!(4)));
-            let has_token =
-                strategy.family == Family::Lock && strategy.expected == Expected::ExactAlways;
+            let has_token = strategy.has_fencing_token();
             assert_eq!(item["fencing_token"].is_u64(), has_token, "{lock}: {item}");
         }
         for product in ["a", "b", "c"] {

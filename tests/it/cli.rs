@@ -40,6 +40,11 @@ fn invalid_usage_is_exit_code_64() {
         &["--otlp-sample", "1.1"],
         &["--otlp-sample", "NaN"],
         &["sell"],
+        &["leader", "--lock", "none"],
+        &["leader", "--candidates", "1"],
+        &["leader", "--rounds", "0"],
+        &["leader", "--ttl", "0"],
+        &["leader", "--redlock-urls", "redis://127.0.0.1:1"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", text(&output.stderr));

@@ -20,6 +20,7 @@ mod http;
 mod idempotency;
 mod known_defects;
 mod lab;
+mod leader;
 mod load_tests;
 mod lock_bench;
 mod logs;

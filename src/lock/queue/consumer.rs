@@ -7,7 +7,7 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    candidacy::{ConsumerLock, candidacy},
+    candidacy::candidacy,
     tickets::{Head, Ticket, Tickets},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     fault::{Faults, Step},
     history::Kind,
     lease::{self, Acquired, Lease},
-    lock::Lock,
+    lock::{Lock, fenced::renewed::RenewedLock},
     metrics::Metrics,
     order::{Order, Outcome, Receipt},
     product::Product,
@@ -113,7 +113,7 @@ impl Consumers {
     pub fn new(parts: &Parts<'_>, tickets: Tickets) -> Arc<Self> {
         let redis = &parts.backends.redis;
         Arc::new(Self {
-            lock: Arc::new(ConsumerLock::new(Arc::clone(redis))),
+            lock: Arc::new(RenewedLock::new(Arc::clone(redis))),
             stock: RedisStock::new(Arc::clone(redis), parts.backends.history),
             tickets,
             releases: parts.releases.clone(),

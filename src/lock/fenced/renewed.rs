@@ -1,0 +1,54 @@
+//! The lock of `fenced`, renewed like that of `watchdog`: for who holds it for long, as the consumer of
+//! `queue` does, or an elected leader.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    backends::{BackendError, redis::RedisClient},
+    lock::{
+        Attempt, Claim, Lock, Release,
+        safe::{self, KeyLock},
+        watchdog,
+    },
+    product::Product,
+};
+
+/// The lock.
+pub struct RenewedLock {
+    redis: Arc<RedisClient>,
+}
+
+impl RenewedLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
+}
+
+#[async_trait]
+impl Lock for RenewedLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        Ok(super::attempt(&self.redis, claim).await?.renewed())
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+        watchdog::renew(&self.redis, claim).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        safe::release(&self.redis, claim).await
+    }
+
+    async fn clear(&self, product: &Product) -> Result<(), BackendError> {
+        safe::clear(&self.redis, product).await
+    }
+}
+
+impl KeyLock for RenewedLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
+    }
+}

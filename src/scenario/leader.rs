@@ -1,0 +1,136 @@
+//! Leader election: processes elect one of them, over and over, while the leader is killed, stopped and
+//! told to resign. What each of them did is recorded beside the ledger, and judged from there.
+
+pub mod candidate;
+mod judge;
+mod race;
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::{judge::judge, race::Race};
+use super::{ScenarioError, progress};
+use crate::{
+    cli::{Config, Embed, LeaderArgs},
+    lab::Lab,
+    lock::{self, Lock},
+    product::Product,
+    report::{Part, Report},
+    strategy::StrategyId,
+    token::Token,
+};
+
+/// Units on sale: more pieces of work than anybody does.
+const UNITS: u64 = 1_000_000;
+
+/// What is done to leaders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP in the middle of its work, and SIGCONT once another leads.
+    Stop,
+    /// It is told to give up leading.
+    Resign,
+}
+
+/// What has been done to a leader.
+#[derive(Debug, Clone, Copy)]
+struct Struck {
+    blow: Blow,
+    /// Time until another one led.
+    gap: Duration,
+    /// Of a stopped one: what became of the work in which it was stopped.
+    late: Option<Late>,
+}
+
+/// What becomes of work that a leader ends after another one leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Late {
+    /// The store has taken it.
+    Accepted,
+    /// The store has refused it as that of an older leader.
+    Fenced,
+    /// It was not in the middle of any.
+    Missed,
+}
+
+/// Elects leaders under one lock after the other.
+///
+/// # Errors
+/// The configuration is not valid, or the stock's Redis is not there.
+pub async fn run(config: &Config, args: &LeaderArgs) -> Result<Report, ScenarioError> {
+    let embeds = args.locks().map(|id| Embed::of(id.row().backend)).collect();
+    let config = config.clone().embedding(embeds);
+    let lab = Lab::open(&config, CancellationToken::new()).await?;
+    let mut report = Report::new("leader");
+    for id in args.locks() {
+        progress(&format!("leader: elections under {}", id.row().name));
+        let mut part = Part::new(title(id));
+        if let Err(error) = elect(&lab, args, id, &mut part).await {
+            part.unknown("elections took place", error);
+        }
+        report.parts.push(part);
+    }
+    lab.close(Instant::now()).await;
+    Ok(report)
+}
+
+fn title(strategy: StrategyId) -> String {
+    let row = strategy.row();
+    let place = <&str>::from(row.backend);
+    match row.name {
+        "fenced" => format!("fenced, renewed: leaders elected by {place}, with fencing tokens"),
+        name if row.has_fencing_token() => {
+            format!("{name}: leaders elected by {place}, with fencing tokens")
+        }
+        name => format!("{name}: leaders elected by {place}, without fencing tokens (the control)"),
+    }
+}
+
+/// The lock that a leader holds: it has to be one that is renewed.
+fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError> {
+    let row = strategy.row();
+    if let Some(reason) = lab.backends().reason_against(row) {
+        return Err(ScenarioError::NotMeasured(reason));
+    }
+    if row.name == "fenced" {
+        return Ok(lock::renewed_fenced(lab.backends()));
+    }
+    let lock = lab.shop().lock(strategy).cloned();
+    lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
+}
+
+/// Elections under one lock.
+async fn elect(
+    lab: &Lab,
+    args: &LeaderArgs,
+    strategy: StrategyId,
+    part: &mut Part,
+) -> Result<(), ScenarioError> {
+    // Says why it cannot be used, if it cannot.
+    lock(lab, strategy)?;
+    let failed =
+        |error: crate::backends::BackendError| ScenarioError::NotMeasured(error.to_string());
+    // Nobody else's: two runs at once must not meet.
+    let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);
+    let product: Product =
+        name.parse().map_err(|_| ScenarioError::NotMeasured(format!("no product {name}")))?;
+    lab.shop().reset(&product, UNITS, Some(strategy)).await.map_err(failed)?;
+    let mut race = Race::start(lab, args, strategy, &product).await?;
+    let mut struck = Vec::new();
+    for _ in 0..args.rounds {
+        for blow in [Blow::Kill, Blow::Stop, Blow::Resign] {
+            struck.push(race.strike(blow).await?);
+        }
+    }
+    let ended = race.end().await?;
+    let evidence = lab.shop().evidence(&product, Some(strategy)).await.map_err(failed)?;
+    let evidence = evidence.ok_or_else(|| {
+        ScenarioError::NotMeasured(format!("nothing is known any more of {product}"))
+    })?;
+    judge(part, strategy, &struck, &ended, &evidence);
+    Ok(())
+}

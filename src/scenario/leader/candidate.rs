@@ -1,0 +1,119 @@
+//! A candidate: a process that stands for election until its standard input ends, and says on its
+//! standard output what becomes of it.
+
+use std::{
+    io::{self, Write},
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Candidacy, Config},
+    clock,
+    fault::Faults,
+    lab::Lab,
+    order::{Item, Order},
+    scenario::ScenarioError,
+    shop::term::Career,
+    token::Token,
+    wait::{Patience, Policy},
+};
+
+/// How long one candidacy lasts; there is another one after it.
+const CANDIDACY: Duration = Duration::from_secs(10);
+
+/// A line of a candidate's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When, by CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// What.
+    pub news: News,
+}
+
+/// What a candidate tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// It is there.
+    Stands,
+    /// It leads, in the term of this fencing token.
+    Elected(Option<u64>),
+    /// It has looked that it leads, and begins a piece of work.
+    Begun,
+    /// The work stands in the ledger.
+    Done,
+    /// The store has refused the work.
+    Fenced,
+    /// It leads no more, and has noticed.
+    Deposed,
+    /// It has given up leading.
+    Resigned,
+    /// It tells nothing more: said by whoever listens.
+    Ends,
+}
+
+impl From<Career> for News {
+    fn from(career: Career) -> Self {
+        match career {
+            Career::Elected { epoch } => Self::Elected(epoch),
+            Career::Begun => Self::Begun,
+            Career::Done => Self::Done,
+            Career::Fenced => Self::Fenced,
+            Career::Deposed => Self::Deposed,
+            Career::Resigned => Self::Resigned,
+        }
+    }
+}
+
+/// Stands for election until standard input ends.
+///
+/// # Errors
+/// The servers are not there, or refuse.
+pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioError> {
+    let lab = Lab::open(config, CancellationToken::new()).await?;
+    let Candidacy { lock: strategy, product, ttl, work } = candidacy;
+    let lock = super::lock(&lab, *strategy)?;
+    let gone = CancellationToken::new();
+    let ends = gone.clone();
+    // A thread of its own, which nobody waits for when this process ends.
+    thread::spawn(move || {
+        // Whatever ends it, nobody is there any more.
+        io::copy(&mut io::stdin(), &mut io::sink()).ok();
+        ends.cancel();
+    });
+    let order = Order {
+        id: Token::random(),
+        items: vec![Item { product: product.clone(), quantity: 1 }],
+        key: None,
+        run_id: None,
+        strategy: *strategy,
+        delay: *work,
+        ttl: *ttl,
+        patience: Patience {
+            policy: Policy::Notify,
+            max_retries: u32::MAX,
+            wait: CANDIDACY,
+            gone,
+            ..Patience::default()
+        },
+        faults: Faults::default(),
+    };
+    tell(News::Stands);
+    let led = lab.shop().lead(&lock, &order, |career| tell(career.into())).await;
+    lab.close(Instant::now()).await;
+    led.map_err(|error| ScenarioError::NotMeasured(error.to_string()))
+}
+
+/// A line at a time: whoever reads it acts at once.
+fn tell(news: News) {
+    let told = Told { at_ns: clock::now_ns(), news };
+    let mut out = io::stdout().lock();
+    // Nobody may be there any more, which standard input says as well.
+    if let Ok(line) = serde_json::to_string(&told) {
+        writeln!(out, "{line}").and_then(|()| out.flush()).ok();
+    }
+}
