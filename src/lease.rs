@@ -58,13 +58,19 @@ impl Lease {
     /// How long the lease lasts from its grant; `None` if it does not end by itself, or is renewed.
     #[must_use]
     pub fn fixed_ttl(&self) -> Option<Duration> {
-        let fixed = self.grant.deadline.is_some() && !self.grant.is_renewed;
+        let fixed = self.grant.deadline.is_some() && !self.grant.is_renewed();
         fixed.then_some(self.claim.ttl)
     }
 
     /// Resolves when a renewed lease is lost; `None` for one that is not renewed.
     pub fn lost(&self) -> Option<impl Future<Output = ()> + use<>> {
         self.watchdog.as_ref().map(|watchdog| watchdog.lost().clone().cancelled_owned())
+    }
+
+    /// How often it was renewed, so far.
+    #[must_use]
+    pub fn renewals(&self) -> u32 {
+        self.watchdog.as_ref().map_or(0, Watchdog::renewals)
     }
 
     /// What the nodes did that granted it, if several did.
@@ -94,7 +100,7 @@ impl Lease {
     /// The same, for a lease that nobody renews.
     #[must_use]
     pub fn fixed_deadline(&self) -> Option<Instant> {
-        self.grant.deadline.filter(|_| !self.grant.is_renewed)
+        self.grant.deadline.filter(|_| !self.grant.is_renewed())
     }
 
     /// Whether this is a renewed lease that is lost: its holder must not write. Without renewal
@@ -113,10 +119,10 @@ impl Lease {
 
     /// Starts renewing, if the lease is to be renewed.
     fn watch(&mut self) {
-        if let (true, Some(deadline)) = (self.grant.is_renewed, self.grant.deadline) {
+        if let (most @ 1.., Some(deadline)) = (self.grant.renewals_max, self.grant.deadline) {
             let (claim, lock) = (self.claim.clone(), Arc::clone(&self.lock));
-            let metrics = self.releases.metrics();
-            self.watchdog = Some(Watchdog::start(claim, deadline, lock, self.strategy, metrics));
+            let (strategy, metrics) = (self.strategy, self.releases.metrics());
+            self.watchdog = Some(Watchdog::start(claim, deadline, most, lock, strategy, metrics));
         }
     }
 
@@ -226,6 +232,7 @@ pub async fn acquire(
             product: product.clone(),
             token: Token::random(),
             ttl: order.ttl,
+            extensions: order.extensions,
             faults: order.faults.clone(),
         },
         grant: Grant::default(),

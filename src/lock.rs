@@ -74,6 +74,8 @@ pub struct Claim {
     pub token: Token,
     /// How long the lease may last without renewal.
     pub ttl: Duration,
+    /// How often the lease is to be extended, under a lock that extends leases when asked to.
+    pub extensions: u32,
     /// What is to go wrong.
     pub faults: Faults,
 }
@@ -133,11 +135,11 @@ impl Votes {
 }
 
 impl Attempt {
-    /// The same, for a lease that is to be renewed while it is held.
+    /// The same, for a lease that is to be renewed for as long as it is held.
     #[must_use]
     pub fn renewed(self) -> Self {
         match self {
-            Self::Granted(grant) => Self::Granted(Grant { is_renewed: true, ..grant }),
+            Self::Granted(grant) => Self::Granted(Grant { renewals_max: u32::MAX, ..grant }),
             not_granted => not_granted,
         }
     }
@@ -151,8 +153,8 @@ pub struct Grant {
     pub deadline: Option<Instant>,
     /// A number that grows with each grant of the same product, if the lock issues one.
     pub fencing_token: Option<u64>,
-    /// Whether the lease is to be renewed while it is held.
-    pub is_renewed: bool,
+    /// How often the lease is to be renewed, at most, while it is held.
+    pub renewals_max: u32,
     /// Whether nobody is excluded, so that there is nothing to release.
     pub excludes_nobody: bool,
     /// What the nodes did, if several grant it together.
@@ -164,6 +166,12 @@ impl Grant {
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..Self::default() }
+    }
+
+    /// Whether the lease is to be renewed while it is held.
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        self.renewals_max > 0
     }
 }
 
@@ -220,13 +228,13 @@ pub trait Lock: Waitable {
         self.attempt(claim).await
     }
 
-    /// Makes the claim's lease last another ttl from now; false when it is not the holder. Asked only
-    /// of locks whose grants say that they are renewed.
+    /// Makes the claim's lease last longer: until when, as in [`Grant::deadline`]; `None` when the
+    /// claim is not the holder any more. Asked only of locks whose grants say that they are renewed.
     ///
     /// # Errors
-    /// The lock service did not say whether it did.
-    async fn renew(&self, _claim: &Claim) -> Result<bool, BackendError> {
-        Ok(false)
+    /// The lock service did not say that it did: the lease ends when it would have ended.
+    async fn renew(&self, _claim: &Claim) -> Result<Option<Instant>, BackendError> {
+        Ok(None)
     }
 
     /// Ends the claim's lease.

@@ -98,10 +98,21 @@ pub struct Order {
     pub delay: Duration,
     /// How long a lease lasts.
     pub ttl: Duration,
+    /// How often a lease is extended, at most, under a strategy that does so when asked to.
+    pub extensions: u32,
     /// How long to wait for somebody else's.
     pub patience: Patience,
     /// What is to go wrong.
     pub faults: Faults,
+}
+
+impl Order {
+    /// Whether it must have leases of its own, and nobody else's: they are to be extended, or something
+    /// is to go wrong with them.
+    #[must_use]
+    pub fn needs_own_leases(&self) -> bool {
+        self.extensions > 0 || !self.faults.is_empty()
+    }
 }
 
 /// What became of an order.
@@ -121,6 +132,8 @@ pub struct Receipt {
     pub repeated: bool,
     /// What the nodes of a lock did at the last try, if several grant it together.
     pub votes: Option<Votes>,
+    /// How often its leases were renewed, in the hands of earlier orders as well.
+    pub renewals: u32,
     /// Tries to acquire a lock after the first.
     pub retries: u32,
     /// From wanting the lock to having it, or to giving up; under `optimistic`, pauses between tries;
@@ -219,6 +232,7 @@ impl Receipt {
             sales: Vec::new(),
             repeated: false,
             votes: None,
+            renewals: 0,
             retries: 0,
             wait: Duration::ZERO,
             work: Duration::ZERO,

@@ -6,12 +6,11 @@ use parking_lot::Mutex;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::{
     task::JoinHandle,
-    time::{self, Duration, Instant},
+    time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backends::BackendError,
     lock::{Claim, Lock},
     metrics::Metrics,
     strategy::StrategyId,
@@ -27,38 +26,48 @@ pub const HOLD_TTLS_MAX: u32 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Renewal {
-    /// The lease lasts another ttl.
+    /// The lease lasts longer.
     Renewed,
     /// Somebody else, or nobody, holds the lock.
     Lost,
-    /// There was no answer. That is not yet a loss: the local deadline decides.
+    /// There was no answer, or too few. That is not yet a loss: the local deadline decides.
     Unknown,
+}
+
+/// What a lease has come to.
+struct Term {
+    /// When it must be taken for lost.
+    deadline: Instant,
+    /// How often it was renewed.
+    renewals: u32,
 }
 
 /// A task that renews one lease.
 pub struct Watchdog {
-    deadline: Arc<Mutex<Instant>>,
+    term: Arc<Mutex<Term>>,
     lost: CancellationToken,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    /// Starts to renew a lease that was granted until `deadline`.
+    /// Starts to renew a lease that was granted until `deadline`, so often at most.
     #[must_use]
     pub fn start(
         claim: Claim,
         deadline: Instant,
+        renewals_max: u32,
         lock: Arc<dyn Lock>,
         strategy: StrategyId,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let deadline = Arc::new(Mutex::new(deadline));
+        let term = Arc::new(Mutex::new(Term { deadline, renewals: 0 }));
         let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
         let rounds = Rounds {
             most: Instant::now() + claim.ttl * HOLD_TTLS_MAX,
+            renewals_max,
             claim,
-            deadline: Arc::clone(&deadline),
+            term: Arc::clone(&term),
             lock,
             strategy,
             metrics,
@@ -69,13 +78,19 @@ impl Watchdog {
                 watched.cancel();
             }
         });
-        Self { deadline, lost, stop, task: Some(task) }
+        Self { term, lost, stop, task: Some(task) }
     }
 
     /// When the lease must be taken for lost, as things are.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        *self.deadline.lock()
+        self.term.lock().deadline
+    }
+
+    /// How often it was renewed, so far.
+    #[must_use]
+    pub fn renewals(&self) -> u32 {
+        self.term.lock().renewals
     }
 
     /// Cancelled when the lease is lost.
@@ -103,9 +118,11 @@ impl Drop for Watchdog {
 /// What the task knows.
 struct Rounds {
     claim: Claim,
-    deadline: Arc<Mutex<Instant>>,
+    term: Arc<Mutex<Term>>,
     /// After this, the lease is left to its end.
     most: Instant,
+    /// After so many renewals, too.
+    renewals_max: u32,
     lock: Arc<dyn Lock>,
     strategy: StrategyId,
     metrics: Arc<Metrics>,
@@ -115,34 +132,38 @@ impl Rounds {
     /// Renews until stopped; true if the lease was lost before.
     async fn run(&self, stop: &CancellationToken) -> bool {
         let interval = self.claim.ttl / RENEWALS_PER_TTL;
+        let mut next = Instant::now() + interval;
         loop {
-            let deadline = *self.deadline.lock();
-            let next = (Instant::now() + interval).min(deadline);
-            if stop.run_until_cancelled(time::sleep_until(next)).await.is_none() {
+            let Term { deadline, renewals } = *self.term.lock();
+            let until = next.min(deadline);
+            if stop.run_until_cancelled(time::sleep_until(until)).await.is_none() {
                 return false;
             }
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 return true;
             }
-            let capped = Instant::now() + self.claim.ttl > self.most;
-            if !capped && self.renew(interval / 2).await == Renewal::Lost && !stop.is_cancelled() {
+            next = now + interval;
+            let is_last = renewals >= self.renewals_max || now + self.claim.ttl > self.most;
+            if !is_last
+                && self.renew(next.min(deadline)).await == Renewal::Lost
+                && !stop.is_cancelled()
+            {
                 return true;
             }
         }
     }
 
-    /// One renewal, with a timeout well below the time until the next.
-    async fn renew(&self, timeout: Duration) -> Renewal {
-        // Before sending, as for the grant.
-        let until = Instant::now() + self.claim.ttl;
-        let answer: Result<Result<bool, BackendError>, _> =
-            time::timeout(timeout, self.lock.renew(&self.claim)).await;
-        let renewal = match answer {
-            Ok(Ok(true)) => {
-                *self.deadline.lock() = until;
+    /// One renewal, which has until the next is due, or the lease ends.
+    async fn renew(&self, until: Instant) -> Renewal {
+        let renewal = match time::timeout_at(until, self.lock.renew(&self.claim)).await {
+            Ok(Ok(Some(deadline))) => {
+                let mut term = self.term.lock();
+                term.deadline = deadline;
+                term.renewals += 1;
                 Renewal::Renewed
             }
-            Ok(Ok(false)) => Renewal::Lost,
+            Ok(Ok(None)) => Renewal::Lost,
             Ok(Err(_)) | Err(_) => Renewal::Unknown,
         };
         self.metrics.renewal(self.strategy, renewal);

@@ -34,6 +34,8 @@ pub struct Strategy {
     pub steps: &'static [Step],
     /// Whether it sells several products at once, all or nothing.
     pub sells_carts: bool,
+    /// Whether a purchase may ask for its leases to be extended, so often and no more.
+    pub extends_leases: bool,
     /// Builds it.
     pub connect: fn(&Parts<'_>) -> Method,
 }

@@ -47,6 +47,8 @@ pub struct StrategyReply {
     reason: Option<String>,
     /// Whether it sells several products at once, all or nothing.
     sells_carts: bool,
+    /// Whether a purchase may ask for its leases to be extended: `extensions`.
+    extends_leases: bool,
     /// The steps of a purchase, in order.
     steps: &'static [Step],
 }
@@ -71,6 +73,7 @@ pub async fn strategies(State(app): State<Arc<App>>) -> Json<StrategiesReply> {
             available: reason.is_none(),
             reason,
             sells_carts: row.sells_carts,
+            extends_leases: row.extends_leases,
             steps: row.steps,
         }
     });

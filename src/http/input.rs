@@ -24,6 +24,8 @@ pub const TTL_MAX: Duration = Duration::from_secs(600);
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most tries after the first.
 pub const RETRIES_MAX: u32 = 1_000;
+/// How often a lease may be extended: whoever could go on for ever would lock for ever.
+pub const EXTENSIONS_MAX: u32 = 10;
 
 /// A type that a parameter can have.
 pub trait Input: Sized {
@@ -137,6 +139,23 @@ impl Input for Retries {
 
     fn schema() -> ObjectBuilder {
         integer().minimum(Some(0)).maximum(Some(RETRIES_MAX))
+    }
+}
+
+/// Extensions of a lease.
+pub struct Extensions(pub u32);
+
+impl Input for Extensions {
+    fn parse(text: &str) -> Option<Self> {
+        whole(text, 0..=EXTENSIONS_MAX.into()).and_then(|most| most.try_into().ok()).map(Self)
+    }
+
+    fn valid() -> Valid {
+        Valid::Words(format!("a whole number from 0 to {EXTENSIONS_MAX}"))
+    }
+
+    fn schema() -> ObjectBuilder {
+        integer().minimum(Some(0)).maximum(Some(EXTENSIONS_MAX))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     http::{
         cart::{CartItem, LockOrder},
         history::Format,
-        input::{Delay, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
+        input::{Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
     },
     order::ITEMS_MAX,
     product::Product,
@@ -73,6 +73,12 @@ pub const DELAY: Parameter<Delay> = Parameter::new(
 /// How long a lease lasts.
 pub const TTL: Parameter<Ttl> =
     Parameter::new("ttl", Some("5s"), "How long a lease lasts. A bare number is in ms.");
+/// How often a lease is extended.
+pub const EXTENSIONS: Parameter<Extensions> = Parameter::new(
+    "extensions",
+    Some("0"),
+    "How often a lease of redlock is extended, at most, while the work goes on: each ttl / 3.",
+);
 /// What a loser does.
 pub const RETRY: Parameter<Policy> =
     Parameter::new("retry", Some("none"), "What to do when somebody else holds the lock.");

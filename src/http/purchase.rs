@@ -27,10 +27,11 @@ use crate::{
         App,
         cart::take_items,
         fields::Fields,
+        input::EXTENSIONS_MAX,
         json::Json,
         parameter::{
-            BASE, CAP, DELAY, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT, Parameters,
-            QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
+            BASE, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
+            Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
         problem::{Problem, Valid},
         product::require_admin,
@@ -62,6 +63,7 @@ impl PurchaseParameters {
         &LOCK,
         &DELAY,
         &TTL,
+        &EXTENSIONS,
         &RETRY,
         &MAX_RETRIES,
         &WAIT,
@@ -141,6 +143,7 @@ pub async fn post(
         strategy,
         delay: fields.take(&DELAY)?.map_or(Duration::from_millis(1), |delay| delay.0),
         ttl: ttl(&mut fields, &app, strategy)?,
+        extensions: extensions(&mut fields, strategy)?,
         patience: patience(&mut fields)?,
         faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.metrics)),
     };
@@ -235,6 +238,20 @@ fn ttl(fields: &mut Fields, app: &App, strategy: StrategyId) -> Result<Duration,
         }
         _ => Ok(ttl),
     }
+}
+
+/// How often leases are to be extended, if the strategy does such a thing.
+fn extensions(fields: &mut Fields, strategy: StrategyId) -> Result<u32, Problem> {
+    let extensions = fields.take(&EXTENSIONS)?.map_or(0, |most| most.0);
+    if extensions == 0 || strategy.row().extends_leases {
+        return Ok(extensions);
+    }
+    let extending = StrategyId::all().map(StrategyId::row).filter(|row| row.extends_leases);
+    let extending: Vec<&str> = extending.map(|row| row.name).collect();
+    let (name, extending) = (strategy.row().name, extending.join(", "));
+    let valid = format!("0 under {name}; up to {EXTENSIONS_MAX} under {extending}");
+    let detail = format!("extensions: expected {valid}; got {extensions}");
+    Err(Problem::invalid_parameter(detail).blame(EXTENSIONS.name, Valid::Words(valid)))
 }
 
 fn patience(fields: &mut Fields) -> Result<Patience, Problem> {

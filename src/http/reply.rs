@@ -50,6 +50,10 @@ pub struct PurchaseReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     votes: Option<Votes>,
+    /// How often leases were extended, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    extensions: Option<u32>,
     /// The items of a cart, in the order in which their locks were taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -116,6 +120,7 @@ impl PurchaseReply {
             fencing_token: single.fencing_token,
             ttl_violated: (!receipt.repeated).then_some(receipt.violation.is_some()),
             votes: receipt.votes,
+            extensions: (order.extensions > 0).then_some(receipt.renewals),
             items: is_cart.then(|| items.collect()),
         }
     }

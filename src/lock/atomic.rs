@@ -36,6 +36,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "–",
     steps: &[Step::Take, Step::AfterTake, Step::Work],
     sells_carts: true,
+    extends_leases: false,
     connect: |_| Method::LockFree(Arc::new(Atomic)),
 };
 

@@ -50,6 +50,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "lease lost while paused: `fenced`; majority of members down: `unavailable`",
     steps: FENCED_STEPS,
     sells_carts: true,
+    extends_leases: false,
     connect,
 };
 

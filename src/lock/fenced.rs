@@ -49,6 +49,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "none known on one Redis; a failover can roll the counter back",
     steps: FENCED_STEPS,
     sells_carts: true,
+    extends_leases: false,
     connect: |parts| {
         Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&parts.backends.redis) }))
     },

@@ -35,6 +35,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "a second server process",
     steps: LOCK_STEPS,
     sells_carts: true,
+    extends_leases: false,
     connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
 };
 

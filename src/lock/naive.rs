@@ -50,6 +50,7 @@ pub static STRATEGY: Strategy = Strategy {
         Step::Release,
     ],
     sells_carts: true,
+    extends_leases: false,
     connect: |parts| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&parts.backends.redis) })),
 };
 

@@ -32,6 +32,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "any concurrency",
     steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
     sells_carts: true,
+    extends_leases: false,
     connect: |_| Method::Lock(Arc::new(NoLock)),
 };
 

@@ -53,6 +53,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "wasted work grows with contention",
     steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
     sells_carts: true,
+    extends_leases: false,
     connect: |parts| {
         Method::LockFree(Arc::new(Optimistic { redis: Arc::clone(&parts.backends.redis) }))
     },

@@ -68,6 +68,7 @@ pub static STRATEGY: Strategy = Strategy {
         Step::AfterWrite,
     ],
     sells_carts: false,
+    extends_leases: false,
     connect: |parts| {
         let (redis, tickets) = (&parts.backends.redis, Tickets::new(parts.backends));
         let consumers = Consumers::new(parts, tickets.clone());

@@ -4,19 +4,25 @@
 //!   nodes at once, each with its own short timeout; granted by a majority, while the rest of the
 //!   ttl, less 1 % and 2 ms for the drift of clocks, is not over. Whatever the round came to, all
 //!   nodes are asked to forget a claim that was not granted, those that did not answer as well. A
-//!   node that may have lost its memory does not vote: see `backends/redlock.rs`.
-//! - Guarantees: mutual exclusion while every holder finishes within the validity and the nodes'
-//!   clocks run at about the same rate; goes on while a minority of nodes is away.
+//!   node that may have lost its memory does not vote: see `backends/redlock.rs`. With `extensions`,
+//!   "Making the algorithm more reliable: Extending the lock": every ttl/3, as often as was asked for, a
+//!   round of votes makes the lease last longer from before it was sent; a node that does not know the
+//!   claim has no vote for it, and learns nothing. A round without a majority leaves the lease as it
+//!   was, and is followed by the next; a lease that ends, or that no majority can know any more, is
+//!   lost, and nothing is written then (`lost`).
+//! - Guarantees: mutual exclusion while every holder finishes within the validity, extended or not, and
+//!   the nodes' clocks run at about the same rate; goes on while a minority of nodes is away.
 //! - Does not guarantee: anything once work or a pause exceeds the validity, or when a node's clock
 //!   steps: there is no fencing token (Kleppmann, "How to do distributed locking", 2016; antirez, "Is
 //!   Redlock safe?", 2016).
-//! - Clock: deadline = monotonic clock before the first SET was sent + ttl − drift. Each node measures
-//!   the ttl by its own clock.
+//! - Clock: deadline = monotonic clock before the first SET, or PEXPIRE, was sent + ttl − drift. Each
+//!   node measures the ttl by its own clock.
 //! - Cancellation: safe at every await; the token is compared and deleted on all nodes by the release
-//!   task, again and again while one does not answer.
+//!   task, again and again while one does not answer. An extension that arrives later finds no lease.
 //! - Commands sent: to each node, EVALSHA of vote (EXISTS locklab:voter, SET lock:{product} token NX
-//!   PX ttl); EVALSHA of forget (GET, DEL, PUBLISH released:{product}); what waiters send, as `safe`; and
-//!   once a second EVALSHA of mark (EXISTS, SET locklab:voter).
+//!   PX ttl); EVALSHA of extend (EXISTS locklab:voter, GET, PEXPIRE); EVALSHA of forget (GET, DEL,
+//!   PUBLISH released:{product}); what waiters send, as `safe`; and once a second EVALSHA of mark
+//!   (EXISTS, SET locklab:voter).
 
 use std::sync::{Arc, LazyLock};
 
@@ -53,6 +59,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "minority down: works; majority down: `unavailable`; pause > validity",
     steps: LOCK_STEPS,
     sells_carts: true,
+    extends_leases: true,
     connect: |parts| match &parts.backends.redlock {
         Ok(nodes) => Method::Lock(Arc::new(Redlock {
             nodes: Arc::clone(nodes),
@@ -69,6 +76,18 @@ static VOTE: LazyLock<Script> = LazyLock::new(|| {
         r"
         if ARGV[3] == '0' and redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
         return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+        ",
+    )
+});
+
+/// The same for a lease that is to last longer. 1: it does; 0: this node does not know it; -1: this
+/// node does not vote.
+static EXTEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if ARGV[3] == '0' and redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        return redis.call('PEXPIRE', KEYS[1], ARGV[2])
         ",
     )
 });
@@ -92,7 +111,10 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
 const DRIFT_PER_TTL: u32 = 100;
 const DRIFT: Duration = Duration::from_millis(2);
 
-/// What is left of a lease whose first SET was sent at `sent`.
+/// How many rounds have to fit into a ttl, so that an extension that fails can be tried again.
+const ROUNDS_PER_TTL: u32 = 6;
+
+/// When a lease ends that was granted, or extended, by a round whose first command was sent at `sent`.
 fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
     sent + ttl.saturating_sub(ttl / DRIFT_PER_TTL + DRIFT)
 }
@@ -103,6 +125,35 @@ struct Redlock {
 }
 
 impl Redlock {
+    /// Has all nodes vote on a claim, and counts what each did. Waits for each that long, or until its
+    /// own timeout.
+    async fn vote(
+        &self,
+        op: Op,
+        script: &Script,
+        claim: &Claim,
+        patience: Duration,
+    ) -> (Votes, Vec<Result<bool, BackendError>>) {
+        let may_be_unmarked = u8::from(!self.nodes.is_guarded());
+        let vote = |node: Arc<RedisClient>| async move {
+            let mut script = script.key(lock_key(&claim.product));
+            script.key(VOTER_KEY).arg(claim.token.as_str()).arg(claim.ttl_ms());
+            let asked = node.script::<i64>(op, script.arg(may_be_unmarked));
+            let vote = time::timeout(patience, asked).await.map_err(|elapsed| {
+                BackendError::Unknown { backend: node.name(), cause: elapsed.into() }
+            })??;
+            if vote >= 0 {
+                return Ok(vote == 1);
+            }
+            let cause = "it has lost its memory, and does not vote yet".into();
+            Err(BackendError::Unavailable { backend: node.name(), cause })
+        };
+        let answers = self.nodes.ask(vote).await;
+        let votes = Votes::count(&answers);
+        self.metrics.votes(votes);
+        (votes, answers)
+    }
+
     /// Asks all nodes to forget a claim. What each said, and which did not.
     async fn forget(&self, claim: &Claim) -> Vec<Result<i64, BackendError>> {
         let forget = |node: Arc<RedisClient>| async move {
@@ -136,23 +187,11 @@ impl Redlock {
 impl Lock for Redlock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
         let sent = Instant::now();
-        let may_be_unmarked = u8::from(!self.nodes.is_guarded());
-        let vote = |node: Arc<RedisClient>| async move {
-            let mut script = VOTE.key(lock_key(&claim.product));
-            script.key(VOTER_KEY).arg(claim.token.as_str()).arg(claim.ttl_ms());
-            let vote: i64 = node.script(Op::Acquire, script.arg(may_be_unmarked)).await?;
-            if vote >= 0 {
-                return Ok(vote == 1);
-            }
-            let cause = "it has lost its memory, and does not vote yet".into();
-            Err(BackendError::Unavailable { backend: node.name(), cause })
-        };
-        let answers = self.nodes.ask(vote).await;
-        let votes = Votes::count(&answers);
-        self.metrics.votes(votes);
+        let (votes, answers) = self.vote(Op::Acquire, &VOTE, claim, Duration::MAX).await;
         if votes.granted >= self.nodes.quorum() {
             let grant = Grant::until(validity_ends(sent, claim.ttl));
-            return Ok(Attempt::Granted(Grant { votes: Some(votes), ..grant }));
+            let (renewals_max, votes) = (claim.extensions, Some(votes));
+            return Ok(Attempt::Granted(Grant { renewals_max, votes, ..grant }));
         }
         let is_unknown =
             |vote: &Result<bool, BackendError>| vote.as_ref().is_err_and(BackendError::is_unknown);
@@ -176,6 +215,21 @@ impl Lock for Redlock {
             time::sleep(pause).await;
         }
         Ok(Attempt::Outvoted { votes, is_split: votes.is_split(self.nodes.quorum()), is_settled })
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
+        let sent = Instant::now();
+        // A node that hangs must not take the time of the next round, whatever its timeout is.
+        let patience = claim.ttl / ROUNDS_PER_TTL;
+        let (votes, answers) = self.vote(Op::Renew, &EXTEND, claim, patience).await;
+        if votes.granted >= self.nodes.quorum() {
+            return Ok(Some(validity_ends(sent, claim.ttl)));
+        }
+        if answers.len() - votes.refused < self.nodes.quorum() {
+            // Those that do not know the claim may grant the lock to somebody else.
+            return Ok(None);
+        }
+        Err(self.too_few(answers))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {

@@ -43,6 +43,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "work > ttl, pause > ttl",
     steps: LOCK_STEPS,
     sells_carts: true,
+    extends_leases: false,
     connect: |parts| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&parts.backends.redis) })),
 };
 

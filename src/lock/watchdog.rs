@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use redis::Script;
+use tokio::time::Instant;
 
 use crate::{
     backends::{Backend, BackendError, redis::RedisClient},
@@ -40,6 +41,7 @@ pub static STRATEGY: Strategy = Strategy {
     fails: "whole-process stop (SIGSTOP) longer than ttl",
     steps: LOCK_STEPS,
     sells_carts: true,
+    extends_leases: false,
     connect: |parts| {
         Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&parts.backends.redis) }))
     },
@@ -56,10 +58,15 @@ static COMPARE_AND_EXPIRE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Makes the lock last another ttl if this claim holds it.
-pub(super) async fn renew(redis: &RedisClient, claim: &Claim) -> Result<bool, BackendError> {
+pub(super) async fn renew(
+    redis: &RedisClient,
+    claim: &Claim,
+) -> Result<Option<Instant>, BackendError> {
+    let deadline = Instant::now() + claim.ttl;
     let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
     script.arg(claim.token.as_str()).arg(claim.ttl_ms());
-    redis.script(Op::Renew, &script).await
+    let is_renewed: bool = redis.script(Op::Renew, &script).await?;
+    Ok(is_renewed.then_some(deadline))
 }
 
 struct WatchdogLock {
@@ -72,7 +79,7 @@ impl Lock for WatchdogLock {
         Ok(safe::attempt(&self.redis, claim).await?.renewed())
     }
 
-    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
         renew(&self.redis, claim).await
     }
 

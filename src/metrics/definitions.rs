@@ -173,11 +173,11 @@ definitions! {
     LOCK_HAND_OVERS: "locklab_lock_hand_overs_total", Kind::Counter,
         "Leases handed over to the next in line at the same server, instead of being released.";
     LOCK_RENEWALS: "locklab_lock_renewals_total", Kind::Counter,
-        "Renewals of leases, by outcome; unknown means that there was no answer.";
+        "Renewals of leases, by outcome; unknown means that there was no answer, or too few.";
     LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
         "Claims that no purchase ended, by cause; all but crashes are left to the release task.";
     REDLOCK_VOTES: "locklab_redlock_votes_total", Kind::Counter,
-        "What the nodes of Redlock did when they were asked for a lock.";
+        "What the nodes of Redlock did when they were asked for a lock, or to extend one.";
     REDLOCK_VOTERS: "locklab_redlock_voters", Kind::Gauge,
         "Nodes of Redlock that vote, at the last look.";
     CRITICAL_SECTIONS: "locklab_critical_sections", Kind::Gauge,

@@ -44,8 +44,8 @@ type BuyerTurn = Turn<(StrategyId, Product), Wants, Leased>;
 pub struct Wants {
     ttl: Duration,
     delay: Duration,
-    /// Whether it must have one of its own, for something is to go wrong with it.
-    is_faulty: bool,
+    /// Whether it must have one of its own.
+    needs_own: bool,
 }
 
 /// A lease that may be handed over.
@@ -83,7 +83,7 @@ pub fn lines() -> BuyerLines {
         let is_young = granted.elapsed() + wants.delay < lease.ttl() * (HOLD_TTLS_MAX / 2);
         lasts
             && (is_young || lease.deadline().is_none())
-            && !wants.is_faulty
+            && !wants.needs_own
             && *hand_overs < HAND_OVERS_MAX
     })
 }
@@ -142,7 +142,8 @@ impl Section<'_> {
     fn will_last(&self, held: &[Held]) -> bool {
         let Order { delay, ttl, .. } = *self.order;
         let work = if held.len() > 1 && delay < ttl { delay } else { Duration::ZERO };
-        ends(held).is_none_or(|ends| Instant::now() + work < ends)
+        let is_lost = held.iter().any(|held| held.leased.lease.is_lost());
+        !is_lost && ends(held).is_none_or(|ends| Instant::now() + work < ends)
     }
 
     /// Acquires the lock of one item, in the way and for as long as patience wants it.
@@ -198,8 +199,9 @@ impl Section<'_> {
 
     /// Waits for the turn to contend; `None` when patience is over before.
     async fn turn(&self, item: usize, patience: &Patience) -> Option<BuyerTurn> {
-        let Order { strategy, items, ttl, delay, faults, .. } = self.order;
-        let wants = Wants { ttl: *ttl, delay: *delay, is_faulty: !faults.is_empty() };
+        let Order { strategy, items, ttl, delay, .. } = self.order;
+        let needs_own = self.order.needs_own_leases();
+        let wants = Wants { ttl: *ttl, delay: *delay, needs_own };
         let key = (*strategy, items[item].product.clone());
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }
@@ -266,6 +268,7 @@ impl Section<'_> {
         let has_crashed = self.receipt.has_crashed();
         for (item, Held { leased, since, turn }) in held.into_iter().enumerate().rev() {
             let is_late = leased.lease.is_past_deadline();
+            self.receipt.renewals += leased.lease.renewals();
             let (strategy, product) = (self.order.strategy, &self.order.items[item].product);
             if has_crashed {
                 leased.lease.crash();
@@ -327,7 +330,7 @@ impl Section<'_> {
     fn may_hand_over(&self) -> bool {
         let Receipt { outcome, repeated, violation, .. } = &*self.receipt;
         let is_clean = matches!(outcome, Outcome::Sold | Outcome::SoldOut) && !repeated;
-        is_clean && violation.is_none() && self.order.faults.is_empty()
+        is_clean && violation.is_none() && !self.order.needs_own_leases()
     }
 }
 

@@ -150,6 +150,7 @@ async fn what_the_server_says_of_itself() {
         "name": "safe", "summary": "SET NX PX token; compare-and-delete script", "store": "redis",
         "expected": "exact while work < ttl", "available": true, "reason": null,
         "sells_carts": true,
+        "extends_leases": false,
         "steps": [
             "acquire", "after-acquire", "read", "work", "before-write", "write", "after-write",
             "release",

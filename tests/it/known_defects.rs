@@ -9,6 +9,9 @@
 //! | a lost lock keeps its work running | `renewal::a_lost_lease_cancels_the_work` |
 //! | renewing stops after a failure or a reconnect | `known_defects::renewing_outlives_a_lost_reply_and_a_reconnect` |
 //! | a failed renewal gives the lock away | `known_defects::renewing_outlives_a_lost_reply_and_a_reconnect` |
+//! | … or is followed by a release on every node | `extension::a_majority_that_is_away_extends_nothing` |
+//! | an extension gives a node back what it has forgotten | `extension::a_node_that_forgot_is_not_told_again` |
+//! | extensions have no limit | `extension::no_lease_is_extended_more_often_than_it_was_to_be` |
 //! | renewing stops when the server has forgotten its scripts | `known_defects::renewing_outlives_forgotten_scripts` |
 //! | renewing goes on after the release | `known_defects::nothing_is_renewed_after_the_release` |
 //! | … after a crash | `renewal::a_crash_is_not_renewed` |

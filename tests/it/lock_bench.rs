@@ -108,6 +108,7 @@ impl Bench {
             strategy: self.strategy,
             delay: Duration::ZERO,
             ttl: TTL,
+            extensions: 0,
             patience: Patience::default(),
             faults: Faults::default(),
         }
@@ -123,7 +124,7 @@ impl Bench {
 
     pub fn claim(&self, product: &Product) -> Claim {
         let (product, faults) = (product.clone(), Faults::default());
-        Claim { product, token: Token::random(), ttl: TTL, faults }
+        Claim { product, token: Token::random(), ttl: TTL, extensions: 0, faults }
     }
 
     /// How many claims were left to the release task for this reason.

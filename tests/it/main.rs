@@ -13,6 +13,7 @@ mod drill;
 mod etcd;
 mod etcd_server;
 mod evidence;
+mod extension;
 mod faults;
 mod foreign;
 mod hang_up;

@@ -40,7 +40,8 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
 }
 
 pub fn claim(ttl: Duration) -> Claim {
-    Claim { product: Product::default(), token: Token::random(), ttl, faults: Faults::default() }
+    let (product, faults) = (Product::default(), Faults::default());
+    Claim { product, token: Token::random(), ttl, extensions: 0, faults }
 }
 
 /// Every lock that can be busy tells when it is released, or cleared, and says how long that can take.

@@ -83,9 +83,9 @@ async fn a_renewal_after_the_release_brings_nothing_back() {
         let claim = bench.claim(&product);
         bench.lock.attempt(&claim).await.unwrap();
         assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
-        assert!(!bench.lock.renew(&claim).await.unwrap(), "there is nothing to renew");
+        assert_eq!(bench.lock.renew(&claim).await.unwrap(), None, "there is nothing to renew");
         let next = bench.acquire(&product).await.expect("nobody holds it");
-        assert!(!bench.lock.renew(&claim).await.unwrap(), "it is the lease of the next");
+        assert_eq!(bench.lock.renew(&claim).await.unwrap(), None, "it is the lease of the next");
         assert_eq!(next.release().await, Release::Released);
     }
 }

@@ -249,22 +249,25 @@ impl Lock for LeaseKey {
             Some(Err(_)) | None => false,
         };
         // It may have waited for longer than a ttl, and its key may have gone just now.
-        let deadline = Instant::now() + claim.ttl;
-        if is_called && self.renew(claim).await.map_err(BackendError::into_unknown)? {
+        if is_called
+            && let Some(deadline) = self.renew(claim).await.map_err(BackendError::into_unknown)?
+        {
             return Ok(granted(deadline, created));
         }
         self.revoke(claim).await.map_err(BackendError::into_unknown)?;
         Ok(Attempt::Busy)
     }
 
-    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
+        let deadline = Instant::now() + claim.ttl;
         if !self.keep_alive(claim).await? {
-            return Ok(false);
+            return Ok(None);
         }
         // The lease may outlive its key: a reset deletes that.
         let count = GetOptions::new().with_count_only();
         let get = async |mut client: etcd_client::Client| client.get(key(claim), Some(count)).await;
-        Ok(self.etcd.command(Op::Renew, get).await?.count() > 0)
+        let is_there = self.etcd.command(Op::Renew, get).await?.count() > 0;
+        Ok(is_there.then_some(deadline))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::{
     backends::{BackendError, redis::RedisClient},
@@ -34,7 +35,7 @@ impl Lock for RenewedLock {
         Ok(super::attempt(&self.redis, claim).await?.renewed())
     }
 
-    async fn renew(&self, claim: &Claim) -> Result<bool, BackendError> {
+    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
         watchdog::renew(&self.redis, claim).await
     }
 

@@ -31,6 +31,7 @@ pub fn candidacy(
         strategy,
         delay: Duration::ZERO,
         ttl,
+        extensions: 0,
         patience: Patience {
             policy: Policy::Notify,
             max_retries: u32::MAX,

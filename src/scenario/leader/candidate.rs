@@ -93,6 +93,7 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
         strategy: *strategy,
         delay: *work,
         ttl: *ttl,
+        extensions: 0,
         patience: Patience {
             policy: Policy::Notify,
             max_retries: u32::MAX,
