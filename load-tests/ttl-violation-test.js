@@ -1,5 +1,6 @@
 // Work that takes longer than the lease lasts. The next buyer comes in while the last one still
-// works: with `safe`, both sell the one unit. `fenced` refuses the late writer, `watchdog` renews.
+// works: with `safe`, both sell the one unit. `fenced` refuses the late writer, `watchdog` renews, and
+// `redlock` extends its leases as often as EXTENSIONS says, which may not be enough.
 
 import exec from 'k6/execution';
 
@@ -14,8 +15,9 @@ import { chosenLocks, requireStrategy } from './lib/strategies.js';
 import { summaryOfMany } from './lib/summary.js';
 
 const LOCKS = chosenLocks(['fenced', 'watchdog']);
-/** Their leases do not end while the holder lives. */
-const RENEWED = ['mutex', 'watchdog'];
+const EXTENSIONS = wholeNumber('EXTENSIONS', 0, 0, 10);
+/** Their leases do not end while the holder lives, or works. */
+const RENEWED = ['mutex', 'watchdog', ...(EXTENSIONS > 0 ? ['redlock'] : [])];
 const VUS = wholeNumber('VUS', 5, 2, 1000);
 const TTL_MS = milliseconds('TTL', '200ms');
 const DELAY_MS = milliseconds('DELAY', '1s');
@@ -29,6 +31,7 @@ LOCKS.forEach((lock) => {
     lock_strategy: lock,
     delay: `${DELAY_MS}ms`,
     ttl: `${TTL_MS}ms`,
+    extensions: lock === 'redlock' ? EXTENSIONS : 0,
     retry: 'fixed',
     base: '50ms',
     wait: '50s', // k6 itself gives up after 60 s
@@ -84,6 +87,7 @@ export function handleSummary(data) {
     values: LOCKS,
     columns: [
       column.purchases, column.sold, column.soldOut, ['fenced', (row) => row.outcomes.fenced],
+      ['lease lost', (row) => row.outcomes.lost],
       column.busy, column.ttlViolations, column.oversold, column.lostUpdates, column.audit,
     ],
   });

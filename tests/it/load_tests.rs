@@ -157,11 +157,11 @@ async fn retry_comparison_tries_every_policy() {
 /// Each in a run of its own, since a busy machine must not make the next lease end early.
 #[tokio::test]
 async fn ttl_violation_needs_fencing_or_renewal() {
-    let server = Server::start(PATIENT);
+    let server = Server::full(PATIENT);
     let run = k6(&server.url, "ttl-violation-test.js", &["LOCKS=fenced", "VUS=3"]).await;
     let run = run.ended_with(0);
     assert!(run.column("ttl_violations")[0].as_u64() > Some(0), "{}", run.text);
-    let renewed = ["LOCKS=watchdog", "VUS=3", "TTL=3s", "DELAY=6s"];
+    let renewed = ["LOCKS=watchdog,redlock", "EXTENSIONS=10", "VUS=3", "TTL=3s", "DELAY=6s"];
     let unfenced = ["LOCKS=safe", "VUS=3", "DELAY=2s"];
     let (renewed, unfenced) = tokio::join!(
         k6(&server.url, "ttl-violation-test.js", &renewed),
