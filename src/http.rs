@@ -139,16 +139,20 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Starts the series of every reply that a route can give.
+/// What a request counts as whose client hung up before there was a response: nobody gets it, and it
+/// is nginx's name for that.
+const CLIENT_GONE: u16 = 499;
+
+/// Starts the series of every reply that a route can give, and of giving none.
 fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
     for (path, item) in &description.paths.paths {
         let Some(route) = known_route(path) else {
             continue;
         };
         for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
-            for status in
-                operation.iter().flat_map(|operation| operation.responses.responses.keys())
-            {
+            let Some(operation) = operation else { continue };
+            metrics.http.declare(method, route, CLIENT_GONE);
+            for status in operation.responses.responses.keys() {
                 if let Ok(status) = status.parse() {
                     metrics.http.declare(method, route, status);
                 }
@@ -176,6 +180,23 @@ fn known_route(path: &str) -> Option<&'static str> {
     ROUTES.into_iter().find(|route| *route == path)
 }
 
+/// A request under way. It is measured when it is dropped: with its response, or without one, for then
+/// the server has dropped it because its client hung up.
+struct Measured {
+    app: Arc<App>,
+    method: &'static str,
+    route: &'static str,
+    status: u16,
+    started: Instant,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let Self { method, route, status, started, .. } = *self;
+        self.app.metrics.http.response(method, route, status, started.elapsed());
+    }
+}
+
 /// Measures every request. Label values come from fixed lists only, whatever is requested.
 async fn measure(
     State(app): State<Arc<App>>,
@@ -191,8 +212,9 @@ async fn measure(
         _ => "_OTHER",
     };
     let route = matched.and_then(|matched| known_route(matched.as_str())).unwrap_or("unmatched");
+    let mut measured = Measured { app, method, route, status: CLIENT_GONE, started };
     let response = next.run(request).await;
-    app.metrics.http.response(method, route, response.status().as_u16(), started.elapsed());
+    measured.status = response.status().as_u16();
     response
 }
 

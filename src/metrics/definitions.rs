@@ -131,7 +131,7 @@ macro_rules! definitions {
 
 definitions! {
     HTTP_REQUEST_DURATION: "http_server_request_duration_seconds", HTTP_SECONDS,
-        "Time from the request's head to the response's head.";
+        "Time from the request's head to the response's head, or to its client's hanging up (499).";
     REQUESTS_IN_FLIGHT: "locklab_requests_in_flight", Kind::Gauge,
         "Purchases being carried out, those included whose client has gone.";
     REQUESTS_SHED: "locklab_requests_shed_total", Kind::Counter,

@@ -48,7 +48,7 @@ impl HttpMetrics {
         self.responses.write().entry((method, route, status)).or_insert_with(make).clone()
     }
 
-    /// A request was answered.
+    /// A request was answered, or its client has gone.
     pub fn response(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
         let known = self.responses.read().get(&(method, route, status)).cloned();
         known.unwrap_or_else(|| self.histogram(method, route, status)).record(took);

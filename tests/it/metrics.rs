@@ -7,6 +7,7 @@ use std::{
 };
 
 use locklab::{lock::STRATEGIES, order::Outcome, strategy::Family};
+use reqwest::Method;
 use serde_json::Value;
 use strum::VariantArray;
 
@@ -152,6 +153,31 @@ async fn evictions_are_counted() {
     assert_eq!(server.metric(evicted).await, 0.0);
     evict().await;
     until("the eviction is counted", async || server.metric(evicted).await > 0.0).await;
+}
+
+/// A client that hangs up gets no response, and is in the numbers all the same: as 499. What it wanted
+/// goes on.
+#[tokio::test]
+async fn clients_that_hang_up_are_counted() {
+    let server = Server::start(&[]);
+    let requests = async |route: &str, status: u16| {
+        let name = "http_server_request_duration_seconds_count";
+        let labels = format!(
+            "http_request_method=\"POST\",http_route=\"{route}\",http_response_status_code=\"{status}\""
+        );
+        server.metric(&format!("{name}{{{labels}}}")).await
+    };
+    assert_eq!((requests("/purchase", 499).await, requests("/reset", 499).await), (0.0, 0.0));
+    let under_way = async || server.metric("locklab_requests_in_flight").await == 1.0;
+    tokio::select! {
+        reply = server.request(Method::POST, "/purchase?delay=3s").send() => panic!("too soon: {reply:?}"),
+        () = until("it is under way", under_way) => {}
+    }
+    until("its client has gone", async || requests("/purchase", 499).await == 1.0).await;
+    let sold = "locklab_purchases_total{lock=\"safe\",outcome=\"sold\"}";
+    until("it is sold", async || server.metric(sold).await == 1.0).await;
+    server.post("/purchase").await;
+    assert_eq!((requests("/purchase", 499).await, requests("/purchase", 200).await), (1.0, 1.0));
 }
 
 /// Label values come from fixed lists: whatever is requested opens no new series.
