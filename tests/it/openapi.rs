@@ -1,20 +1,42 @@
 //! `/openapi.json` against what the server does: every reply of every test is held against it.
 
-use std::sync::OnceLock;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
+use jsonschema::Validator;
 use locklab::http;
+use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::server::{Reply, Server};
 
 /// The API description, ready to check replies.
-pub struct Contract(Value);
+pub struct Contract {
+    description: Value,
+    /// What was made of each schema of a reply: to make it takes longer than most replies do.
+    validators: Mutex<HashMap<String, Arc<Validator>>>,
+}
 
 impl Contract {
     pub fn get() -> &'static Self {
         static CONTRACT: OnceLock<Contract> = OnceLock::new();
-        CONTRACT.get_or_init(|| Self(serde_json::to_value(http::description()).unwrap()))
+        CONTRACT.get_or_init(|| Self {
+            description: serde_json::to_value(http::description()).unwrap(),
+            validators: Mutex::default(),
+        })
+    }
+
+    /// Checks against a schema of the description.
+    fn validator(&self, schema: &Value) -> Arc<Validator> {
+        let make = || {
+            let components = &self.description["components"];
+            let whole = json!({"$ref": "#/schema", "schema": schema, "components": components});
+            Arc::new(jsonschema::validator_for(&whole).unwrap())
+        };
+        Arc::clone(self.validators.lock().entry(schema.to_string()).or_insert_with(make))
     }
 
     /// Fails when a described route gives a status, a media type or a body that is not described.
@@ -30,17 +52,14 @@ impl Contract {
         let content = &described["content"][media_type];
         assert!(content.is_object(), "{method} {path}: {media_type} is not described");
         if media_type.ends_with("json") && !content["schema"].is_null() {
-            let schema = json!({
-                "$ref": "#/schema", "schema": content["schema"], "components": self.0["components"],
-            });
-            if let Err(error) = jsonschema::validate(&schema, &reply.json) {
+            if let Err(error) = self.validator(&content["schema"]).validate(&reply.json) {
                 panic!("{method} {path}: {error}\n{}", reply.text);
             }
         }
     }
 
     fn operation(&self, method: &Method, path: &str) -> Option<&Value> {
-        let paths = self.0["paths"].as_object().unwrap();
+        let paths = self.description["paths"].as_object().unwrap();
         let (_, item) = paths.iter().find(|(template, _)| match template.split_once('{') {
             Some((prefix, _)) => path
                 .strip_prefix(prefix)
@@ -62,13 +81,13 @@ impl Contract {
 #[tokio::test]
 async fn the_description_is_served() {
     let server = Server::start(&[]);
-    assert_eq!(server.get("/openapi.json").await.json, Contract::get().0);
+    assert_eq!(server.get("/openapi.json").await.json, Contract::get().description);
 }
 
 /// Operation ids are unique, and every reference leads somewhere.
 #[test]
 fn the_description_is_consistent() {
-    let contract = &Contract::get().0;
+    let contract = &Contract::get().description;
     let mut ids = Vec::new();
     for item in contract["paths"].as_object().unwrap().values() {
         ids.extend(item.as_object().unwrap().values().map(|it| it["operationId"].to_string()));
