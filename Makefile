@@ -1,10 +1,10 @@
-.PHONY: help run test bench
+.PHONY: help run run-all test bench
 
 # The k6 that scripts/k6 installs, when there is no other.
 export PATH := $(PATH):$(CURDIR)/.venv/bin
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
@@ -12,12 +12,24 @@ run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of it
 	@command -v valkey-server >/dev/null || scripts/need redis-server redis-server
 	cargo run --release --locked
 
+run-all: ## the same, with every other server that strategies need, each private too
+	@scripts/need cc build-essential
+	@scripts/protoc
+	@scripts/need redis-server redis-server
+	@scripts/need etcd etcd-server
+	@scripts/need java default-jre-headless
+	@scripts/need /usr/share/java/zookeeper.jar zookeeper
+	cargo run --release --locked -- --embed all
+
 test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
 	@scripts/need cc build-essential
 	@scripts/protoc
 	@scripts/need redis-server redis-server
 	@scripts/need etcd etcd-server
 	@scripts/need etcdctl etcd-client
+	@scripts/need javac default-jdk-headless
+	@scripts/need /usr/share/java/zookeeper.jar zookeeper
+	@scripts/need /usr/share/java/curator-recipes.jar libcurator-recipes-java
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
 	@scripts/k6

@@ -8,6 +8,11 @@ pub mod etcd;
 pub mod etcd;
 pub mod redis;
 pub mod redlock;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
+#[cfg(not(feature = "zookeeper"))]
+#[path = "backends/no_zookeeper.rs"]
+pub mod zookeeper;
 
 use std::sync::Arc;
 
@@ -100,6 +105,8 @@ pub enum Backend {
     Redlock,
     /// An etcd cluster.
     Etcd,
+    /// A ZooKeeper ensemble.
+    ZooKeeper,
 }
 
 /// Ready handles to every configured server.
@@ -112,6 +119,8 @@ pub struct Backends {
     pub redlock: Result<Arc<redlock::Nodes>, String>,
     /// The etcd cluster, or why there is none and what to do.
     pub etcd: Result<Arc<etcd::EtcdClient>, String>,
+    /// The ZooKeeper ensemble, or why there is none and what to do.
+    pub zookeeper: Result<Arc<zookeeper::ZooKeeperClient>, String>,
     /// Records that are kept of each product; with none, nothing is recorded.
     pub history: u32,
     /// Tickets that may wait in the queue of a product.
@@ -153,6 +162,10 @@ impl Backends {
             let (up, circuit) = (client.is_up(), client.circuit());
             health.push(Health { backend: Backend::Etcd, up, circuit });
         }
+        if let Ok(client) = &self.zookeeper {
+            let (up, circuit) = (client.is_up(), client.circuit());
+            health.push(Health { backend: Backend::ZooKeeper, up, circuit });
+        }
         health
     }
 
@@ -188,6 +201,15 @@ impl Backends {
                 Ok(_) if is_away(Backend::Etcd) => {
                     let reason = "no member of etcd with a leader answers: a majority has to run; \
                                   start them, or name others with --etcd-endpoints";
+                    Some(reason.to_owned())
+                }
+                Ok(_) => None,
+            },
+            Backend::ZooKeeper => match &self.zookeeper {
+                Err(reason) => Some(reason.clone()),
+                Ok(_) if is_away(Backend::ZooKeeper) => {
+                    let reason = "no session of ZooKeeper answers: a majority of its servers has to \
+                                  run; start them, or name others with --zookeeper-hosts";
                     Some(reason.to_owned())
                 }
                 Ok(_) => None,

@@ -95,6 +95,23 @@ pub struct Config {
           value_parser = positive_duration)]
     pub etcd_timeout: Duration,
 
+    /// The servers of a ZooKeeper ensemble, host:port, separated by commas; /root at the end is the node
+    /// below which all locks are
+    #[arg(long, env = "ZOOKEEPER_HOSTS", global = true)]
+    zookeeper_hosts: Option<String>,
+
+    /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of most
+    /// servers (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", global = true,
+          value_parser = positive_duration)]
+    pub zookeeper_timeout: Duration,
+
+    /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has died;
+    /// ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s", global = true,
+          value_parser = positive_duration)]
+    pub zookeeper_session_timeout: Duration,
+
     /// Servers to start privately where no URL names others, separated by commas
     #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
     embed: Vec<Embed>,
@@ -174,6 +191,8 @@ pub enum Embed {
     Redlock,
     /// An etcd cluster of three members.
     Etcd,
+    /// A ZooKeeper of one server.
+    Zookeeper,
     /// All of them.
     All,
 }
@@ -186,6 +205,7 @@ impl Embed {
             Backend::Redis => Self::Redis,
             Backend::Redlock => Self::Redlock,
             Backend::Etcd => Self::Etcd,
+            Backend::ZooKeeper => Self::Zookeeper,
         }
     }
 }
@@ -216,6 +236,12 @@ impl Config {
     #[must_use]
     pub fn etcd_endpoints(&self) -> Vec<String> {
         self.etcd_endpoints.iter().filter(|url| !url.is_empty()).cloned().collect()
+    }
+
+    /// The ZooKeeper ensemble, if there is to be one.
+    #[must_use]
+    pub fn zookeeper_hosts(&self) -> Option<&str> {
+        self.zookeeper_hosts.as_deref().filter(|hosts| !hosts.is_empty())
     }
 
     /// Whether servers of this kind are to be started where no URL names others.

@@ -1,5 +1,7 @@
 //! Puts the parts together, and takes them apart in the right order.
 
+mod servers;
+
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -15,11 +17,11 @@ use crate::{
     backends::{
         Backend, Backends,
         embedded::{self, Embedded, EmbeddedError},
-        etcd::{EtcdClient, InvalidEndpoint},
+        etcd::InvalidEndpoint,
         redis::{InvalidUrl, RedisClient, RedisOptions},
-        redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
+        zookeeper::InvalidHosts,
     },
-    cli::{Config, Embed, Secret},
+    cli::{Config, Secret},
     http::{self, App},
     metrics::Metrics,
     product::Product,
@@ -44,6 +46,9 @@ pub enum LabError {
     /// The endpoints of etcd are not.
     #[error("--etcd-endpoints (ETCD_ENDPOINTS): {0}")]
     EtcdEndpoints(InvalidEndpoint),
+    /// The hosts of ZooKeeper are not.
+    #[error("--zookeeper-hosts (ZOOKEEPER_HOSTS): {0}")]
+    ZooKeeperHosts(#[from] InvalidHosts),
     /// The embedded Redis did not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -105,25 +110,36 @@ impl Lab {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",
         };
-        let ((redlock, nodes), (etcd, members)) =
-            tokio::try_join!(redlock(config, &metrics), etcd(config, &metrics))?;
-        let mut servers = vec![(Backend::Redis, redis)];
+        let ((redlock, nodes), (etcd, members), (zookeeper, ensemble)) = tokio::try_join!(
+            servers::redlock(config, &metrics),
+            servers::etcd(config, &metrics),
+            servers::zookeeper(config, &metrics)
+        )?;
+        let mut places = vec![(Backend::Redis, redis)];
         if redlock.is_ok() {
             let named = config.redlock_urls().into_iter().map(Secret::redacted_url);
             let urls: Vec<String> = nodes.iter().map(|node| node.url()).chain(named).collect();
-            servers.push((Backend::Redlock, urls.join(",")));
+            places.push((Backend::Redlock, urls.join(",")));
         }
         if etcd.is_ok() {
             let embedded = members.iter().map(|member| member.url());
             let urls: Vec<String> = embedded.chain(config.etcd_endpoints()).collect();
             reach.push(("ETCD_ENDPOINTS", urls.join(",")));
-            servers.push((Backend::Etcd, urls.join(",")));
+            places.push((Backend::Etcd, urls.join(",")));
+        }
+        if zookeeper.is_ok() {
+            let named = config.zookeeper_hosts().map(str::to_owned);
+            let hosts = named.or_else(|| ensemble.as_ref().map(|server| server.address()));
+            let hosts = hosts.unwrap_or_default();
+            reach.push(("ZOOKEEPER_HOSTS", hosts.clone()));
+            places.push((Backend::ZooKeeper, hosts));
         }
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy,
             redlock,
             etcd,
+            zookeeper,
             history: config.history,
             queue_max: config.queue_max,
             metrics: Arc::clone(&metrics),
@@ -142,7 +158,8 @@ impl Lab {
         }
         let (client, prepared) = (Arc::clone(&backends.redis), Arc::clone(&shop));
         background.push(tokio::spawn(prepare_again(client, prepared, config.stock)));
-        let embedded: Vec<_> = embedded.into_iter().chain(nodes).chain(members).collect();
+        let embedded: Vec<_> =
+            embedded.into_iter().chain(nodes).chain(members).chain(ensemble).collect();
         for server in &embedded {
             background.push(tokio::spawn(watch(Arc::clone(server))));
         }
@@ -161,7 +178,7 @@ impl Lab {
         let closing = CancellationToken::new();
         Ok(Self {
             app: Arc::new(app),
-            servers,
+            servers: places,
             reach,
             embedded,
             release_task: tokio::spawn(task.run(closing.clone())),
@@ -169,7 +186,11 @@ impl Lab {
             background,
             drain_timeout: config.drain_timeout,
             // One command, and one more after its timeout.
-            release_timeout: config.command_timeout.max(config.etcd_timeout) * 2,
+            release_timeout: config
+                .command_timeout
+                .max(config.etcd_timeout)
+                .max(config.zookeeper_timeout)
+                * 2,
         })
     }
 
@@ -239,84 +260,6 @@ impl Lab {
         join_all(stop).await;
         purchases_done && released
     }
-}
-
-/// How many nodes of Redlock are started, if any are.
-const REDLOCK_NODES: usize = 5;
-
-/// The nodes of Redlock: those that are named, or private ones that are started. Whatever keeps them
-/// from being there is a reason against the strategy, and not against the lab.
-async fn redlock(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<(Result<Arc<Nodes>, String>, Vec<Arc<Embedded>>), LabError> {
-    let urls = config.redlock_urls();
-    let are_new = urls.is_empty();
-    let mut embedded = Vec::new();
-    let urls: Vec<String> = if !are_new {
-        if !(NODES_MIN..=NODES_MAX).contains(&urls.len()) {
-            let valid = format!("expected {NODES_MIN} to {NODES_MAX} URLs, not {}", urls.len());
-            return Err(LabError::RedlockUrls(valid));
-        }
-        urls.iter().map(|url| url.expose().to_owned()).collect()
-    } else if config.embeds(Embed::Redlock) {
-        let started = join_all((0..REDLOCK_NODES).map(|_| embedded::redis::start())).await;
-        match started.into_iter().collect::<Result<Vec<_>, _>>() {
-            Ok(started) => embedded.extend(started.into_iter().map(Arc::new)),
-            Err(error) => return Ok((Err(error.to_string()), Vec::new())),
-        }
-        embedded.iter().map(|node| node.url()).collect()
-    } else {
-        let reason = "no nodes: name them with --redlock-urls (REDLOCK_URLS), or have private ones \
-                      started with --embed redlock";
-        return Ok((Err(reason.to_owned()), Vec::new()));
-    };
-    let options = RedlockOptions {
-        urls,
-        timeout: config.redlock_timeout,
-        restart_delay: config.redlock_restart_delay,
-        are_new,
-    };
-    let nodes = Nodes::connect(&options, metrics).await;
-    let nodes = nodes.map_err(|error| LabError::RedlockUrls(error.to_string()))?;
-    Ok((Ok(Arc::new(nodes)), embedded))
-}
-
-/// How many members of etcd are started, if any are.
-#[cfg(feature = "etcd")]
-const ETCD_MEMBERS: usize = 3;
-
-/// The etcd cluster: the one that is named, or a private one that is started; as [`redlock`].
-#[cfg(feature = "etcd")]
-async fn etcd(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<(Result<Arc<EtcdClient>, String>, Vec<Arc<Embedded>>), LabError> {
-    let mut endpoints = config.etcd_endpoints();
-    let mut embedded = Vec::new();
-    if endpoints.is_empty() && config.embeds(Embed::Etcd) {
-        match embedded::etcd::start(ETCD_MEMBERS).await {
-            Ok(started) => embedded.extend(started.into_iter().map(Arc::new)),
-            Err(error) => return Ok((Err(error.to_string()), Vec::new())),
-        }
-        endpoints = embedded.iter().map(|member| member.url()).collect();
-    }
-    if endpoints.is_empty() {
-        let reason = "no etcd: name its members with --etcd-endpoints (ETCD_ENDPOINTS), or have \
-                      private ones started with --embed etcd";
-        return Ok((Err(reason.to_owned()), Vec::new()));
-    }
-    let client = EtcdClient::connect(&endpoints, config.etcd_timeout, metrics.backend("etcd"));
-    let client = client.await.map_err(LabError::EtcdEndpoints)?;
-    Ok((Ok(Arc::new(client)), embedded))
-}
-
-#[cfg(not(feature = "etcd"))]
-async fn etcd(
-    _: &Config,
-    _: &Arc<Metrics>,
-) -> Result<(Result<Arc<EtcdClient>, String>, Vec<Arc<Embedded>>), LabError> {
-    Ok((Err(crate::backends::etcd::REASON.to_owned()), Vec::new()))
 }
 
 /// Makes the first purchase possible, and warns of what would make locks a lie.

@@ -231,7 +231,7 @@ pub async fn acquire(
         claim: Claim {
             product: product.clone(),
             token: Token::random(),
-            ttl: order.ttl,
+            ttl: lock.lease_ttl(order.ttl),
             extensions: order.extensions,
             faults: order.faults.clone(),
         },

@@ -13,6 +13,7 @@ mod queue;
 mod redlock;
 mod safe;
 mod watchdog;
+mod zookeeper;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub static STRATEGIES: &[&Strategy] = &[
     &fenced::STRATEGY,
     &redlock::STRATEGY,
     &etcd::STRATEGY,
+    &zookeeper::STRATEGY,
     &optimistic::STRATEGY,
     &atomic::STRATEGY,
     &queue::STRATEGY,
@@ -196,6 +198,17 @@ pub enum Release {
 /// what lets a dropped future or a lost reply be cleaned up by somebody else.
 #[async_trait]
 pub trait Lock: Waitable {
+    /// How long a lease lasts, if it is asked for this long: what grants it may have its own limit.
+    fn lease_ttl(&self, ttl: Duration) -> Duration {
+        ttl
+    }
+
+    /// Whether a lease that nobody ends goes on after its ttl, for as long as this process lives: then
+    /// the release task must not leave it to its end.
+    fn outlives_ttl(&self) -> bool {
+        false
+    }
+
     /// One try; never waits for the holder.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ impl ReleaseTask {
 }
 
 impl Orphan {
-    /// Tries until the lock service has answered for good, or the ttl has freed the claim.
+    /// Tries until the lock service has answered for good, or the ttl has freed the claim, if it can.
     async fn end(&self, sending: &Semaphore, closing: &CancellationToken) {
         if self.cause == Cause::WriteUnknown {
             // The write may still land, and must not land on the next holder's: the lease has to
@@ -146,7 +146,8 @@ impl Orphan {
                 Ok(_) => return,
                 Err(error) => tracing::debug!(product = %self.claim.product, %error, "release"),
             }
-            if checks > CHECKS_MAX || Instant::now() + pause >= freed {
+            let is_freed = !self.lock.outlives_ttl() && Instant::now() + pause >= freed;
+            if checks > CHECKS_MAX || is_freed {
                 return;
             }
             if closing.run_until_cancelled(time::sleep(pause)).await.is_none() {

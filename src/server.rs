@@ -73,9 +73,9 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     // Whoever started this need not read it, nor keep the pipe open.
     let mut banner = format!("Locklab {} on {url}\n", env!("CARGO_PKG_VERSION"));
     for (backend, place) in lab.servers() {
-        banner += &format!("  {:<8} {place}\n", <&str>::from(backend));
+        banner += &format!("  {:<9} {place}\n", <&str>::from(backend));
     }
-    writeln!(io::stdout(), "{banner}  try      curl '{url}/purchase?lock=safe'").ok();
+    writeln!(io::stdout(), "{banner}  try       curl '{url}/purchase?lock=safe'").ok();
     if !lab.serve(listener).await {
         tracing::warn!("stopped before everything was finished");
     }

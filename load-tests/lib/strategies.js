@@ -7,7 +7,7 @@ import { listStrategies } from './client.js';
 import { someOf } from './config.js';
 
 const KNOWN = [
-  'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'etcd',
+  'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'etcd', 'zookeeper',
   'optimistic', 'atomic', 'queue',
 ];
 const chosen = someOf('LOCKS', KNOWN);

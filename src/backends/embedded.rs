@@ -7,6 +7,8 @@
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod redis;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 use std::{
     io,
@@ -26,8 +28,8 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-/// How long a server may take to answer.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take to answer: that of Java takes a second, and ten on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port may turn out to be taken between finding it free and using it.
@@ -142,6 +144,12 @@ impl Embedded {
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
     }
 
     /// Which program serves.

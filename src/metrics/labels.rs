@@ -42,6 +42,7 @@ impl Op {
                 Write, Take, Tally, Reset, Answer, Record, Enqueue, Next, Info,
             ],
             "etcd" => &[Acquire, Renew, Release, Clear, Enqueue, LeaseGrant, LeaseRevoke],
+            "zookeeper" => &[Acquire, Renew, Release, Clear, Enqueue],
             // A node of Redlock.
             _ => &[Acquire, Renew, Release, Clear, TimeLeft, Vote, Info],
         }

@@ -201,7 +201,8 @@ impl Section<'_> {
     async fn turn(&self, item: usize, patience: &Patience) -> Option<BuyerTurn> {
         let Order { strategy, items, ttl, delay, .. } = self.order;
         let needs_own = self.order.needs_own_leases();
-        let wants = Wants { ttl: *ttl, delay: *delay, needs_own };
+        // No more than it would be granted.
+        let wants = Wants { ttl: self.lock.lease_ttl(*ttl), delay: *delay, needs_own };
         let key = (*strategy, items[item].product.clone());
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }

@@ -24,7 +24,10 @@ use locklab::{
 use tokio::{task::JoinHandle, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-use crate::redis_server::{Farm, Redis};
+use crate::{
+    redis_server::{Farm, Redis},
+    zookeeper_server::ZooKeeper,
+};
 
 pub const TTL: Duration = Duration::from_secs(600);
 /// Both ways to send commands.
@@ -61,6 +64,7 @@ impl Bench {
         let strategy: StrategyId = name.parse().unwrap();
         let farm = match strategy.row().backend {
             Backend::Redlock | Backend::Etcd => Farm::around(redis).await,
+            Backend::ZooKeeper => Farm { zookeeper: ZooKeeper::shared(), ..Farm::bare(redis) },
             Backend::Redis => Farm::bare(redis),
         };
         let options = RedlockOptions {
@@ -75,6 +79,7 @@ impl Bench {
             redis_remedy: "",
             redlock: Ok(Arc::new(nodes)),
             etcd: Ok(farm.etcd.client(&metrics).await),
+            zookeeper: farm.zookeeper.open(&metrics).await,
             history: 0,
             queue_max: 1,
             metrics: Arc::clone(&metrics),

@@ -46,3 +46,6 @@ mod traces;
 mod waiting;
 mod wakeups;
 mod watching;
+mod zookeeper;
+mod zookeeper_queue;
+mod zookeeper_server;

@@ -27,6 +27,7 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
         redis_remedy: "",
         redlock: Err(String::new()),
         etcd: Err(String::new()),
+        zookeeper: Err(String::new()),
         history: 0,
         queue_max: 1,
         metrics: Arc::new(Metrics::new()),

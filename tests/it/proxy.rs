@@ -25,11 +25,13 @@ enum Rule {
     HoldAt(String, Arc<AtomicUsize>),
     /// Passes commands on, and holds back the replies to those that contain this text.
     HoldReplyTo(&'static str),
+    /// Ends every connection that is held, and passes everything else on.
+    Cut,
 }
 
 impl Rule {
-    fn is_pass(&self) -> bool {
-        matches!(self, Self::Pass)
+    fn holds_nothing(&self) -> bool {
+        matches!(self, Self::Pass | Self::Cut)
     }
 }
 
@@ -94,19 +96,26 @@ impl Proxy {
         self.rule.send_replace(Rule::Pass);
     }
 
-    /// The same, and waits until nothing is held any more.
+    /// Ends every connection that is held, what was held with it, and lets everything else pass.
+    pub fn cut(&self) {
+        self.rule.send_replace(Rule::Cut);
+    }
+
+    /// Lets everything pass, and waits until nothing is held any more.
     pub async fn drain(&self) {
         self.pass();
         self.held.subscribe().wait_for(|held| *held == 0).await.unwrap();
     }
 }
 
-/// Waits, counted as held, until everything may pass.
-async fn hold(rules: &mut watch::Receiver<Rule>, held: &watch::Sender<usize>) {
+/// Waits, counted as held, until everything may pass. False: the connection is to end instead.
+async fn hold(rules: &mut watch::Receiver<Rule>, held: &watch::Sender<usize>) -> bool {
     held.send_modify(|held| *held += 1);
     // Fails only when the proxy is gone, and nobody waits for anything then.
-    rules.wait_for(Rule::is_pass).await.ok();
+    let is_cut =
+        rules.wait_for(Rule::holds_nothing).await.is_ok_and(|rule| matches!(*rule, Rule::Cut));
     held.send_modify(|held| *held -= 1);
+    !is_cut
 }
 
 /// Passes commands on; tells `mute` when their replies are to be held back.
@@ -133,10 +142,10 @@ async fn forward(
                 }
                 false
             }
-            Rule::Pass => false,
+            Rule::Pass | Rule::Cut => false,
         };
-        if is_held {
-            hold(&mut rules, &held).await;
+        if is_held && !hold(&mut rules, &held).await {
+            return;
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             return;
@@ -155,8 +164,8 @@ async fn answer(
     let mut chunk = vec![0; 64 * 1024];
     loop {
         let Ok(length @ 1..) = from.read(&mut chunk).await else { return };
-        if mute.send_replace(false) {
-            hold(&mut rules, &held).await;
+        if mute.send_replace(false) && !hold(&mut rules, &held).await {
+            return;
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             return;

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{etcd_server::Etcd, server::Server};
+use crate::{etcd_server::Etcd, server::Server, zookeeper_server::ZooKeeper};
 
 /// A private Redis that several servers can share.
 #[derive(Clone)]
@@ -92,6 +92,7 @@ pub struct Farm {
     /// The nodes of Redlock.
     pub nodes: Vec<Redis>,
     pub etcd: Etcd,
+    pub zookeeper: ZooKeeper,
 }
 
 impl Farm {
@@ -107,19 +108,22 @@ impl Farm {
             // They are new, and nobody but the test knows.
             node.send::<()>(&["SET", VOTER_KEY, "1"]).await;
         }
-        Self { redis, nodes, etcd }
+        Self { redis, nodes, etcd, zookeeper: ZooKeeper::shared() }
     }
 
     /// Only a Redis.
     pub fn bare(redis: Redis) -> Self {
-        Self { redis, nodes: Vec::new(), etcd: Etcd::absent() }
+        let (etcd, zookeeper) = (Etcd::absent(), ZooKeeper::absent());
+        Self { redis, nodes: Vec::new(), etcd, zookeeper }
     }
 
     /// Whether the product's lock exists, at any of them.
     pub async fn is_locked(&self, product: &str) -> bool {
         let servers = self.nodes.iter().chain([&self.redis]);
         let in_redis = join_all(servers.map(|redis| redis.is_locked(product))).await;
-        in_redis.contains(&true) || !self.etcd.keys(product).await.is_empty()
+        in_redis.contains(&true)
+            || !self.etcd.keys(product).await.is_empty()
+            || !self.zookeeper.nodes(product).await.is_empty()
     }
 
     /// Where the nodes are, as a flag takes it.
@@ -136,11 +140,16 @@ impl Farm {
     pub fn server_at(&self, redis_url: &str, arguments: &[&str]) -> Server {
         let (nodes, members) = (self.redlock_urls(), self.etcd.endpoints());
         let mut all = vec!["--redis-url", redis_url, "--redlock-urls", &nodes];
-        all.extend(["--etcd-endpoints", &members]);
-        for timeout in ["--redlock-timeout", "--etcd-timeout"] {
+        all.extend(["--etcd-endpoints", &members, "--zookeeper-hosts", &self.zookeeper.hosts]);
+        // A busy machine is no fault.
+        for (timeout, patient) in [
+            ("--redlock-timeout", "5s"),
+            ("--etcd-timeout", "5s"),
+            ("--zookeeper-timeout", "5s"),
+            ("--zookeeper-session-timeout", "10s"),
+        ] {
             if !arguments.contains(&timeout) {
-                // A busy machine is no fault.
-                all.extend([timeout, "5s"]);
+                all.extend([timeout, patient]);
             }
         }
         Server::start(&[&all, arguments].concat())

@@ -21,7 +21,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::openapi::Contract;
+use crate::{openapi::Contract, zookeeper_server::ZooKeeper};
 
 /// A running `locklab`; killed when dropped.
 pub struct Server {
@@ -46,9 +46,16 @@ impl Server {
 
     /// The same, with private servers for every strategy.
     pub fn full(arguments: &[&str]) -> Self {
+        let zookeeper = ZooKeeper::shared();
+        let all = ["--embed", "all", "--zookeeper-hosts", &zookeeper.hosts];
         // A busy machine is no fault.
-        let all = ["--embed", "all", "--redlock-timeout", "5s", "--etcd-timeout", "5s"];
-        Self::start(&[&all, arguments].concat())
+        let patient = [
+            ["--redlock-timeout", "5s"],
+            ["--etcd-timeout", "5s"],
+            ["--zookeeper-timeout", "5s"],
+            ["--zookeeper-session-timeout", "10s"],
+        ];
+        Self::start(&[&all, patient.concat().as_slice(), arguments].concat())
     }
 
     /// As [`Self::start`], and nobody reads its log yet.
