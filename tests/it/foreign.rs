@@ -65,7 +65,11 @@ async fn overlaps(farm: &Farm, lock: &str, client: &str, servers: &str) -> usize
         let reply = server.post(&format!("{buy}&retry={retry}")).await;
         assert!(["sold", "busy"].contains(&reply.outcome()), "{}", reply.text);
     };
-    let name = if client == "etcdctl" { "locklab/p" } else { "lock:p" };
+    let name = match client {
+        "etcdctl" => "locklab/p",
+        "kazoo_lock" | "curator" => "/locklab/p",
+        _ => "lock:p",
+    };
     let foreign = tokio::select! {
         holds = foreign(client, servers, name) => holds,
         _ = join(buyer("fixed"), buyer("notify")) => unreachable!("buyers go on for ever"),
@@ -109,4 +113,24 @@ async fn etcdctl_and_our_buyers_exclude_each_other() {
         overlaps(&farm, "safe", "etcdctl", &endpoints).await > 0,
         "another lock is another lock"
     );
+}
+
+/// Kazoo names its nodes otherwise than Curator and we do.
+#[tokio::test]
+async fn kazoo_and_our_buyers_exclude_each_other() {
+    let farm = Farm::start().await;
+    let hosts = farm.zookeeper.hosts.clone();
+    assert_eq!(overlaps(&farm, "zookeeper", "kazoo_lock", &hosts).await, 0);
+    assert!(
+        overlaps(&farm, "safe", "kazoo_lock", &hosts).await > 0,
+        "another lock is another lock"
+    );
+}
+
+#[tokio::test]
+async fn curator_and_our_buyers_exclude_each_other() {
+    let farm = Farm::start().await;
+    let hosts = farm.zookeeper.hosts.clone();
+    assert_eq!(overlaps(&farm, "zookeeper", "curator", &hosts).await, 0);
+    assert!(overlaps(&farm, "safe", "curator", &hosts).await > 0, "another lock is another lock");
 }
