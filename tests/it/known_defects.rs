@@ -17,6 +17,11 @@
 //! | … after a crash | `renewal::a_crash_is_not_renewed` |
 //! | … after an interrupt | `release::a_purchase_dropped_during_a_renewal_leaves_no_lock` |
 //! | leases are not renewed by the library | `renewal::work_longer_than_the_ttl_is_covered` |
+//! | a lock is granted although its own key has expired while it was waited for (etcd 11456) | `etcd::a_place_lost_while_waiting_is_noticed`, `zookeeper_queue::a_place_lost_while_waiting_is_noticed` |
+//! | … or to a node that is left of the session before (Curator 1121) | `zookeeper::a_node_of_another_session_is_not_ours` |
+//! | the work goes on when the session is lost, or nobody can see it any more (Curator 727) | `zookeeper::a_session_lost_while_paused_is_fenced`, `zookeeper::a_zookeeper_that_hangs` |
+//! | a release without a connection leaves the node for as long as the session lives (Curator 1193) | `zookeeper::a_zookeeper_that_hangs` |
+//! | a command without an answer is sent again, which is another command by then (jetcd) | `known_defects::an_acquire_without_an_answer_is_not_sent_again`, `zookeeper::a_create_without_an_answer_is_found` |
 //! | a stuck holder renews for ever | `renewal::the_hold_is_capped` |
 //! | an outage looks like contention | `known_defects::a_waiter_is_told_of_an_outage` |
 //! | … and contention like an outage | `contract::a_foreign_holder_is_respected` |
@@ -62,7 +67,7 @@ use std::path::Path;
 
 use crate::{
     proxy::Proxy,
-    redis_server::{Monitor, Redis},
+    redis_server::{Farm, Monitor, Redis},
     server::{Reply, Server, until},
 };
 use locklab::{
@@ -134,6 +139,26 @@ async fn renewing_outlives_a_lost_reply_and_a_reconnect() {
     };
     let (reply, ()) = tokio::join!(buy, meanwhile);
     assert_eq!((reply.outcome(), &reply.json["ttl_violated"]), ("sold", &false.into()));
+}
+
+/// An acquire whose reply is lost has made this claim the holder. Sent again, it would find its own lock
+/// taken, or wait behind it: it is undone instead, once, and others come in although the ttl is long.
+#[tokio::test]
+async fn an_acquire_without_an_answer_is_not_sent_again() {
+    let farm = Farm::start().await;
+    let server = farm.server(&[]);
+    for lock in ["etcd", "zookeeper"] {
+        for retry in ["none", "notify"] {
+            server.reset("p", 1).await;
+            let before = server.attempts(lock).await;
+            let buy = format!("/purchase?product=p&lock={lock}&ttl=600s&retry={retry}");
+            let reply = server.post(&format!("{buy}&fault=drop-reply@acquire")).await;
+            assert_eq!(reply.outcome(), "unavailable", "{lock}: {}", reply.text);
+            assert_eq!(server.attempts(lock).await - before, 1.0, "{lock}");
+            until("the lock is free", async || !farm.is_locked("p").await).await;
+            assert_eq!(server.post(&buy).await.outcome(), "sold", "{lock}");
+        }
+    }
 }
 
 /// A server that forgets its scripts while a lease is held is told them again by the renewal.

@@ -1,11 +1,16 @@
 //! ZooKeeper: who is first, who is late, and whose session it is.
 
+use locklab::{
+    backends::redis::RedisMode,
+    lock::{Attempt, Release},
+};
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 use zookeeper_client::Client;
 
 use crate::{
+    lock_bench::Bench,
     proxy::Proxy,
     redis_server::{Farm, Redis},
     server::{Reply, Server, count, until},
@@ -273,7 +278,13 @@ async fn a_dead_holder_is_followed() {
     assert_eq!(next.outcome(), "sold", "{}", next.text);
 }
 
-/// The private one is there without a flag more, and ends with its server.
+/// Whose child a process is, by its id.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// The private one is there without a flag more, and ends with its server, even when that is killed.
 #[tokio::test]
 async fn the_embedded_one() {
     let server = Server::start(&["--embed", "zookeeper"]);
@@ -281,6 +292,18 @@ async fn the_embedded_one() {
     let reply = server.post("/purchase?product=p&lock=zookeeper").await;
     assert_eq!(reply.outcome(), "sold", "{}", reply.text);
     assert_eq!(row(&server).await["available"], true);
+    let is_java = |pid: &i32| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        command.is_ok_and(|command| command.starts_with("java"))
+    };
+    // Its guard is between them.
+    let is_ours = |pid: &i32| parent(*pid).and_then(parent) == Some(server.pid());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let java: Vec<i32> = processes.filter(is_java).filter(is_ours).collect();
+    let [java] = java[..] else { panic!("one serves, not {java:?}") };
+    server.signal(Signal::SIGKILL);
+    until("it is gone", async || parent(java).is_none()).await;
 }
 
 /// Without hosts, the strategy says what to do, and everything else sells.
@@ -292,4 +315,23 @@ async fn without_hosts() {
     assert!(reply.text.contains("--zookeeper-hosts"), "{}", reply.text);
     server.reset("p", 1).await;
     assert_eq!(server.post("/purchase?product=p").await.outcome(), "sold");
+}
+
+/// The node of a claim is there and first, but was made under another session, which ends when it does:
+/// it is no lease. It is deleted all the same.
+#[tokio::test]
+async fn a_node_of_another_session_is_not_ours() {
+    let bench = Bench::new("zookeeper", RedisMode::Multiplexed).await;
+    let claim = bench.claim(&"p".parse().unwrap());
+    assert!(matches!(bench.lock.attempt(&claim).await.unwrap(), Attempt::Granted(_)));
+    assert!(bench.lock.renew(&claim).await.unwrap());
+    let zookeeper = &bench.farm.zookeeper;
+    let name = zookeeper.nodes("p").await.remove(0);
+    zookeeper.client().await.delete(&format!("/locklab/p/{name}"), None).await.unwrap();
+    assert!(!bench.lock.renew(&claim).await.unwrap(), "it is gone");
+    let (prefix, _) = name.split_at(name.len() - 10);
+    zookeeper.contend("p", prefix).await;
+    assert!(!bench.lock.renew(&claim).await.unwrap(), "it is another session's");
+    assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
+    assert!(zookeeper.nodes("p").await.is_empty());
 }
