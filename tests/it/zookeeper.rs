@@ -324,14 +324,14 @@ async fn a_node_of_another_session_is_not_ours() {
     let bench = Bench::new("zookeeper", RedisMode::Multiplexed).await;
     let claim = bench.claim(&"p".parse().unwrap());
     assert!(matches!(bench.lock.attempt(&claim).await.unwrap(), Attempt::Granted(_)));
-    assert!(bench.lock.renew(&claim).await.unwrap());
+    assert!(bench.lock.renew(&claim).await.unwrap().is_some());
     let zookeeper = &bench.farm.zookeeper;
     let name = zookeeper.nodes("p").await.remove(0);
     zookeeper.client().await.delete(&format!("/locklab/p/{name}"), None).await.unwrap();
-    assert!(!bench.lock.renew(&claim).await.unwrap(), "it is gone");
+    assert!(bench.lock.renew(&claim).await.unwrap().is_none(), "it is gone");
     let (prefix, _) = name.split_at(name.len() - 10);
     zookeeper.contend("p", prefix).await;
-    assert!(!bench.lock.renew(&claim).await.unwrap(), "it is another session's");
+    assert!(bench.lock.renew(&claim).await.unwrap().is_none(), "it is another session's");
     assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
     assert!(zookeeper.nodes("p").await.is_empty());
 }
