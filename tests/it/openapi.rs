@@ -51,10 +51,11 @@ impl Contract {
         let media_type = reply.header("content-type").split(';').next().unwrap();
         let content = &described["content"][media_type];
         assert!(content.is_object(), "{method} {path}: {media_type} is not described");
-        if media_type.ends_with("json") && !content["schema"].is_null() {
-            if let Err(error) = self.validator(&content["schema"]).validate(&reply.json) {
-                panic!("{method} {path}: {error}\n{}", reply.text);
-            }
+        if media_type.ends_with("json")
+            && !content["schema"].is_null()
+            && let Err(error) = self.validator(&content["schema"]).validate(&reply.json)
+        {
+            panic!("{method} {path}: {error}\n{}", reply.text);
         }
     }
 
