@@ -8,7 +8,7 @@ use super::positive_duration;
 use crate::{product::Product, strategy::StrategyId};
 
 /// The locks under which a leader can be elected: all that are renewed. The last is the control.
-const ELECTING: [&str; 3] = ["fenced", "etcd", "watchdog"];
+const ELECTING: [&str; 4] = ["fenced", "etcd", "zookeeper", "watchdog"];
 
 /// What `locklab leader` is to do.
 #[derive(Debug, Clone, Args)]
