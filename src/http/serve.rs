@@ -68,8 +68,9 @@ pub async fn serve(
                 biased;
                 () = cut.cancelled() => {}
                 // A client that breaks off is not an event: a purchase goes on in its own task.
-                Err(error) = connection => tracing::debug!(%error, "connection"),
-                else => {}
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection");
+                },
             }
             drop(place);
         });

@@ -31,7 +31,8 @@ async fn a_lease_lost_while_paused_is_fenced() {
     // It stands still between its last look at the lease and the write.
     let first = format!("{buy}&fault=pause:3s@write");
     let second = async {
-        until("the first has the lock", async || !farm.etcd.keys("p").await.is_empty()).await;
+        let pauses = "locklab_faults_injected_total{fault=\"pause\"}";
+        until("the first pauses", async || paused.metric(pauses).await == 1.0).await;
         paused.signal(Signal::SIGSTOP);
         let reply = other.post(&format!("{buy}&retry=notify&wait=20s")).await;
         paused.signal(Signal::SIGCONT);

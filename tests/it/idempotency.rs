@@ -83,7 +83,7 @@ async fn a_lost_reply_is_found_again() {
         let sale = [Step::Write, Step::Take];
         let step = strategy.steps.iter().find(|step| sale.contains(step)).unwrap().name();
         server.reset(name, 5).await;
-        let query = format!("product={name}&lock={name}&ttl=100ms");
+        let query = format!("product={name}&lock={name}&ttl=5s");
         let lost = buy(&server, &format!("{query}&fault=drop-reply@{step}"), "k").await;
         if lost.status == StatusCode::OK {
             // Whoever can find out by itself what became of the sale need not ask the buyer to.

@@ -10,6 +10,7 @@ use reqwest::{Method, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::{self, Duration},
 };
 
 use crate::{
@@ -91,6 +92,17 @@ async fn a_stopped_server_finishes_what_is_under_way() {
         let sold: i64 = redis.send(&["HGET", "ledger:p", "sold"]).await;
         assert_eq!(sold, 1);
     }
+}
+
+/// A connection that has ended is over: it keeps neither its place nor the server from stopping.
+#[tokio::test]
+async fn a_connection_that_has_ended_is_not_waited_for() {
+    // The drain is longer than the test waits, and that far longer than it takes.
+    let server = Server::start(&["--drain-timeout", "50s"]);
+    assert_eq!(server.race(1, "lock=safe").await[0].outcome(), "sold");
+    server.signal(Signal::SIGTERM);
+    let ended = time::timeout(Duration::from_secs(25), server.ended()).await;
+    assert!(ended.expect("it waits for nobody").success());
 }
 
 /// The embedded Redis outlives the purchases that still need it, then ends.

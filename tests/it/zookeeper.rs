@@ -128,7 +128,8 @@ async fn a_session_lost_while_paused_is_fenced() {
     // It stands still between its last look at the node and the write.
     let first = format!("{buy}&fault=pause:3s@write");
     let second = async {
-        until("the first has the lock", async || !farm.zookeeper.nodes("p").await.is_empty()).await;
+        let pauses = "locklab_faults_injected_total{fault=\"pause\"}";
+        until("the first pauses", async || paused.metric(pauses).await == 1.0).await;
         paused.signal(Signal::SIGSTOP);
         let reply = other.post(&format!("{buy}&retry=fixed&max_retries=1000&wait=25s")).await;
         paused.signal(Signal::SIGCONT);
@@ -328,10 +329,10 @@ async fn a_node_of_another_session_is_not_ours() {
     let zookeeper = &bench.farm.zookeeper;
     let name = zookeeper.nodes("p").await.remove(0);
     zookeeper.client().await.delete(&format!("/locklab/p/{name}"), None).await.unwrap();
-    assert!(bench.lock.renew(&claim).await.unwrap().is_none(), "it is gone");
+    assert_eq!(bench.lock.renew(&claim).await.unwrap(), None, "it is gone");
     let (prefix, _) = name.split_at(name.len() - 10);
     zookeeper.contend("p", prefix).await;
-    assert!(bench.lock.renew(&claim).await.unwrap().is_none(), "it is another session's");
+    assert_eq!(bench.lock.renew(&claim).await.unwrap(), None, "it is another session's");
     assert_eq!(bench.lock.release(&claim).await.unwrap(), Release::Released);
     assert!(zookeeper.nodes("p").await.is_empty());
 }
