@@ -129,7 +129,7 @@ impl Lab {
         }
         if zookeeper.is_ok() {
             let named = config.zookeeper_hosts().map(str::to_owned);
-            let hosts = named.or_else(|| ensemble.as_ref().map(|server| server.address()));
+            let hosts = named.or_else(|| ensemble.as_ref().map(|server| server.address().to_string()));
             let hosts = hosts.unwrap_or_default();
             reach.push(("ZOOKEEPER_HOSTS", hosts.clone()));
             places.push((Backend::ZooKeeper, hosts));

@@ -10,7 +10,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
-//! | [`server`], [`healthcheck`] | the subcommands |
+//! | [`server`], [`healthcheck`], [`ask`] | the subcommands, and one request to a server |
 //! | [`lab`] | puts the parts together, and takes them apart in the right order |
 //! | [`scenario`], [`report`] | what the command line shows of locks, and how it is told |
 //! | [`http`] | router, handlers, errors: the only place that names axum |
@@ -40,6 +40,7 @@
 //! - Label values come from fixed lists. Product names never become labels.
 
 pub mod answer;
+pub mod ask;
 pub mod backends;
 pub mod circuit;
 pub mod cli;

@@ -4,8 +4,10 @@
 //! other end, so when this process ends in any way, `kill -9` included, the shell kills the server
 //! and removes its folder. That needs neither `unsafe` nor Linux.
 
+pub mod clock;
 #[cfg(feature = "etcd")]
 pub mod etcd;
+pub mod locklab;
 pub mod redis;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
@@ -91,20 +93,19 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a program that will listen on `address`. It need not answer yet.
+    /// Starts a program that will listen on `address`, by its command. It need not answer yet.
     async fn spawn(
         program: &'static str,
         address: SocketAddr,
         scheme: &str,
         folder: TempDir,
-        arguments: &[String],
+        command: &[String],
     ) -> Result<Self, EmbeddedError> {
         let failed = |source| EmbeddedError::Start { program, source };
         let mut guard = Command::new("sh")
             .args(["-c", GUARD])
             .arg(folder.path())
-            .arg(program)
-            .args(arguments)
+            .args(command)
             // A Ctrl-C in the terminal is for us: we drain first, then end the server.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -148,8 +149,8 @@ impl Embedded {
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> String {
-        self.address.to_string()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Which program serves.

@@ -136,13 +136,19 @@ impl Nodes {
     /// Whether a majority voted at the last look.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        *self.voters.borrow() >= self.quorum()
+        self.voters() >= self.quorum()
+    }
+
+    /// How many voted at the last look.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        *self.voters.borrow()
     }
 
     /// How many vote, in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("{} of {} nodes vote", *self.voters.borrow(), self.clients.len())
+        format!("{} of {} nodes vote", self.voters(), self.clients.len())
     }
 
     /// Asks all nodes the same at once, and waits for each answer or its timeout.

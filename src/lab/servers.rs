@@ -105,7 +105,7 @@ pub(super) async fn zookeeper(
     let hosts = match config.zookeeper_hosts() {
         Some(hosts) => hosts.to_owned(),
         None if config.embeds(Embed::Zookeeper) => match embedded::zookeeper::start().await {
-            Ok(server) => embedded.insert(Arc::new(server)).address(),
+            Ok(server) => embedded.insert(Arc::new(server)).address().to_string(),
             Err(error) => return Ok((Err(error.to_string()), None)),
         },
         None => {

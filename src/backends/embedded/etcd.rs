@@ -55,8 +55,9 @@ async fn start_once(members: usize) -> Result<Vec<Embedded>, EmbeddedError> {
                 ["--initial-cluster", &cluster],
                 ["--initial-cluster-token", token],
             ];
-            let arguments: Vec<_> = arguments.concat().into_iter().map(str::to_owned).collect();
-            Embedded::spawn(PROGRAM, *address, "http", folder, &arguments).await
+            let command = [PROGRAM].into_iter().chain(arguments.into_iter().flatten());
+            let command: Vec<_> = command.map(str::to_owned).collect();
+            Embedded::spawn(PROGRAM, *address, "http", folder, &command).await
         }
     });
     let spawned = try_join_all(spawned).await?;

@@ -1,5 +1,7 @@
 //! A private Redis.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use tokio::time::{self, Duration};
 
 use super::{Embedded, EmbeddedError, folder, free_address, is_installed, on_free_ports};
@@ -14,8 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MISSING: &str = "no Redis: give --redis-url (REDIS_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)";
 
-/// Starts a Redis on a free loopback port, in a temporary folder, without persistence, and waits
-/// until it answers.
+/// Where a Redis is to listen, and what is to start it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Where.
+    pub address: SocketAddr,
+    /// A program with its arguments that becomes the one that follows them, as `env` does.
+    pub through: Vec<String>,
+}
+
+impl Place {
+    /// A loopback port that is free now.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn free() -> Result<Self, EmbeddedError> {
+        Ok(Self { address: free_address(PROGRAMS[0])?, through: Vec::new() })
+    }
+}
+
+/// Starts a Redis on a free loopback port; as [`start_at`].
 ///
 /// # Errors
 /// None is installed, or it did not start.
@@ -23,25 +43,37 @@ const MISSING: &str = "no Redis: give --redis-url (REDIS_URL), or install one fo
 /// # Cancellation
 /// Dropping the future ends the server.
 pub async fn start() -> Result<Embedded, EmbeddedError> {
-    let program = PROGRAMS.into_iter().find(|program| is_installed(program));
-    let program = program.ok_or(EmbeddedError::NotInstalled(MISSING))?;
-    on_free_ports(|| start_once(program)).await
+    on_free_ports(|| async { start_at(&Place::free()?).await }).await
 }
 
-async fn start_once(program: &'static str) -> Result<Embedded, EmbeddedError> {
-    let (address, folder) = (free_address(program)?, folder(program)?);
-    let (port, path) = (address.port().to_string(), folder.path().display().to_string());
+/// Starts a Redis, in a temporary folder, without persistence, and waits until it answers.
+///
+/// # Errors
+/// None is installed, or it did not start.
+///
+/// # Cancellation
+/// Dropping the future ends the server.
+pub async fn start_at(place: &Place) -> Result<Embedded, EmbeddedError> {
+    let program = PROGRAMS.into_iter().find(|program| is_installed(program));
+    let program = program.ok_or(EmbeddedError::NotInstalled(MISSING))?;
+    let (Place { address, through }, folder) = (place, folder(program)?);
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let path = folder.path().display().to_string();
+    // Elsewhere than on loopback, it listens inside of a network of ours.
+    let protected = if address.ip() == Ipv4Addr::LOCALHOST { "yes" } else { "no" };
     let arguments = [
-        ["--bind", "127.0.0.1"],
+        ["--bind", &ip],
         ["--port", &port],
+        ["--protected-mode", protected],
         ["--save", ""],
         ["--appendonly", "no"],
         ["--maxmemory", MEMORY_MAX],
         ["--maxmemory-policy", "noeviction"],
         ["--dir", &path],
     ];
-    let arguments: Vec<String> = arguments.concat().into_iter().map(str::to_owned).collect();
-    let redis = Embedded::spawn(program, address, "redis", folder, &arguments).await?;
+    let own = [program].into_iter().chain(arguments.into_iter().flatten()).map(str::to_owned);
+    let command: Vec<String> = through.iter().cloned().chain(own).collect();
+    let redis = Embedded::spawn(program, *address, "redis", folder, &command).await?;
     redis.answering(async |redis| time::timeout(PATIENCE, is_ours(redis)).await == Ok(true)).await
 }
 

@@ -68,8 +68,8 @@ async fn start_once() -> Result<Embedded, EmbeddedError> {
         CLASS,
         &config.display().to_string(),
     ];
-    let arguments = arguments.map(str::to_owned);
-    let server = Embedded::spawn(PROGRAM, address, "zookeeper", folder, &arguments).await?;
+    let command: Vec<String> = [PROGRAM].into_iter().chain(arguments).map(str::to_owned).collect();
+    let server = Embedded::spawn(PROGRAM, address, "zookeeper", folder, &command).await?;
     server
         .answering(async |server| time::timeout(PATIENCE, is_ours(server, &data)).await == Ok(true))
         .await
