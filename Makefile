@@ -30,6 +30,8 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	@scripts/need javac default-jdk-headless
 	@scripts/need /usr/share/java/zookeeper.jar zookeeper
 	@scripts/need /usr/share/java/curator-recipes.jar libcurator-recipes-java
+	@scripts/need ip iproute2
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || scripts/need - libfaketime
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
 	@scripts/k6

@@ -1,6 +1,7 @@
 //! The command line: every flag with its environment variable, default and unit. Nothing else
 //! reads the environment.
 
+mod partition;
 mod scenarios;
 
 use std::{fmt, net::SocketAddr, str::FromStr};
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 use url::Url;
 
+pub use self::partition::{How, PartName, PartitionArgs, Via};
 pub use self::scenarios::{Candidacy, LeaderArgs};
 use crate::{
     backends::{Backend, redis::RedisMode},
@@ -44,6 +46,9 @@ pub enum Command {
     /// A process that stands for election
     #[command(hide = true)]
     Candidate(Candidacy),
+    /// Stop, kill and cut off servers of Redlock while purchases run, make holders stale, and show
+    /// what became of the purchases; on private servers
+    Partition(PartitionArgs),
 }
 
 /// The configuration.
@@ -78,6 +83,10 @@ pub struct Config {
     #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true,
           value_parser = duration::parse_flag)]
     pub redlock_restart_delay: Duration,
+
+    /// Whether nobody has ever used the nodes that are named; see `RedlockOptions::are_new`
+    #[arg(skip)]
+    pub redlock_new: bool,
 
     /// The members of an etcd cluster, http://host:port, separated by commas
     #[arg(
@@ -269,7 +278,7 @@ impl Config {
     }
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let duration = duration::parse_flag(text)?;
     if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
 }

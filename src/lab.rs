@@ -129,7 +129,8 @@ impl Lab {
         }
         if zookeeper.is_ok() {
             let named = config.zookeeper_hosts().map(str::to_owned);
-            let hosts = named.or_else(|| ensemble.as_ref().map(|server| server.address().to_string()));
+            let hosts =
+                named.or_else(|| ensemble.as_ref().map(|server| server.address().to_string()));
             let hosts = hosts.unwrap_or_default();
             reach.push(("ZOOKEEPER_HOSTS", hosts.clone()));
             places.push((Backend::ZooKeeper, hosts));
@@ -199,13 +200,13 @@ impl Lab {
         http::router(Arc::clone(&self.app))
     }
 
-    /// Where purchases go.
+    /// Where purchases enter that do not come over HTTP.
     #[must_use]
-    pub fn shop(&self) -> &Shop {
+    pub fn shop(&self) -> &Arc<Shop> {
         &self.app.shop
     }
 
-    /// The servers behind it.
+    /// The servers that strategies use.
     #[must_use]
     pub fn backends(&self) -> &Backends {
         &self.app.backends

@@ -40,6 +40,10 @@ async fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
+        Command::Partition(args) => match scenario::partition::run(&cli.config, &args).await {
+            Ok(report) => return scenario::show(&report, args.json).into(),
+            Err(error) => (error.to_string(), error.exit().into()),
+        },
     };
     writeln!(io::stderr(), "locklab: {message}").ok();
     code

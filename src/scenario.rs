@@ -2,10 +2,12 @@
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
 pub mod leader;
+pub mod partition;
 
 use std::io::{self, IsTerminal, Write};
 
 use crate::{
+    backends::{BackendError, embedded::EmbeddedError},
     cli::EXIT_USAGE,
     lab::LabError,
     report::{Met, Report},
@@ -17,9 +19,18 @@ pub enum ScenarioError {
     /// The servers are not there, or the configuration is not valid.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// Something did not come about within its time, so nothing can be said.
     #[error("{0}")]
     NotMeasured(String),
+    /// A private server did not start.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// What was recorded could not be read.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -31,7 +42,12 @@ impl ScenarioError {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Lab(error) if error.is_usage() => EXIT_USAGE,
-            Self::Lab(_) | Self::NotMeasured(_) | Self::System(_) => EXIT_NOT_MEASURED,
+            Self::Usage(_) => EXIT_USAGE,
+            Self::Lab(_)
+            | Self::NotMeasured(_)
+            | Self::Embedded(_)
+            | Self::Backend(_)
+            | Self::System(_) => EXIT_NOT_MEASURED,
         }
     }
 }

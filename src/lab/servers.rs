@@ -27,9 +27,9 @@ pub(super) async fn redlock(
     metrics: &Arc<Metrics>,
 ) -> Result<(Result<Arc<Nodes>, String>, Vec<Arc<Embedded>>), LabError> {
     let urls = config.redlock_urls();
-    let are_new = urls.is_empty();
+    let are_new = urls.is_empty() || config.redlock_new;
     let mut embedded = Vec::new();
-    let urls: Vec<String> = if !are_new {
+    let urls: Vec<String> = if !urls.is_empty() {
         if !(NODES_MIN..=NODES_MAX).contains(&urls.len()) {
             let valid = format!("expected {NODES_MIN} to {NODES_MAX} URLs, not {}", urls.len());
             return Err(LabError::RedlockUrls(valid));

@@ -30,6 +30,7 @@ mod metrics_document;
 mod notify;
 mod openapi;
 mod outage;
+mod partition;
 mod processes;
 mod prometheus_server;
 mod proxy;
