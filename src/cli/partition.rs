@@ -36,7 +36,7 @@ pub struct PartitionArgs {
 
     /// How long a node that has lost its memory does not vote: at least the ttl, or 0, which lets it
     /// vote at once (a bare number is in ms)
-    #[arg(long, default_value = "4s", value_parser = duration::parse_flag)]
+    #[arg(long, default_value = "3s", value_parser = duration::parse_flag)]
     pub restart_delay: Duration,
 
     /// How often everything is done

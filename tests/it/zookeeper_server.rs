@@ -32,7 +32,7 @@ static SHARED: LazyLock<String> = LazyLock::new(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let server = start().await;
-            sender.send(server.address()).unwrap();
+            sender.send(server.address().to_string()).unwrap();
             std::future::pending::<()>().await;
         });
     });
@@ -64,7 +64,7 @@ impl ZooKeeper {
     /// One that may be broken.
     pub async fn start() -> Self {
         let server = start().await;
-        let hosts = server.address();
+        let hosts = server.address().to_string();
         Self { hosts, server: Some(Arc::new(server)), client: Arc::default() }
     }
 
