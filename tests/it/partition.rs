@@ -168,7 +168,9 @@ async fn a_server_stands_still() {
 /// there are fencing tokens.
 #[tokio::test]
 async fn a_clock_steps() {
-    let (code, report) = partition(&["--part", "clock", "--via", "proxy", "--ttl", "4s"]).await;
+    let (code, report) =
+        partition(&["--part", "clock", "--via", "proxy", "--ttl", "4s", "--restart-delay", "4s"])
+            .await;
     assert_eq!(code, 0, "{report:#}");
     let part = &report["parts"][0];
     assert_eq!(met(part, "the clock of one node steps by 9000 ms: two holders"), ["yes"]);
