@@ -1,4 +1,4 @@
-.PHONY: help run run-all test bench
+.PHONY: help run run-all test bench bench-locks
 
 # The k6 that scripts/k6 installs, when there is no other.
 export PATH := $(PATH):$(CURDIR)/.venv/bin
@@ -49,3 +49,15 @@ bench: ## purchases per second, as a ratio to a route that touches nothing
 	@scripts/need curl curl
 	cargo build --quiet --release --locked
 	benches/purchases
+
+bench-locks: ## what each distributed lock costs a purchase, side by side
+	@scripts/need cc build-essential
+	@scripts/protoc
+	@scripts/need redis-server redis-server
+	@scripts/need etcd etcd-server
+	@scripts/need java default-jre-headless
+	@scripts/need /usr/share/java/zookeeper.jar zookeeper
+	@scripts/need wrk wrk
+	@scripts/need curl curl
+	cargo build --quiet --release --locked
+	benches/locks
