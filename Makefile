@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(CURDIR)/.venv/bin
 
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
