@@ -38,6 +38,7 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	@scripts/foreign
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- --deny warnings
+	cargo clippy --quiet --locked --no-default-features -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps
 	cargo test --quiet --locked
 
