@@ -25,8 +25,8 @@ pub struct LeaderArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=20))]
     pub rounds: u8,
 
-    /// How long a leader leads without being renewed (a bare number is in ms)
-    #[arg(long, default_value = "2s", value_parser = positive_duration)]
+    /// How long a leader leads without being renewed, 100ms to 30s (a bare number is in ms)
+    #[arg(long, default_value = "2s", value_parser = term)]
     pub ttl: Duration,
 
     /// How long a leader's piece of work takes (a bare number is in ms)
@@ -58,7 +58,7 @@ pub struct Candidacy {
     pub product: Product,
 
     /// How long it leads without being renewed
-    #[arg(long, value_parser = positive_duration)]
+    #[arg(long, value_parser = term)]
     pub ttl: Duration,
 
     /// How long its work takes
@@ -68,4 +68,11 @@ pub struct Candidacy {
 
 fn electing() -> impl TypedValueParser<Value = StrategyId> {
     PossibleValuesParser::new(ELECTING).try_map(|name| name.parse::<StrategyId>())
+}
+
+/// Shorter, and nobody would lead long enough to do anything; longer, and no election would end.
+fn term(text: &str) -> Result<Duration, String> {
+    let term = positive_duration(text)?;
+    let is_valid = (Duration::from_millis(100)..=Duration::from_secs(30)).contains(&term);
+    is_valid.then_some(term).ok_or_else(|| "expected 100ms to 30s".to_owned())
 }

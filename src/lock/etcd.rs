@@ -11,7 +11,7 @@
 //!   transaction. The lease is renewed while its holder works or waits, and lost when it is gone, or its
 //!   key. The revision that created the key is the fencing token.
 //! - Guarantees: exact, also when work or a pause exceeds the lease: a late writer is `fenced`. Goes
-//!   on while a minority of members is away.
+//!   on while a minority of members is away, once another member is used, or the others have a leader.
 //! - Does not guarantee: anything across a cluster that begins anew, for its revisions do as well:
 //!   everybody is `fenced` until the product is reset. Nor for a product that is sold under `fenced`
 //!   too: the tokens of two locks cannot be compared, and those with the lower numbers are refused until

@@ -48,6 +48,8 @@ fn invalid_usage_is_exit_code_64() {
         &["leader", "--candidates", "1"],
         &["leader", "--rounds", "0"],
         &["leader", "--ttl", "0"],
+        &["leader", "--ttl", "1ms"],
+        &["leader", "--ttl", "10m"],
         &["leader", "--redlock-urls", "redis://127.0.0.1:1"],
     ] {
         let output = run(arguments);

@@ -91,7 +91,7 @@ async fn without_servers_nothing_is_measured() {
 /// Whatever ends it, no candidate goes on without it.
 #[tokio::test]
 async fn killed_it_leaves_no_candidate() {
-    let flags = ["leader", "--lock", "fenced", "--ttl", "60s"];
+    let flags = ["leader", "--lock", "fenced", "--ttl", "30s"];
     let mut child = command(&flags).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id();
     let candidates = || {
