@@ -259,6 +259,20 @@ impl Config {
         self.embed.iter().any(|it| *it == embed || *it == Embed::All)
     }
 
+    /// The flags that make another Locklab wait for servers, and they for it, as long as this one.
+    #[must_use]
+    pub fn waits(&self) -> Vec<String> {
+        let waits = [
+            ("--command-timeout", self.command_timeout),
+            ("--redlock-timeout", self.redlock_timeout),
+            ("--redlock-restart-delay", self.redlock_restart_delay),
+            ("--etcd-timeout", self.etcd_timeout),
+            ("--zookeeper-timeout", self.zookeeper_timeout),
+            ("--zookeeper-session-timeout", self.zookeeper_session_timeout),
+        ];
+        waits.map(|(flag, wait)| format!("{flag}={}us", wait.as_micros())).to_vec()
+    }
+
     /// The same, with these started where no URL names others.
     #[must_use]
     pub fn embedding(self, embed: Vec<Embed>) -> Self {

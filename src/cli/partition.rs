@@ -88,7 +88,6 @@ impl Config {
     /// The flags that give another Locklab these servers and this configuration of them.
     #[must_use]
     pub fn flags(&self, servers: &[(Backend, String)]) -> Vec<String> {
-        let micros = |duration: Duration| format!("{}us", duration.as_micros());
         let flag = |backend| match backend {
             Backend::Redis => "--redis-url",
             Backend::Redlock => "--redlock-urls",
@@ -97,18 +96,13 @@ impl Config {
         };
         let servers = servers.iter().map(|(backend, urls)| (flag(*backend), urls.clone()));
         let own = [
-            ("--redlock-timeout", micros(self.redlock_timeout)),
-            ("--redlock-restart-delay", micros(self.redlock_restart_delay)),
-            ("--etcd-timeout", micros(self.etcd_timeout)),
-            ("--zookeeper-timeout", micros(self.zookeeper_timeout)),
-            ("--zookeeper-session-timeout", micros(self.zookeeper_session_timeout)),
             ("--history", self.history.to_string()),
             ("--stock", self.stock.to_string()),
             // Nobody but us knows where it is.
             ("--admin-token", String::new()),
         ];
         let flags = servers.chain(own).map(|(flag, value)| format!("{flag}={value}"));
-        flags.collect()
+        flags.chain(self.waits()).collect()
     }
 }
 

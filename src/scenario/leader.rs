@@ -69,7 +69,7 @@ pub async fn run(config: &Config, args: &LeaderArgs) -> Result<Report, ScenarioE
     for id in args.locks() {
         progress(&format!("leader: elections under {}", id.row().name));
         let mut part = Part::new(title(id));
-        if let Err(error) = elect(&lab, args, id, &mut part).await {
+        if let Err(error) = elect(&lab, &config, args, id, &mut part).await {
             part.unknown("elections took place", error);
         }
         report.parts.push(part);
@@ -106,6 +106,7 @@ fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError>
 /// Elections under one lock.
 async fn elect(
     lab: &Lab,
+    config: &Config,
     args: &LeaderArgs,
     strategy: StrategyId,
     part: &mut Part,
@@ -119,7 +120,7 @@ async fn elect(
     let product: Product =
         name.parse().map_err(|_| ScenarioError::NotMeasured(format!("no product {name}")))?;
     lab.shop().reset(&product, UNITS, Some(strategy)).await.map_err(failed)?;
-    let mut race = Race::start(lab, args, strategy, &product).await?;
+    let mut race = Race::start(lab, config, args, strategy, &product).await?;
     let mut struck = Vec::new();
     for _ in 0..args.rounds {
         for blow in [Blow::Kill, Blow::Stop, Blow::Resign] {

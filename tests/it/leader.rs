@@ -15,8 +15,6 @@ async fn leader(flags: &[&str]) -> (i32, Value) {
     let mut command = command(&[&["leader", "--json"], flags].concat());
     // A busy machine is no fault.
     command.env("LOCKLAB_ETCD_TIMEOUT", "5s").env("LOCKLAB_ZOOKEEPER_TIMEOUT", "5s");
-    // A dead leader of ZooKeeper keeps others out for so long.
-    command.env("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", "2s");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let report = serde_json::from_slice(&output.stdout);
     let report = report.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
@@ -41,7 +39,8 @@ fn events<'a>(part: &'a Value, kind: &'a str) -> impl Iterator<Item = (&'a str, 
 /// every case.
 #[tokio::test]
 async fn leaders_are_elected_and_struck() {
-    let (code, report) = leader(&["--ttl", "1s", "--work", "400ms"]).await;
+    let (code, report) =
+        leader(&["--ttl", "1s", "--work", "400ms", "--zookeeper-session-timeout", "2s"]).await;
     assert_eq!(code, 0, "{report:#}");
     let parts = list(&report, "parts");
     assert_eq!(parts.len(), 4, "one for each lock");
@@ -88,10 +87,11 @@ async fn without_servers_nothing_is_measured() {
     assert!(checks[0]["seen"].as_str().unwrap().contains("--etcd-endpoints"), "{report:#}");
 }
 
-/// Whatever ends it, no candidate goes on without it.
+/// Candidates wait for servers as long as they were told to. Whatever ends the command, none of them
+/// goes on without it.
 #[tokio::test]
 async fn killed_it_leaves_no_candidate() {
-    let flags = ["leader", "--lock", "fenced", "--ttl", "30s"];
+    let flags = ["leader", "--lock", "fenced", "--ttl", "30s", "--command-timeout", "7s"];
     let mut child = command(&flags).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id();
     let candidates = || {
@@ -102,12 +102,19 @@ async fn killed_it_leaves_no_candidate() {
     };
     until("all candidates stand", async || candidates().len() == 3).await;
     let candidates = candidates();
+    for pid in &candidates {
+        assert!(command_line(*pid).contains("--command-timeout=7000000us"));
+    }
     signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
     child.wait().unwrap();
     until("they have ended", async || candidates.iter().all(|pid| !is_candidate(*pid))).await;
 }
 
 fn is_candidate(pid: i32) -> bool {
-    // A process that has ended, and whose end nobody was told, has no command line.
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("candidate"))
+    command_line(pid).contains("candidate")
+}
+
+/// Of a process that has ended, and whose end nobody was told: empty.
+fn command_line(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }

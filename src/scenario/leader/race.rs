@@ -18,8 +18,13 @@ use super::{
     candidate::{News, Told},
 };
 use crate::{
-    cli::LeaderArgs, clock, lab::Lab, product::Product, report::timeline::Mark,
-    scenario::ScenarioError, strategy::StrategyId,
+    cli::{Config, LeaderArgs},
+    clock,
+    lab::Lab,
+    product::Product,
+    report::timeline::Mark,
+    scenario::ScenarioError,
+    strategy::StrategyId,
 };
 
 /// How long anything may take: several times what the slowest lock needs to be free again.
@@ -56,6 +61,7 @@ impl Race {
     /// Starts candidates, and waits until one of them leads.
     pub async fn start(
         lab: &Lab,
+        config: &Config,
         args: &LeaderArgs,
         strategy: StrategyId,
         product: &Product,
@@ -69,11 +75,11 @@ impl Race {
             format!("--ttl={ttl}us"),
             format!("--work={work}us"),
         ];
-        let reach = lab.reach().to_vec();
+        let (reach, waits) = (lab.reach().to_vec(), config.waits());
         let command = move || {
             let mut command = Command::new(&program);
             // Not among the arguments, which everybody can see: they may hold passwords.
-            command.args(&arguments).envs(reach.iter().cloned());
+            command.args(&arguments).args(&waits).envs(reach.iter().cloned());
             command.env_remove("LOCKLAB_EMBED").env("LOCKLAB_STOCK", "0");
             command.env("LOCKLAB_HISTORY", "10000");
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
