@@ -46,7 +46,7 @@ async fn buy<T>(server: &Server, how: &str, meanwhile: impl Future<Output = T>) 
 #[tokio::test]
 async fn work_longer_than_the_ttl_is_covered() {
     for (extensions, next_outcome, oversold) in [(5, "sold_out", 0), (0, "sold", 1)] {
-        let farm = Farm::start().await;
+        let farm = Farm::voting().await;
         let [first, second] = ["a", "b"].map(|_| farm.server(&[]));
         let how = format!("delay=7500ms&extensions={extensions}");
         let wait = "/purchase?product=p&lock=redlock&retry=jitter&max_retries=1000&wait=60s";
@@ -68,7 +68,7 @@ async fn work_longer_than_the_ttl_is_covered() {
 /// What was asked for is the limit: work that goes on beyond it is stopped before it writes.
 #[tokio::test]
 async fn no_lease_is_extended_more_often_than_it_was_to_be() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&[]);
     let (long, ()) = buy(&server, "delay=12s&extensions=1", async {}).await;
     assert_eq!((long.outcome(), &long.json["extensions"]), ("lost", &json!(1)), "{}", long.text);
@@ -82,7 +82,7 @@ async fn no_lease_is_extended_more_often_than_it_was_to_be() {
 /// A majority is enough, however long the others take. What they were told meanwhile is undone.
 #[tokio::test]
 async fn a_minority_may_be_away() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&[]);
     let away = async { farm.nodes[..2].iter().for_each(Redis::hang) };
     let (long, ()) = buy(&server, "delay=4s&extensions=10", away).await;
@@ -98,7 +98,7 @@ async fn a_minority_may_be_away() {
 /// end that the lease had.
 #[tokio::test]
 async fn a_majority_that_is_away_extends_nothing() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-timeout", "500ms"]);
     let (away, there) = farm.nodes.split_at(3);
     let hang = async {
@@ -123,7 +123,7 @@ async fn a_majority_that_is_away_extends_nothing() {
 #[tokio::test]
 async fn a_node_that_forgot_is_not_told_again() {
     for delay in ["60s", "0"] {
-        let farm = Farm::start().await;
+        let farm = Farm::voting().await;
         let server = farm.server(&["--redlock-restart-delay", delay]);
         let flush = async {
             farm.nodes[0].send::<()>(&["FLUSHALL"]).await;
@@ -144,7 +144,7 @@ async fn a_node_that_forgot_is_not_told_again() {
 /// nobody can tell. That is no loss before the lease ends.
 #[tokio::test]
 async fn a_node_without_its_mark_does_not_extend() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&[]);
     let unmark = async {
         for node in &farm.nodes[..3] {
@@ -161,7 +161,7 @@ async fn a_node_without_its_mark_does_not_extend() {
 /// it is lost at once: what is left of it is given up, and the strangers keep theirs.
 #[tokio::test]
 async fn strangers_keep_their_locks() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&[]);
     for (strangers, outcome) in [(2, "sold"), (3, "lost")] {
         let occupied = &farm.nodes[..strangers];
@@ -183,7 +183,7 @@ async fn strangers_keep_their_locks() {
 /// An extension that a node is told of while the lease is released brings nothing back.
 #[tokio::test]
 async fn a_release_during_an_extension_leaves_nothing() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-timeout", "1s"]);
     let away = async { farm.nodes[4].hang() };
     // The first extension is due after a second, and waits for that node for half a second.

@@ -7,7 +7,12 @@ use futures_util::future::join;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::{redis_server::Farm, server::Server};
+use crate::{
+    etcd_server::Etcd,
+    redis_server::{Farm, Redis},
+    server::Server,
+    zookeeper,
+};
 
 /// How often the foreign client holds the lock.
 const HOLDS: usize = 40;
@@ -87,7 +92,7 @@ async fn overlaps(farm: &Farm, lock: &str, client: &str, servers: &str) -> usize
 
 #[tokio::test]
 async fn redis_py_and_our_buyers_exclude_each_other() {
-    let farm = Farm::start().await;
+    let farm = Farm::bare(Redis::start().await);
     let url = farm.redis.url();
     for lock in ["safe", "watchdog", "fenced"] {
         assert_eq!(overlaps(&farm, lock, "redis_lock", &url).await, 0, "{lock}");
@@ -98,7 +103,7 @@ async fn redis_py_and_our_buyers_exclude_each_other() {
 
 #[tokio::test]
 async fn redlock_py_and_our_buyers_exclude_each_other() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let urls = farm.redlock_urls();
     assert_eq!(overlaps(&farm, "redlock", "redlock_py", &urls).await, 0);
     assert!(overlaps(&farm, "safe", "redlock_py", &urls).await > 0, "another lock is another lock");
@@ -106,7 +111,7 @@ async fn redlock_py_and_our_buyers_exclude_each_other() {
 
 #[tokio::test]
 async fn etcdctl_and_our_buyers_exclude_each_other() {
-    let farm = Farm::start().await;
+    let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
     let endpoints = farm.etcd.endpoints();
     assert_eq!(overlaps(&farm, "etcd", "etcdctl", &endpoints).await, 0);
     assert!(
@@ -118,7 +123,7 @@ async fn etcdctl_and_our_buyers_exclude_each_other() {
 /// Kazoo names its nodes otherwise than Curator and we do.
 #[tokio::test]
 async fn kazoo_and_our_buyers_exclude_each_other() {
-    let farm = Farm::start().await;
+    let farm = zookeeper::shared().await;
     let hosts = farm.zookeeper.hosts.clone();
     assert_eq!(overlaps(&farm, "zookeeper", "kazoo_lock", &hosts).await, 0);
     assert!(
@@ -129,7 +134,7 @@ async fn kazoo_and_our_buyers_exclude_each_other() {
 
 #[tokio::test]
 async fn curator_and_our_buyers_exclude_each_other() {
-    let farm = Farm::start().await;
+    let farm = zookeeper::shared().await;
     let hosts = farm.zookeeper.hosts.clone();
     assert_eq!(overlaps(&farm, "zookeeper", "curator", &hosts).await, 0);
     assert!(overlaps(&farm, "safe", "curator", &hosts).await > 0, "another lock is another lock");

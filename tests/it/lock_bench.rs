@@ -25,7 +25,8 @@ use tokio::{task::JoinHandle, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    redis_server::{Farm, Redis},
+    etcd_server::Etcd,
+    redis_server::{Farm, Redis, voters},
     zookeeper_server::ZooKeeper,
 };
 
@@ -63,7 +64,8 @@ impl Bench {
         let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
         let strategy: StrategyId = name.parse().unwrap();
         let farm = match strategy.row().backend {
-            Backend::Redlock | Backend::Etcd => Farm::around(redis).await,
+            Backend::Redlock => Farm { nodes: voters().await, ..Farm::bare(redis) },
+            Backend::Etcd => Farm { etcd: Etcd::start(1).await, ..Farm::bare(redis) },
             Backend::ZooKeeper => Farm { zookeeper: ZooKeeper::shared(), ..Farm::bare(redis) },
             Backend::Redis => Farm::bare(redis),
         };

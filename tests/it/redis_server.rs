@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use locklab::backends::{
     embedded::{self, Embedded},
     redlock::VOTER_KEY,
@@ -86,6 +86,16 @@ impl Monitor {
     }
 }
 
+/// The nodes of Redlock, all of which vote.
+pub async fn voters() -> Vec<Redis> {
+    let nodes = join_all((0..5).map(|_| Redis::start())).await;
+    for node in &nodes {
+        // They are new, and nobody but the test knows.
+        node.send::<()>(&["SET", VOTER_KEY, "1"]).await;
+    }
+    nodes
+}
+
 /// Every server that any strategy needs, for several locklabs to share.
 pub struct Farm {
     pub redis: Redis,
@@ -97,18 +107,13 @@ pub struct Farm {
 
 impl Farm {
     pub async fn start() -> Self {
-        Self::around(Redis::start().await).await
+        let (redis, nodes, etcd) = join3(Redis::start(), voters(), Etcd::start(1)).await;
+        Self { redis, nodes, etcd, zookeeper: ZooKeeper::shared() }
     }
 
-    /// The same, around a Redis that is there already.
-    pub async fn around(redis: Redis) -> Self {
-        let nodes = join_all((0..5).map(|_| Redis::start()));
-        let (nodes, etcd) = join(nodes, Etcd::start(1)).await;
-        for node in &nodes {
-            // They are new, and nobody but the test knows.
-            node.send::<()>(&["SET", VOTER_KEY, "1"]).await;
-        }
-        Self { redis, nodes, etcd, zookeeper: ZooKeeper::shared() }
+    /// A Redis, and the nodes of Redlock.
+    pub async fn voting() -> Self {
+        Self { nodes: voters().await, ..Self::bare(Redis::start().await) }
     }
 
     /// Only a Redis.

@@ -34,7 +34,7 @@ async fn occupy(nodes: &[Redis], stranger: &str) {
 /// or twice. It comes back: they go on.
 #[tokio::test]
 async fn a_minority_may_be_away() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-timeout", "200ms"]);
     server.reset("p", 3).await;
     let reply = server.post("/purchase?product=p&lock=redlock").await;
@@ -76,7 +76,7 @@ async fn a_minority_may_be_away() {
 /// Whoever has the majority keeps others out, and a claim that lost leaves nothing behind.
 #[tokio::test]
 async fn a_majority_decides() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&[]);
     server.reset("p", 2).await;
     occupy(&farm.nodes[..2], "a stranger").await;
@@ -100,7 +100,7 @@ async fn a_majority_decides() {
 /// Nobody has a majority, and nobody can: that is no contention, and counted apart.
 #[tokio::test]
 async fn split_votes_are_told_from_contention() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-timeout", "200ms"]);
     server.reset("p", 1).await;
     farm.nodes[0].hang();
@@ -119,7 +119,7 @@ async fn split_votes_are_told_from_contention() {
 /// A vote that comes after its purchase is forgotten, by the one who asked for it.
 #[tokio::test]
 async fn late_votes_are_undone() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-timeout", "200ms"]);
     server.reset("p", 1).await;
     farm.nodes[4].hang();
@@ -144,7 +144,7 @@ async fn a_lease_without_validity_is_none() {
 #[tokio::test]
 async fn a_node_that_forgets_does_not_vote() {
     for (delay, expected) in [("60s", "busy"), ("0", "sold")] {
-        let farm = Farm::start().await;
+        let farm = Farm::voting().await;
         let timeout = ["--redlock-timeout", "200ms", "--redlock-restart-delay", delay];
         let server = farm.server(&timeout);
         server.reset("p", 1).await;
@@ -174,7 +174,7 @@ async fn a_node_that_forgets_does_not_vote() {
 /// A node comes back to the roll when its time is over.
 #[tokio::test]
 async fn a_node_votes_again_after_the_delay() {
-    let farm = Farm::start().await;
+    let farm = Farm::voting().await;
     let server = farm.server(&["--redlock-restart-delay", "2s"]);
     let voters = async || server.metric("locklab_redlock_voters").await;
     assert_eq!(voters().await, 5.0);
