@@ -176,15 +176,15 @@ async fn the_first_lease_of_a_cart_lasts_for_the_work() {
     for product in ["a", "b"] {
         servers[0].reset(product, 9).await;
     }
-    let wait = "lock=safe&ttl=2s&retry=notify&wait=60s&max_retries=1000";
-    let holder = format!("/purchase?product=b&{wait}&delay=1600ms");
+    let wait = "lock=safe&ttl=4s&retry=notify&wait=60s&max_retries=1000";
+    let holder = format!("/purchase?product=b&{wait}&delay=3200ms");
     let late = async {
         until("b is locked", async || redis.is_locked("b").await).await;
         let rival = async {
             until("a is locked", async || redis.is_locked("a").await).await;
-            servers[1].post(&format!("/purchase?product=a&{wait}&delay=1s")).await
+            servers[1].post(&format!("/purchase?product=a&{wait}&delay=2s")).await
         };
-        let query = format!("{wait}&delay=1400ms");
+        let query = format!("{wait}&delay=2800ms");
         tokio::join!(buy(&servers[0], &["a", "b"], &query), rival)
     };
     let (holder, (cart, rival)) = tokio::join!(servers[0].post(&holder), late);

@@ -74,7 +74,7 @@ async fn a_pause_longer_than_the_ttl_oversells() {
         let buy = format!("/purchase?product={lock}&lock={lock}");
         let ghost = format!("{buy}&ttl=100ms&fault=pause:2s@before-write");
         let next = async {
-            until("the ghost has the lock", async || redis.is_locked(lock).await).await;
+            until("the ghost has the lock", async || server.attempts(lock).await > 0.0).await;
             until("its lease has run out", async || !redis.is_locked(lock).await).await;
             server.post(&buy).await
         };
@@ -94,8 +94,10 @@ async fn a_fenced_ghost_is_refused() {
         server.reset("p", 2).await;
         let buy = "/purchase?product=p&lock=fenced";
         let ghost = format!("{buy}&ttl=100ms&{ghostly}");
+        let before = server.attempts("fenced").await;
         let next = async {
-            until("the ghost has the lock", async || redis.is_locked("p").await).await;
+            let is_held = async || server.attempts("fenced").await > before;
+            until("the ghost has the lock", is_held).await;
             until("its lease has run out", async || !redis.is_locked("p").await).await;
             server.post(buy).await
         };

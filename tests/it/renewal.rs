@@ -18,7 +18,7 @@ async fn start() -> (Redis, Server) {
 async fn work_longer_than_the_ttl_is_covered() {
     let (redis, server) = start().await;
     server.reset("p", 1).await;
-    let long = server.post("/purchase?product=p&lock=watchdog&ttl=300ms&delay=3s");
+    let long = server.post("/purchase?product=p&lock=watchdog&ttl=600ms&delay=6s");
     let others = async {
         until("the buyer has the lock", async || redis.is_locked("p").await).await;
         let renewed = "locklab_lock_renewals_total{lock=\"watchdog\",outcome=\"renewed\"}";

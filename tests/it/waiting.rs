@@ -253,8 +253,8 @@ async fn a_lease_that_is_too_old_is_not_handed_over() {
     let redis = Redis::start().await;
     let servers = ["a", "b"].map(|_| Server::start(&["--redis-url", &redis.url()]));
     servers[0].reset("p", 9).await;
-    let buy = "/purchase?product=p&lock=safe&ttl=1s&retry=fifo&wait=60s";
-    let (first, second) = (format!("{buy}&delay=400ms"), format!("{buy}&delay=800ms"));
+    let buy = "/purchase?product=p&lock=safe&ttl=3s&retry=fifo&wait=60s";
+    let (first, second) = (format!("{buy}&delay=1200ms"), format!("{buy}&delay=2400ms"));
     let waiters = async || servers[0].metric("locklab_lock_waiters{lock=\"safe\"}").await;
     let others = async {
         until("the first has the lock", async || redis.is_locked("p").await).await;
