@@ -1,5 +1,6 @@
 //! Wait policies against a real lock: losers come back, in time, and not for nobody.
 
+use futures_util::future::join_all;
 use locklab::{lock::STRATEGIES, strategy::Family, wait::Policy};
 use nix::sys::signal::Signal;
 use reqwest::Method;
@@ -101,17 +102,19 @@ async fn a_release_wakes_one_waiter() {
 #[tokio::test]
 async fn the_ttl_of_a_dead_holder_ends_the_wait() {
     let server = Server::full(&[]);
-    for lock in leasing_locks().filter(|lock| *lock != "mutex") {
-        for retry in ["notify", "fifo"] {
-            server.reset(lock, 1).await;
-            let buy = format!("/purchase?product={lock}&lock={lock}");
-            let crash = server.post(&format!("{buy}&ttl=500ms&fault=crash@after-acquire")).await;
-            assert_eq!(crash.outcome(), "error");
-            let next = server.post(&format!("{buy}&retry={retry}&wait=60s")).await;
-            assert_eq!(next.outcome(), "sold", "{lock} {retry}: {}", next.text);
-            assert!(next.json["retries"].as_u64().unwrap() <= 3, "{lock}: {}", next.text);
-        }
-    }
+    let outlived = leasing_locks().filter(|lock| *lock != "mutex");
+    let each = outlived.flat_map(|lock| ["notify", "fifo"].map(|retry| (lock, retry)));
+    let each = each.map(async |(lock, retry)| {
+        let product = format!("{lock}-{retry}");
+        server.reset(&product, 1).await;
+        let buy = format!("/purchase?product={product}&lock={lock}");
+        let crash = server.post(&format!("{buy}&ttl=500ms&fault=crash@after-acquire")).await;
+        assert_eq!(crash.outcome(), "error");
+        let next = server.post(&format!("{buy}&retry={retry}&wait=60s")).await;
+        assert_eq!(next.outcome(), "sold", "{product}: {}", next.text);
+        assert!(next.json["retries"].as_u64().unwrap() <= 3, "{product}: {}", next.text);
+    });
+    join_all(each).await;
 }
 
 /// With `fifo`, buyers are served in the order in which they came, and only the first of them tries:
