@@ -3,6 +3,9 @@
 # The k6 that scripts/k6 installs, when there is no other.
 export PATH := $(PATH):$(CURDIR)/.venv/bin
 
+# How many tests run at once: they mostly wait, for leases to end and for servers to start.
+export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
+
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
