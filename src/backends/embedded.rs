@@ -1,13 +1,17 @@
 //! Private servers for those who gave no URL: real ones, started as children, ended with us.
 //!
 //! Each child runs under a small shell that waits for the end of its standard input. We hold the
-//! other end, so when this process ends in any way, `kill -9` included, the shell kills the server
+//! other end, so when this process ends in any way, `kill -9` included, the shell ends the server
 //! and removes its folder. That needs neither `unsafe` nor Linux.
 
+mod account;
 pub mod clock;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod locklab;
+pub mod mysql;
+pub mod pgbouncer;
+pub mod postgres;
 pub mod redis;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
@@ -37,20 +41,55 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port may turn out to be taken between finding it free and using it.
 const PORT_TRIES: u32 = 5;
 
-/// `$0` is the folder, `$@` the server. Status 137 means that it was killed, by the reader (we are
-/// gone) or by a scenario; any other end is a failure whose log we want to read. HUP is what the
-/// kernel sends to a group that has lost its parent while a member is stopped.
+/// `$0` is the folder, `$1` what ends the server, the rest is the server. The folder goes when we are
+/// gone, of which the reader is told, and when the server was killed (status 137), by a scenario; any
+/// other end is a failure whose log we want to read. HUP is what the kernel sends to a group that has
+/// lost its parent while a member is stopped.
 const GUARD: &str = r#"
 trap "" HUP
 exec 3<&0
+end=$1
+shift
 "$@" >"$0/log" 2>&1 </dev/null 3<&- &
 server=$!
 echo $server
-{ read -r _; kill -KILL $server; } <&3 >/dev/null 2>&1 &
+{ read -r _; trap "exit 0" TERM; eval "$end"; } <&3 >/dev/null 2>&1 &
+reader=$!
 wait $server
-[ $? -eq 137 ] && rm -rf "$0"
-kill $! 2>/dev/null
+status=$?
+kill $reader 2>/dev/null
+if wait $reader || [ $status -eq 137 ]; then rm -rf "$0"; fi
 "#;
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is killed: it is one process with nothing to clear up.
+    Kill,
+    /// It is told to quit until it does: it ends processes of its own, and until it has been set up it is
+    /// deaf. What is stopped has to go on first.
+    Quit,
+}
+
+impl Ending {
+    /// What the guard does.
+    fn script(self) -> &'static str {
+        match self {
+            Self::Kill => "kill -KILL $server",
+            Self::Quit => {
+                r#"
+n=0
+while kill -QUIT $server && [ $n -lt 600 ]; do
+    kill -CONT $(cat /proc/$server/task/$server/children) $server
+    n=$((n + 1))
+    sleep 0.1
+done
+kill -KILL $server
+"#
+            }
+        }
+    }
+}
 
 /// Why an embedded server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +125,7 @@ pub struct Embedded {
     /// Held open; the guard acts when it closes.
     alive: Option<ChildStdin>,
     server: Pid,
+    ending: Ending,
     folder: TempDir,
     address: SocketAddr,
     url: String,
@@ -97,7 +137,8 @@ impl Embedded {
     async fn spawn(
         program: &'static str,
         address: SocketAddr,
-        scheme: &str,
+        url: String,
+        ending: Ending,
         folder: TempDir,
         command: &[String],
     ) -> Result<Self, EmbeddedError> {
@@ -105,6 +146,7 @@ impl Embedded {
         let mut guard = Command::new("sh")
             .args(["-c", GUARD])
             .arg(folder.path())
+            .arg(ending.script())
             .args(command)
             // A Ctrl-C in the terminal is for us: we drain first, then end the server.
             .process_group(0)
@@ -120,8 +162,7 @@ impl Embedded {
             guard.wait().await.ok();
             sender.send_replace(true);
         });
-        let url = format!("{scheme}://{address}");
-        Ok(Self { ended, alive, server, folder, address, url, program })
+        Ok(Self { ended, alive, server, ending, folder, address, url, program })
     }
 
     /// Waits until the server answers, as `answers` finds out; ends it if it does not.
@@ -164,6 +205,14 @@ impl Embedded {
     /// # Errors
     /// It is no longer running.
     pub fn signal(&self, signal: Signal) -> Result<(), nix::Error> {
+        if self.ending == Ending::Quit {
+            // Stopped, it starts no more processes while those that it has are reached.
+            signal::kill(self.server, Signal::SIGSTOP)?;
+            for process in processes(self.server) {
+                // An error says that it has ended by itself.
+                signal::kill(process, signal).ok();
+            }
+        }
         signal::kill(self.server, signal)
     }
 
@@ -181,7 +230,7 @@ impl Embedded {
 
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(3).collect();
+        let last: Vec<&str> = log.lines().rev().take(5).collect();
         last.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
@@ -199,6 +248,14 @@ async fn read_pid(guard: &mut Child) -> io::Result<Pid> {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).await?;
     line.trim().parse().map(Pid::from_raw).map_err(io::Error::other)
+}
+
+/// The processes that a server has started: Postgres has one for each connection, in groups of their own.
+/// Only Linux says which; elsewhere a signal reaches the server alone, which then takes no connections.
+fn processes(server: Pid) -> Vec<Pid> {
+    let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+    let list = list.unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// Starts something again while another program takes the port that was just found free.
@@ -231,6 +288,12 @@ fn is_installed(program: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// What starts a server: its name, or where Debian keeps some, off the path of those who are not root.
+fn installed(program: &str) -> Option<String> {
+    let places = [program.to_owned(), format!("/usr/sbin/{program}")];
+    places.into_iter().find(|place| is_installed(place))
 }
 
 fn free_address(program: &'static str) -> Result<SocketAddr, EmbeddedError> {

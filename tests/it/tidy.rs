@@ -68,6 +68,7 @@ fn rooms_stay_apart() {
         ("redis", &["src/backends", "src/lock", "src/stock"]),
         ("etcd_client", &["src/backends", "src/lock"]),
         ("zookeeper_client", &["src/backends", "src/lock"]),
+        ("sqlx", &["src/backends", "src/lock", "src/stock"]),
         ("clap", &["src/cli", "src/main.rs", "src/backends/redis.rs"]),
         // The only one is clap, which `cli.rs` asks for variables by name.
         ("env::var", &[]),

@@ -4,7 +4,7 @@ use etcd_client::{Client, ConnectOptions};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::{self, Duration};
 
-use super::{Embedded, EmbeddedError, folder, free_address, is_installed, on_free_ports};
+use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
 use crate::token::Token;
 
 const PROGRAM: &str = "etcd";
@@ -57,7 +57,7 @@ async fn start_once(members: usize) -> Result<Vec<Embedded>, EmbeddedError> {
             ];
             let command = [PROGRAM].into_iter().chain(arguments.into_iter().flatten());
             let command: Vec<_> = command.map(str::to_owned).collect();
-            Embedded::spawn(PROGRAM, *address, "http", folder, &command).await
+            Embedded::spawn(PROGRAM, *address, client, Ending::Kill, folder, &command).await
         }
     });
     let spawned = try_join_all(spawned).await?;

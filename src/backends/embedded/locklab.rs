@@ -1,6 +1,6 @@
 //! Another Locklab, as a server of its own: a process that can stand still as a whole.
 
-use super::{Embedded, EmbeddedError, folder, free_address, on_free_ports};
+use super::{Embedded, EmbeddedError, Ending, folder, free_address, on_free_ports};
 use crate::healthcheck;
 
 const PROGRAM: &str = "locklab";
@@ -23,6 +23,7 @@ async fn start_once(flags: &[String]) -> Result<Embedded, EmbeddedError> {
     let (address, folder) = (free_address(PROGRAM)?, folder(PROGRAM)?);
     let mut command = vec![program, "--listen".to_owned(), address.to_string()];
     command.extend_from_slice(flags);
-    let server = Embedded::spawn(PROGRAM, address, "http", folder, &command).await?;
+    let url = format!("http://{address}");
+    let server = Embedded::spawn(PROGRAM, address, url, Ending::Kill, folder, &command).await?;
     server.answering(async |_| healthcheck::check(address).await.is_ok()).await
 }

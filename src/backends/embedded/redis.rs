@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::time::{self, Duration};
 
-use super::{Embedded, EmbeddedError, folder, free_address, is_installed, on_free_ports};
+use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
 
 /// The programs that can serve as Redis, in order of preference.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
@@ -73,7 +73,8 @@ pub async fn start_at(place: &Place) -> Result<Embedded, EmbeddedError> {
     ];
     let own = [program].into_iter().chain(arguments.into_iter().flatten()).map(str::to_owned);
     let command: Vec<String> = through.iter().cloned().chain(own).collect();
-    let redis = Embedded::spawn(program, *address, "redis", folder, &command).await?;
+    let url = format!("redis://{address}");
+    let redis = Embedded::spawn(program, *address, url, Ending::Kill, folder, &command).await?;
     redis.answering(async |redis| time::timeout(PATIENCE, is_ours(redis)).await == Ok(true)).await
 }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{self, Duration},
 };
 
-use super::{Embedded, EmbeddedError, folder, free_address, is_installed, on_free_ports};
+use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
 
 const PROGRAM: &str = "java";
 /// The server, which names the libraries that it needs.
@@ -69,7 +69,8 @@ async fn start_once() -> Result<Embedded, EmbeddedError> {
         &config.display().to_string(),
     ];
     let command: Vec<String> = [PROGRAM].into_iter().chain(arguments).map(str::to_owned).collect();
-    let server = Embedded::spawn(PROGRAM, address, "zookeeper", folder, &command).await?;
+    let url = format!("zookeeper://{address}");
+    let server = Embedded::spawn(PROGRAM, address, url, Ending::Kill, folder, &command).await?;
     server
         .answering(async |server| time::timeout(PATIENCE, is_ours(server, &data)).await == Ok(true))
         .await

@@ -1,0 +1,184 @@
+//! Real SQL servers for tests, with everything needed to break them. They take a while to start, so all
+//! tests share one of each that need not break it, and each has a database of its own.
+
+use std::{
+    sync::{Arc, LazyLock, mpsc},
+    thread,
+};
+
+use locklab::{
+    backends::embedded::{self, Embedded},
+    token::Token,
+};
+use nix::sys::signal::Signal;
+use sqlx::{Connection, MySqlConnection, PgConnection, mysql::MySql as InMySql};
+use tokio::runtime;
+
+/// Where the shared ones are, each with the database that is always there.
+static POSTGRES: LazyLock<String> = LazyLock::new(|| keep(async || start_postgres().await));
+static MYSQL: LazyLock<String> = LazyLock::new(|| keep(async || start_mysql().await));
+
+/// Every test has a runtime, and the server outlives them all: its guard ends it with this process.
+fn keep(start: impl AsyncFnOnce() -> Embedded + Send + 'static) -> String {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = start().await;
+            sender.send(server.url()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    receiver.recv().unwrap()
+}
+
+async fn start_postgres() -> Embedded {
+    let server = embedded::postgres::start().await;
+    server.expect("the tests need a real PostgreSQL; `make test` installs it")
+}
+
+async fn start_mysql() -> Embedded {
+    let server = embedded::mysql::start().await;
+    server.expect("the tests need a real MariaDB or MySQL; `make test` installs it")
+}
+
+/// A database that nobody else has, by its URL.
+fn fresh(url: &str) -> (String, String) {
+    let name = format!("test_{}", Token::random().as_str());
+    let (server, _) = url.rsplit_once('/').unwrap();
+    (format!("{server}/{name}"), format!("CREATE DATABASE {name}"))
+}
+
+/// A PostgreSQL, and a database in it.
+#[derive(Clone)]
+pub struct Postgres {
+    /// As a flag takes it.
+    pub url: String,
+    /// The server, if it is not shared.
+    server: Option<Arc<Embedded>>,
+}
+
+impl Postgres {
+    /// A new database in the one that is shared.
+    pub async fn shared() -> Self {
+        let (url, create) = fresh(&POSTGRES);
+        Self { url: POSTGRES.clone(), server: None }.run(&create).await;
+        Self { url, server: None }
+    }
+
+    /// One that may be broken.
+    pub async fn start() -> Self {
+        let server = start_postgres().await;
+        Self { url: server.url(), server: Some(Arc::new(server)) }
+    }
+
+    /// The server, which is not shared.
+    pub fn embedded(&self) -> &Embedded {
+        self.server.as_ref().expect("only one that is not shared may be broken")
+    }
+
+    /// Sends it a signal: STOP hangs it, CONT ends that, KILL is a crash.
+    pub fn signal(&self, signal: Signal) {
+        self.embedded().signal(signal).expect("it runs");
+    }
+
+    /// A session of our own.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// Carries out statements, in a session of their own.
+    pub async fn run(&self, statements: &str) {
+        sqlx::raw_sql(statements).execute(&mut self.connect().await).await.unwrap();
+    }
+
+    /// The one value that a query gives, in a session of its own.
+    pub async fn fetch<T>(&self, query: &str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(query).fetch_one(&mut self.connect().await).await.unwrap()
+    }
+
+    /// Ends the sessions in this database of which that is true, in the words of `pg_stat_activity`, and
+    /// waits until they are gone; says how many there were.
+    pub async fn end_sessions(&self, condition: &str) -> i64 {
+        self.fetch(&format!(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 30000)) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND ({condition})"
+        ))
+        .await
+    }
+}
+
+/// A MySQL or MariaDB, and a database in it. Mind that its named locks are those of the whole server.
+#[derive(Clone)]
+pub struct MySql {
+    /// As a flag takes it.
+    pub url: String,
+    /// The server, if it is not shared.
+    server: Option<Arc<Embedded>>,
+}
+
+impl MySql {
+    /// A new database in the one that is shared.
+    pub async fn shared() -> Self {
+        let (url, create) = fresh(&MYSQL);
+        Self { url: MYSQL.clone(), server: None }.run(&create).await;
+        Self { url, server: None }
+    }
+
+    /// One that may be broken.
+    pub async fn start() -> Self {
+        let server = start_mysql().await;
+        Self { url: server.url(), server: Some(Arc::new(server)) }
+    }
+
+    /// Sends it a signal: STOP hangs it, CONT ends that, KILL is a crash.
+    pub fn signal(&self, signal: Signal) {
+        let server = self.server.as_ref().expect("only one that is not shared may be broken");
+        server.signal(signal).expect("it runs");
+    }
+
+    /// A session of our own.
+    pub async fn connect(&self) -> MySqlConnection {
+        MySqlConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// Carries out statements, in a session of their own.
+    pub async fn run(&self, statements: &str) {
+        sqlx::raw_sql(statements).execute(&mut self.connect().await).await.unwrap();
+    }
+
+    /// The one value that a query gives, in a session of its own.
+    pub async fn fetch<T>(&self, query: &str) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, InMySql> + sqlx::Type<InMySql> + Send + Unpin,
+    {
+        sqlx::query_scalar(query).fetch_one(&mut self.connect().await).await.unwrap()
+    }
+
+    /// Ends the sessions in this database of which that is true, in the words of
+    /// `information_schema.processlist`, and waits until they are gone; says how many there were.
+    pub async fn end_sessions(&self, condition: &str) -> usize {
+        let mut conn = self.connect().await;
+        let sessions = format!(
+            "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist \
+             WHERE db = DATABASE() AND id <> CONNECTION_ID() AND ({condition})"
+        );
+        let ids: Vec<u64> = sqlx::query_scalar(&sessions).fetch_all(&mut conn).await.unwrap();
+        for id in &ids {
+            // An error says that it has ended by itself.
+            sqlx::raw_sql(&format!("KILL {id}")).execute(&mut conn).await.ok();
+        }
+        for id in &ids {
+            let is_there =
+                format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id = {id}");
+            crate::server::until("the session is gone", async || {
+                self.fetch::<i64>(&is_there).await == 0
+            })
+            .await;
+        }
+        ids.len()
+    }
+}
