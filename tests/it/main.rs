@@ -5,6 +5,7 @@
 mod bad_input;
 mod carts;
 mod cli;
+mod compose;
 mod contract;
 mod dashboard_linter;
 mod dashboard_style;
