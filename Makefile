@@ -1,7 +1,8 @@
 .PHONY: help run run-all test bench bench-locks
 
-# The k6 that scripts/k6 installs, when there is no other.
-export PATH := $(PATH):$(CURDIR)/.venv/bin
+# The k6 that scripts/k6 installs, when there is no other; and where Debian keeps some servers, which is off
+# the path of those who are not root.
+export PATH := $(PATH):$(CURDIR)/.venv/bin:/usr/sbin
 
 # How many tests run at once: they mostly wait, for leases to end and for servers to start.
 export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
@@ -22,6 +23,8 @@ run-all: ## the same, with every other server that strategies need, each private
 	@scripts/need etcd etcd-server
 	@scripts/need java default-jre-headless
 	@scripts/need /usr/share/java/zookeeper.jar zookeeper
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/need initdb postgresql
+	@command -v mysqld >/dev/null || scripts/need mariadbd mariadb-server-core
 	cargo run --release --locked -- --embed all
 
 test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
@@ -33,6 +36,9 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	@scripts/need javac default-jdk-headless
 	@scripts/need /usr/share/java/zookeeper.jar zookeeper
 	@scripts/need /usr/share/java/curator-recipes.jar libcurator-recipes-java
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/need initdb postgresql
+	@command -v mysqld >/dev/null || scripts/need mariadbd mariadb-server-core
+	@scripts/need pgbouncer pgbouncer
 	@scripts/need ip iproute2
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || scripts/need - libfaketime
 	@scripts/need prometheus prometheus
