@@ -35,6 +35,14 @@ impl From<&Token> for IdempotencyKey {
     }
 }
 
+impl IdempotencyKey {
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

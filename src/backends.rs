@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod etcd;
 pub mod redis;
 pub mod redlock;
+pub mod sql;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
 #[cfg(not(feature = "zookeeper"))]
@@ -21,7 +22,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Duration;
 use utoipa::ToSchema;
 
-use crate::{circuit, fault::Step, metrics::Metrics, strategy::Strategy};
+use crate::{circuit, fault::Step, metrics::Metrics, stock::Store, strategy::Strategy};
 
 /// A cause that only people read.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -53,6 +54,24 @@ pub enum BackendError {
         /// Why.
         cause: Cause,
     },
+    /// Somebody else kept what it needed, a row, a lock or every connection of the pool, until it had
+    /// waited for long enough: nothing happened.
+    #[error("somebody else kept {backend} busy for too long: {cause}")]
+    Contended {
+        /// Which server.
+        backend: &'static str,
+        /// What was waited for.
+        cause: Cause,
+    },
+    /// The database has undone the transaction, for it met another one: as the victim of a deadlock, or at
+    /// a constraint. Nothing happened, and nothing is broken.
+    #[error("{backend} has undone it: {cause}")]
+    Undone {
+        /// Which server.
+        backend: &'static str,
+        /// Why.
+        cause: Cause,
+    },
     /// A fault ended the caller here, as if its process had died: nothing is to be cleaned up.
     #[error("crashed at {}, as the fault asked", .step.name())]
     Crashed {
@@ -68,8 +87,19 @@ impl BackendError {
         match self {
             Self::Unavailable { backend, cause }
             | Self::Unknown { backend, cause }
-            | Self::Refused { backend, cause } => Self::Unknown { backend, cause },
+            | Self::Refused { backend, cause }
+            | Self::Contended { backend, cause }
+            | Self::Undone { backend, cause } => Self::Unknown { backend, cause },
             Self::Crashed { .. } => self,
+        }
+    }
+
+    /// The same failure, of a statement whose transaction was not committed: it had no effect for sure.
+    #[must_use]
+    pub fn into_undone(self) -> Self {
+        match self {
+            Self::Unknown { backend, cause } => Self::Unavailable { backend, cause },
+            error => error,
         }
     }
 
@@ -82,6 +112,12 @@ impl BackendError {
     /// Whether the same command may succeed later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Crashed { .. })
+    }
+
+    /// Whether the backend did not do its part: it did not answer, or says that it cannot.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
     }
 
@@ -107,6 +143,20 @@ pub enum Backend {
     Etcd,
     /// A ZooKeeper ensemble.
     ZooKeeper,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL, or MariaDB.
+    MySql,
+}
+
+/// The two pools of connections to one database: those that hold locks must not keep the others from
+/// selling under them.
+#[derive(Clone)]
+pub struct Database {
+    /// For stock and ledger.
+    pub stock: Arc<sql::SqlClient>,
+    /// For sessions that hold locks, or wait for them.
+    pub locks: Arc<sql::SqlClient>,
 }
 
 /// Ready handles to every configured server.
@@ -121,6 +171,10 @@ pub struct Backends {
     pub etcd: Result<Arc<etcd::EtcdClient>, String>,
     /// The ZooKeeper ensemble, or why there is none and what to do.
     pub zookeeper: Result<Arc<zookeeper::ZooKeeperClient>, String>,
+    /// Postgres, or why there is none and what to do.
+    pub postgres: Result<Database, String>,
+    /// MySQL, or why there is none and what to do.
+    pub mysql: Result<Database, String>,
     /// Records that are kept of each product; with none, nothing is recorded.
     pub history: u32,
     /// Tickets that may wait in the queue of a product.
@@ -166,7 +220,37 @@ impl Backends {
             let (up, circuit) = (client.is_up(), client.circuit());
             health.push(Health { backend: Backend::ZooKeeper, up, circuit });
         }
+        for (backend, database) in
+            [(Backend::Postgres, &self.postgres), (Backend::MySql, &self.mysql)]
+        {
+            if let Ok(database) = database {
+                let (up, circuit) = (database.stock.is_up(), database.stock.circuit());
+                health.push(Health { backend, up, circuit });
+            }
+        }
         health
+    }
+
+    /// Whether a store answered its last probe.
+    #[must_use]
+    pub fn is_up(&self, store: Store) -> bool {
+        match store {
+            Store::Redis => self.redis.is_up(),
+            Store::Postgres => self.postgres.as_ref().is_ok_and(|it| it.stock.is_up()),
+            Store::MySql => self.mysql.as_ref().is_ok_and(|it| it.stock.is_up()),
+        }
+    }
+
+    /// Waits until a store answers a probe, or (`up` false) until it does not. One that there is not
+    /// never does.
+    pub async fn until(&self, store: Store, up: bool) {
+        match (store, &self.postgres, &self.mysql) {
+            (Store::Redis, ..) => self.redis.until(up).await,
+            (Store::Postgres, Ok(database), _) | (Store::MySql, _, Ok(database)) => {
+                database.stock.until(up).await;
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     /// The longest ttl that a strategy's backend takes, if it takes no other.
@@ -182,11 +266,29 @@ impl Backends {
         let is_away = |backend| {
             self.health().iter().any(|health| health.backend == backend && !health.is_reachable())
         };
+        let store = match strategy.store {
+            Store::Redis => None,
+            Store::Postgres => Some((&self.postgres, "--postgres-url")),
+            Store::MySql => Some((&self.mysql, "--mysql-url")),
+        };
+        if let Some((database, flag)) = store {
+            // Its lock is not needed, if it is granted by anybody else: `layered`.
+            return match database {
+                Err(reason) => Some(reason.clone()),
+                Ok(database) if !database.stock.is_up() => Some(format!(
+                    "{} does not answer ({}): start it, or name another with {flag}",
+                    database.stock.name(),
+                    database.stock.last_error()
+                )),
+                Ok(_) => None,
+            };
+        }
         if is_away(Backend::Redis) {
             return Some(format!("redis does not answer: {}", self.redis_remedy));
         }
         match strategy.backend {
-            Backend::Redis => None,
+            // Databases grant locks for what is in them.
+            Backend::Redis | Backend::Postgres | Backend::MySql => None,
             Backend::Redlock => match &self.redlock {
                 Err(reason) => Some(reason.clone()),
                 Ok(nodes) if !nodes.is_up() => Some(format!(

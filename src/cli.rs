@@ -121,6 +121,32 @@ pub struct Config {
           value_parser = positive_duration)]
     pub zookeeper_session_timeout: Duration,
 
+    /// The Postgres that some strategies sell from, and lock in:
+    /// postgres://[user[:password]@]host[:port]/database; its tables are named locklab_…
+    #[arg(long, env = "POSTGRES_URL", hide_env_values = true, global = true)]
+    postgres_url: Option<Secret>,
+
+    /// Connections to Postgres, twice: so many for purchases, and so many for sessions that hold locks
+    #[arg(long, env = "LOCKLAB_POSTGRES_POOL_SIZE", default_value_t = 10, global = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub postgres_pool_size: u32,
+
+    /// The MySQL or MariaDB that some strategies sell from, and lock in:
+    /// mysql://[user[:password]@]host[:port]/database; its tables are named locklab_…
+    #[arg(long, env = "MYSQL_URL", hide_env_values = true, global = true)]
+    mysql_url: Option<Secret>,
+
+    /// Connections to MySQL, twice: so many for purchases, and so many for sessions that hold locks
+    #[arg(long, env = "LOCKLAB_MYSQL_POOL_SIZE", default_value_t = 10, global = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub mysql_pool_size: u32,
+
+    /// The longest wait for Postgres or MySQL, to connect and to answer, apart from waits for locks: a
+    /// commit waits for the disk (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_SQL_TIMEOUT", default_value = "2s", global = true,
+          value_parser = positive_duration)]
+    pub sql_timeout: Duration,
+
     /// Servers to start privately where no URL names others, separated by commas
     #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
     embed: Vec<Embed>,
@@ -202,6 +228,10 @@ pub enum Embed {
     Etcd,
     /// A ZooKeeper of one server.
     Zookeeper,
+    /// A PostgreSQL.
+    Postgres,
+    /// A MySQL or MariaDB.
+    Mysql,
     /// All of them.
     All,
 }
@@ -215,6 +245,8 @@ impl Embed {
             Backend::Redlock => Self::Redlock,
             Backend::Etcd => Self::Etcd,
             Backend::ZooKeeper => Self::Zookeeper,
+            Backend::Postgres => Self::Postgres,
+            Backend::MySql => Self::Mysql,
         }
     }
 }
@@ -253,6 +285,18 @@ impl Config {
         self.zookeeper_hosts.as_deref().filter(|hosts| !hosts.is_empty())
     }
 
+    /// The Postgres, if there is to be one.
+    #[must_use]
+    pub fn postgres_url(&self) -> Option<&Secret> {
+        self.postgres_url.as_ref().filter(|url| !url.expose().is_empty())
+    }
+
+    /// The MySQL, if there is to be one.
+    #[must_use]
+    pub fn mysql_url(&self) -> Option<&Secret> {
+        self.mysql_url.as_ref().filter(|url| !url.expose().is_empty())
+    }
+
     /// Whether servers of this kind are to be started where no URL names others.
     #[must_use]
     pub fn embeds(&self, embed: Embed) -> bool {
@@ -269,6 +313,7 @@ impl Config {
             ("--etcd-timeout", self.etcd_timeout),
             ("--zookeeper-timeout", self.zookeeper_timeout),
             ("--zookeeper-session-timeout", self.zookeeper_session_timeout),
+            ("--sql-timeout", self.sql_timeout),
         ];
         waits.map(|(flag, wait)| format!("{flag}={}us", wait.as_micros())).to_vec()
     }

@@ -50,6 +50,7 @@ pub enum Step {
     BetweenSetnxAndExpire,
     AfterAcquire,
     RaiseBar,
+    LockRow,
     Read,
     Work,
     BeforeWrite,
@@ -92,6 +93,8 @@ pub enum Action {
     Crash,
     /// The server carries the step out, and its reply never arrives.
     DropReply,
+    /// The step is left out, as if nobody had thought of it.
+    Skip,
 }
 
 /// The kind of an action, as a label value.
@@ -102,6 +105,7 @@ pub enum Kind {
     Pause,
     Crash,
     DropReply,
+    Skip,
 }
 
 /// An action at a step: `pause:2s@before-write`.
@@ -114,8 +118,8 @@ pub struct Fault {
 }
 
 /// What a fault may look like.
-pub const FAULT_VALID: &str =
-    "pause:DURATION@STEP (at most 60s), crash@STEP or drop-reply@STEP; /strategies lists the steps";
+pub const FAULT_VALID: &str = "pause:DURATION@STEP (at most 60s), crash@STEP, drop-reply@STEP or skip@lock-row; /strategies lists \
+     the steps";
 
 /// The text was not a fault; [`FAULT_VALID`] says what is.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +135,7 @@ impl FromStr for Fault {
         let action = match action.split_once(':') {
             None if action == "crash" => Action::Crash,
             None if action == "drop-reply" && step.has_reply() => Action::DropReply,
+            None if action == "skip" && step == Step::LockRow => Action::Skip,
             Some(("pause", length)) => duration::parse(length, BareUnit::Millis)
                 .filter(|length| *length <= PAUSE_MAX)
                 .map(Action::Pause)
@@ -148,6 +153,7 @@ impl fmt::Display for Fault {
             Action::Pause(length) => write!(f, "pause:{}us@{step}", length.as_micros()),
             Action::Crash => write!(f, "crash@{step}"),
             Action::DropReply => write!(f, "drop-reply@{step}"),
+            Action::Skip => write!(f, "skip@{step}"),
         }
     }
 }
@@ -209,7 +215,7 @@ impl Faults {
                     self.count(Kind::Crash);
                     return Err(BackendError::Crashed { step });
                 }
-                Action::DropReply => {}
+                Action::DropReply | Action::Skip => {}
             }
         }
         Ok(())
@@ -229,6 +235,16 @@ impl Faults {
         Err(BackendError::Unknown { backend: "the server", cause })
     }
 
+    /// Whether a step is to be left out.
+    #[must_use]
+    pub fn skips(&self, step: Step) -> bool {
+        let skips = self.faults.contains(&Fault { action: Action::Skip, step });
+        if skips {
+            self.count(Kind::Skip);
+        }
+        skips
+    }
+
     fn count(&self, kind: Kind) {
         if let Some(metrics) = &self.metrics {
             metrics.fault(kind);
@@ -242,8 +258,12 @@ mod tests {
 
     #[test]
     fn faults_as_people_type_them() {
-        for good in ["crash@after-acquire", "drop-reply@release", "crash@between-setnx-and-expire"]
-        {
+        for good in [
+            "crash@after-acquire",
+            "drop-reply@release",
+            "crash@between-setnx-and-expire",
+            "skip@lock-row",
+        ] {
             assert_eq!(good.parse::<Fault>().unwrap().to_string(), good);
         }
         let pause: Fault = "pause:2s@before-write".parse().unwrap();
@@ -260,6 +280,7 @@ mod tests {
             "pause:soon@write",
             "drop-reply@before-write",
             "drop-reply@read",
+            "skip@write",
             "explode@write",
         ] {
             assert!(bad.parse::<Fault>().is_err(), "{bad:?}");

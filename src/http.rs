@@ -47,7 +47,7 @@ pub struct App {
     /// Where purchases are carried out.
     pub shop: Arc<Shop>,
     /// The servers behind it.
-    pub backends: Backends,
+    pub backends: Arc<Backends>,
     /// Where measurements go.
     pub metrics: Arc<Metrics>,
     /// Places for purchases in flight; more are turned away.

@@ -5,6 +5,7 @@ mod servers;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use strum::VariantArray;
 use tokio::{
     net::TcpListener,
     sync::Semaphore,
@@ -19,6 +20,7 @@ use crate::{
         embedded::{self, Embedded, EmbeddedError},
         etcd::InvalidEndpoint,
         redis::{InvalidUrl, RedisClient, RedisOptions},
+        sql,
         zookeeper::InvalidHosts,
     },
     cli::{Config, Secret},
@@ -49,6 +51,12 @@ pub enum LabError {
     /// The hosts of ZooKeeper are not.
     #[error("--zookeeper-hosts (ZOOKEEPER_HOSTS): {0}")]
     ZooKeeperHosts(#[from] InvalidHosts),
+    /// The URL of Postgres is not one.
+    #[error("--postgres-url (POSTGRES_URL): {0}")]
+    PostgresUrl(sql::InvalidUrl),
+    /// The URL of MySQL is not one.
+    #[error("--mysql-url (MYSQL_URL): {0}")]
+    MySqlUrl(sql::InvalidUrl),
     /// The embedded Redis did not start.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -110,10 +118,18 @@ impl Lab {
             Some(_) => "its embedded server has ended or hangs; restart locklab",
             None => "start it, or name another with --redis-url",
         };
-        let ((redlock, nodes), (etcd, members), (zookeeper, ensemble)) = tokio::try_join!(
+        let (
+            (redlock, nodes),
+            (etcd, members),
+            (zookeeper, ensemble),
+            (postgres, own_postgres),
+            (mysql, own_mysql),
+        ) = tokio::try_join!(
             servers::redlock(config, &metrics),
             servers::etcd(config, &metrics),
-            servers::zookeeper(config, &metrics)
+            servers::zookeeper(config, &metrics),
+            servers::database(config, &metrics, servers::postgres(config)),
+            servers::database(config, &metrics, servers::mysql(config)),
         )?;
         let mut places = vec![(Backend::Redis, redis)];
         if redlock.is_ok() {
@@ -135,12 +151,27 @@ impl Lab {
             reach.push(("ZOOKEEPER_HOSTS", hosts.clone()));
             places.push((Backend::ZooKeeper, hosts));
         }
+        let databases = [
+            (Backend::Postgres, "POSTGRES_URL", &postgres, config.postgres_url(), &own_postgres),
+            (Backend::MySql, "MYSQL_URL", &mysql, config.mysql_url(), &own_mysql),
+        ];
+        for (backend, variable, database, named, own) in databases {
+            if database.is_ok() {
+                let own = own.as_ref().map(|server| server.url());
+                let shown = own.clone().or_else(|| named.map(Secret::redacted_url));
+                let url = own.or_else(|| named.map(|url| url.expose().to_owned()));
+                reach.push((variable, url.unwrap_or_default()));
+                places.push((backend, shown.unwrap_or_default()));
+            }
+        }
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy,
             redlock,
             etcd,
             zookeeper,
+            postgres,
+            mysql,
             history: config.history,
             queue_max: config.queue_max,
             metrics: Arc::clone(&metrics),
@@ -148,21 +179,34 @@ impl Lab {
         let (releases, task) = release::channel(Arc::clone(&metrics));
         let (recorder, recording) = recorder::channel(config.history > 0, Arc::clone(&metrics));
         let shop = Arc::new(Shop::new(&backends, releases, recorder));
-        let mut background = vec![
-            tokio::spawn(keep_up(Arc::clone(&metrics))),
-            tokio::spawn(recording.run(Stocks::new(&backends))),
-        ];
-        if backends.redis.is_up() {
-            prepare(&backends.redis, &shop, config.stock).await;
-        } else {
+        let mut background = vec![tokio::spawn(keep_up(Arc::clone(&metrics)))];
+        let stocks = Arc::new(Stocks::new(&backends));
+        for task in recording {
+            background.push(tokio::spawn(task.run(Arc::clone(&stocks))));
+        }
+        if !backends.redis.is_up() {
             tracing::warn!("redis does not answer yet; purchases fail until it does");
         }
-        let (client, prepared) = (Arc::clone(&backends.redis), Arc::clone(&shop));
-        background.push(tokio::spawn(prepare_again(client, prepared, config.stock)));
-        let embedded: Vec<_> =
-            embedded.into_iter().chain(nodes).chain(members).chain(ensemble).collect();
+        for store in Store::VARIANTS {
+            if backends.is_up(*store) {
+                prepare(&backends, &shop, *store, config.stock).await;
+            }
+        }
+        let embedded: Vec<_> = embedded
+            .into_iter()
+            .chain(nodes)
+            .chain(members)
+            .chain(ensemble)
+            .chain(own_postgres)
+            .chain(own_mysql)
+            .collect();
         for server in &embedded {
             background.push(tokio::spawn(watch(Arc::clone(server))));
+        }
+        let backends = Arc::new(backends);
+        for store in Store::VARIANTS.iter().filter(|store| shop.stock(**store).is_ok()) {
+            let (backends, shop) = (Arc::clone(&backends), Arc::clone(&shop));
+            background.push(tokio::spawn(prepare_again(backends, shop, *store, config.stock)));
         }
         let app = App {
             shop,
@@ -191,6 +235,7 @@ impl Lab {
                 .command_timeout
                 .max(config.etcd_timeout)
                 .max(config.zookeeper_timeout)
+                .max(config.sql_timeout)
                 * 2,
         })
     }
@@ -264,22 +309,25 @@ impl Lab {
 }
 
 /// Makes the first purchase possible, and warns of what would make locks a lie.
-async fn prepare(redis: &RedisClient, shop: &Shop, stock: u64) {
-    redis.warn_of_eviction().await;
+async fn prepare(backends: &Backends, shop: &Shop, store: Store, stock: u64) {
+    if store == Store::Redis {
+        backends.redis.warn_of_eviction().await;
+    }
     let product = Product::default();
     if stock > 0
-        && let Err(error) = shop.stock(Store::Redis).open(&product, stock).await
+        && let Ok(products) = shop.stock(store)
+        && let Err(error) = products.open(&product, stock).await
     {
         tracing::warn!(%error, %product, "could not put the product on sale");
     }
 }
 
-/// Prepares whenever Redis comes back: it may be another one, or have forgotten everything.
-async fn prepare_again(redis: Arc<RedisClient>, shop: Arc<Shop>, stock: u64) {
+/// Prepares whenever a store comes back: it may be another one, or have forgotten everything.
+async fn prepare_again(backends: Arc<Backends>, shop: Arc<Shop>, store: Store, stock: u64) {
     loop {
-        redis.until(false).await;
-        redis.until(true).await;
-        prepare(&redis, &shop, stock).await;
+        backends.until(store, false).await;
+        backends.until(store, true).await;
+        prepare(&backends, &shop, store, stock).await;
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Lease {
     writing: bool,
     /// Whether the lock service has said that this is the holder.
     granted: bool,
+    /// Why the buyer goes on without the lock, if it does.
+    forgone: Option<String>,
     /// Whether the claim is somebody else's business by now, or nobody's.
     ended: bool,
 }
@@ -91,6 +93,18 @@ impl Lease {
         self.grant.excludes_nobody
     }
 
+    /// Why there is no lock although this is a lease: the lock service did not answer, and the buyer goes on
+    /// without it.
+    #[must_use]
+    pub fn forgone(&self) -> Option<&str> {
+        self.forgone.as_deref()
+    }
+
+    /// Whether its holder still holds it, as far as can be known; see [`Lock::confirm`].
+    pub async fn confirm(&self) -> bool {
+        self.forgone.is_some() || self.lock.confirm(&self.claim).await
+    }
+
     /// When the lease ends unless it is renewed again, as far as is known here.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -142,6 +156,10 @@ impl Lease {
     /// # Cancellation
     /// Dropping this future leaves the claim to the release task.
     pub async fn release(mut self) -> Release {
+        if self.forgone.is_some() {
+            self.ended = true;
+            return Release::Released;
+        }
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.stop().await;
         }
@@ -242,6 +260,7 @@ pub async fn acquire(
         watchdog: None,
         writing: false,
         granted: false,
+        forgone: None,
         ended: false,
     };
     if let Err(crash) = order.faults.strike(Step::Acquire).await {
@@ -281,6 +300,16 @@ pub async fn acquire(
                 pending.hand_over(Cause::Unknown);
             }
             Ok(Acquired::Outvoted { votes, is_split })
+        }
+        Err(error) if error.is_outage() && lock.is_dispensable() => {
+            if error.is_unknown() {
+                // It may have been granted: the release task ends it.
+                pending.hand_over(Cause::Unknown);
+            }
+            pending.grant = Grant { excludes_nobody: true, ..Grant::default() };
+            pending.forgone = Some(error.to_string());
+            pending.ended = true;
+            Ok(Acquired::Lease(Box::new(pending)))
         }
         Err(error) => {
             if error.is_crash() {

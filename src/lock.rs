@@ -5,13 +5,22 @@
 mod atomic;
 mod etcd;
 mod fenced;
+mod layered;
 mod mutex;
+mod mysql_lock;
+mod mysql_row;
 mod naive;
 mod none;
 mod optimistic;
+mod postgres_advisory;
+mod postgres_atomic;
+mod postgres_optimistic;
+mod postgres_row;
 mod queue;
 mod redlock;
+mod rows;
 mod safe;
+mod sessions;
 mod watchdog;
 mod zookeeper;
 
@@ -45,9 +54,16 @@ pub static STRATEGIES: &[&Strategy] = &[
     &redlock::STRATEGY,
     &etcd::STRATEGY,
     &zookeeper::STRATEGY,
+    &postgres_advisory::STRATEGY,
+    &mysql_lock::STRATEGY,
+    &layered::STRATEGY,
     &optimistic::STRATEGY,
     &atomic::STRATEGY,
     &queue::STRATEGY,
+    &postgres_row::STRATEGY,
+    &mysql_row::STRATEGY,
+    &postgres_optimistic::STRATEGY,
+    &postgres_atomic::STRATEGY,
 ];
 
 /// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
@@ -209,6 +225,12 @@ pub trait Lock: Waitable {
         false
     }
 
+    /// Whether buyers go on without it when the lock service does not answer, for what they do is guarded
+    /// by something else as well.
+    fn is_dispensable(&self) -> bool {
+        false
+    }
+
     /// One try; never waits for the holder.
     ///
     /// # Errors
@@ -248,6 +270,12 @@ pub trait Lock: Waitable {
     /// The lock service did not say that it did: the lease ends when it would have ended.
     async fn renew(&self, _claim: &Claim) -> Result<Option<Instant>, BackendError> {
         Ok(None)
+    }
+
+    /// Just before the write: whether the claim is still the holder, as far as can be known. For locks that
+    /// end with a connection, of which nobody tells the holder.
+    async fn confirm(&self, _claim: &Claim) -> bool {
+        true
     }
 
     /// Ends the claim's lease.

@@ -132,6 +132,8 @@ pub struct Receipt {
     pub repeated: bool,
     /// What the nodes of a lock did at the last try, if several grant it together.
     pub votes: Option<Votes>,
+    /// Why it was carried out without its lock, if it was.
+    pub degraded: Option<String>,
     /// How often its leases were renewed, in the hands of earlier orders as well.
     pub renewals: u32,
     /// Tries to acquire a lock after the first.
@@ -204,6 +206,8 @@ impl Failure {
                 BackendError::Unavailable { .. } | BackendError::Unknown { .. } => {
                     Outcome::Unavailable
                 }
+                BackendError::Contended { .. } => Outcome::Busy,
+                BackendError::Undone { .. } => Outcome::Conflict,
                 BackendError::Refused { .. } | BackendError::Crashed { .. } => Outcome::Error,
             },
             Self::Absent(_) | Self::KeyReused(_) | Self::KeyInUse | Self::Refused => Outcome::Error,
@@ -232,6 +236,7 @@ impl Receipt {
             sales: Vec::new(),
             repeated: false,
             votes: None,
+            degraded: None,
             renewals: 0,
             retries: 0,
             wait: Duration::ZERO,

@@ -6,6 +6,8 @@
 
 use std::{fs, sync::Arc};
 
+use futures_util::future::join_all;
+use strum::VariantArray;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{self, Duration, Instant},
@@ -53,15 +55,21 @@ enum Message {
     Flush(oneshot::Sender<()>),
 }
 
-/// The way to the task. Cheap to clone.
+/// The way to the tasks. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    /// `None` when nothing is to be recorded.
-    sender: Option<mpsc::Sender<Message>>,
-    /// Whether the store fails at present.
-    failing: watch::Receiver<bool>,
+    /// One per store; none when nothing is to be recorded.
+    ways: Arc<[Way]>,
     here: Arc<Here>,
     metrics: Arc<Metrics>,
+}
+
+/// The way to one store.
+struct Way {
+    store: Store,
+    sender: mpsc::Sender<Message>,
+    /// Whether the store fails at present.
+    failing: watch::Receiver<bool>,
 }
 
 /// Which process records, and by which clock.
@@ -91,28 +99,34 @@ impl Here {
     }
 }
 
-/// The task that sends records; see the module.
+/// The task that sends records to one store; see the module.
 pub struct RecorderTask {
+    store: Store,
     receiver: mpsc::Receiver<Message>,
     failing: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
-/// A recorder and its task. Without `recording`, nothing is recorded.
+/// A recorder and its tasks, one per store: one that is away must not keep the others' records. Without
+/// `recording`, nothing is recorded.
 #[must_use]
-pub fn channel(recording: bool, metrics: Arc<Metrics>) -> (Recorder, RecorderTask) {
-    let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    let (failing, is_failing) = watch::channel(false);
-    let (sender, here) = (recording.then_some(sender), Arc::new(Here::new()));
-    let task = RecorderTask { receiver, failing, metrics: Arc::clone(&metrics) };
-    (Recorder { sender, failing: is_failing, here, metrics }, task)
+pub fn channel(recording: bool, metrics: Arc<Metrics>) -> (Recorder, Vec<RecorderTask>) {
+    let way = |&store: &Store| {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let (failing, is_failing) = watch::channel(false);
+        let task = RecorderTask { store, receiver, failing, metrics: Arc::clone(&metrics) };
+        (Way { store, sender, failing: is_failing }, task)
+    };
+    let stores = if recording { Store::VARIANTS } else { &[] };
+    let (ways, tasks): (Vec<Way>, _) = stores.iter().map(way).unzip();
+    (Recorder { ways: ways.into(), here: Arc::new(Here::new()), metrics }, tasks)
 }
 
 impl Recorder {
     /// Starts to record an order.
     #[must_use]
     pub fn begin(&self, order: &Order) -> Trail {
-        let is_recording = self.sender.is_some();
+        let is_recording = !self.ways.is_empty();
         let path = |item: &Item| Path {
             product: item.product.clone(),
             generation: None,
@@ -155,7 +169,7 @@ impl Recorder {
             lock: strategy.row().name,
             run_id,
             store: strategy.row().store,
-            paths: self.sender.iter().map(|_| path()).collect(),
+            paths: self.ways.first().map(|_| path()).into_iter().collect(),
             gives_up: false,
         }
     }
@@ -171,33 +185,44 @@ impl Recorder {
     }
 
     fn send(&self, note: Note) {
-        let Some(sender) = &self.sender else { return };
-        if sender.try_send(Message::Note(note)).is_err() {
+        let Some(way) = self.way(note.store) else { return };
+        if way.sender.try_send(Message::Note(note)).is_err() {
             self.metrics.history_dropped(1);
         }
     }
 
+    fn way(&self, store: Store) -> Option<&Way> {
+        self.ways.iter().find(|way| way.store == store)
+    }
+
     /// Waits until what was recorded before has come to the store, or until that has failed: whoever
     /// asks the store next will see.
-    pub async fn flush(&self) {
-        let Some(sender) = &self.sender else { return };
+    pub async fn flush(&self, store: Store) {
+        let Some(Way { sender, failing, .. }) = self.way(store) else { return };
         let (done, flushed) = oneshot::channel();
         let flushed = async {
             if sender.send(Message::Flush(done)).await.is_ok() {
                 flushed.await.ok();
             }
         };
-        let mut failing = self.failing.clone();
+        let mut failing = failing.clone();
         tokio::select! {
             () = flushed => {}
             _ = failing.wait_for(|failing| *failing) => {}
         }
     }
+
+    /// The same, for all stores.
+    pub async fn flush_all(&self) {
+        join_all(self.ways.iter().map(|way| self.flush(way.store))).await;
+    }
 }
 
 impl RecorderTask {
     /// Sends records until the last recorder is gone.
-    pub async fn run(mut self, stocks: Stocks) {
+    pub async fn run(mut self, stocks: Arc<Stocks>) {
+        // Orders that find no such store are not recorded.
+        let Ok(stock) = stocks.of(self.store) else { return };
         let mut messages = Vec::with_capacity(BATCH_MAX);
         while self.receiver.recv_many(&mut messages, BATCH_MAX).await > 0 {
             let is_awaited = messages.iter().any(|message| matches!(message, Message::Flush(_)));
@@ -214,9 +239,9 @@ impl RecorderTask {
                 }
             }
             // Those of one product travel together; each product's stay in their order.
-            notes.sort_by(|one, next| (one.store, &one.product).cmp(&(next.store, &next.product)));
-            for of_store in notes.chunk_by(|one, next| one.store == next.store) {
-                self.deliver(of_store, stocks.of(of_store[0].store)).await;
+            notes.sort_by(|one, next| one.product.cmp(&next.product));
+            if !notes.is_empty() {
+                self.deliver(&notes, stock).await;
             }
             for done in waiting {
                 // Fails only when whoever waited has gone.

@@ -6,17 +6,17 @@ mod acquire;
 mod once;
 mod section;
 pub mod term;
+mod till;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use strum::VariantArray;
 use tokio::time::Instant;
 
 pub use self::section::note_sales;
 use self::{acquire::BuyerLines, section::Section};
 use crate::{
-    backends::{Backend, BackendError, Backends},
+    backends::{BackendError, Backends},
     fault::Step,
     history::Kind,
     lock::{Lock, Method},
@@ -48,6 +48,18 @@ pub trait Sell: Send + Sync {
     async fn close(&self) {}
 }
 
+/// Why a product could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// It was sold from several stores, and none was named.
+    #[error("the product was sold from {}: name a strategy of the one that is meant",
+            .0.iter().map(|store| store.name()).collect::<Vec<_>>().join(" and "))]
+    Ambiguous(Vec<Store>),
+    /// A store could not be read.
+    #[error(transparent)]
+    Store(#[from] BackendError),
+}
+
 /// Sells products under any strategy.
 pub struct Shop {
     methods: Vec<Method>,
@@ -74,8 +86,10 @@ impl Shop {
     }
 
     /// The products of a store.
-    #[must_use]
-    pub fn stock(&self, store: Store) -> &dyn Stock {
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`]: there is no such store here.
+    pub fn stock(&self, store: Store) -> Result<&dyn Stock, BackendError> {
         self.stocks.of(store)
     }
 
@@ -101,8 +115,15 @@ impl Shop {
 
     async fn carry_out(&self, order: &Order) -> Receipt {
         let started = Instant::now();
-        let stock = self.stock(order.strategy.row().store);
         let mut receipt = Receipt::blank(order.items.len());
+        let store = order.strategy.row().store;
+        let stock = match self.stock(store) {
+            Ok(stock) => stock,
+            Err(error) => {
+                receipt.fail(at(Step::Acquire)(error));
+                return receipt;
+            }
+        };
         let mut trail = self.recorder.begin(order);
         match &self.methods[order.strategy.index()] {
             Method::Lock(lock) => {
@@ -111,6 +132,7 @@ impl Shop {
                     lock,
                     lines: &self.lines,
                     stock,
+                    rows: self.stocks.in_sql(store).ok(),
                     releases: &self.releases,
                     metrics: &self.metrics,
                     receipt: &mut receipt,
@@ -164,16 +186,19 @@ impl Shop {
         units: u64,
         strategy: Option<StrategyId>,
     ) -> Result<(), BackendError> {
-        let only = strategy.map(|id| id.row().store);
-        let stores = Store::VARIANTS.iter().filter(|&&store| only.is_none_or(|it| it == store));
-        for &store in stores {
+        let stores = match strategy.map(|id| id.row().store) {
+            Some(store) => vec![(store, self.stock(store)?)],
+            None => self.stocks.all().collect(),
+        };
+        for (store, stock) in stores {
             // Nobody sells while leases are forgotten. Whoever was granted one before, or meanwhile,
             // began at a generation that is refused after the reset as well.
-            self.stock(store).close(product).await?;
+            stock.close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
                 if let Method::Lock(lock) = &self.methods[id.index()] {
                     let cleared = lock.clear(product).await;
-                    let is_elsewhere = id.row().backend != Backend::Redis && strategy != Some(id);
+                    let is_elsewhere = id.row().backend != store.into()
+                        && (strategy != Some(id) || lock.is_dispensable());
                     match cleared {
                         // Its leases block buyers until they end, and can sell nothing any more.
                         Err(error) if is_elsewhere => {
@@ -183,37 +208,68 @@ impl Shop {
                     }
                 }
             }
-            self.stock(store).reset(product, units).await?;
+            stock.reset(product, units).await?;
         }
         self.metrics.reset();
         Ok(())
     }
 
-    /// The numbers of a product, read at one instant, from the store of `strategy` (by default
-    /// Redis). `None`: it was never put on sale there.
+    /// The numbers of a product, read at one instant. `None`: it was never put on sale there.
     ///
     /// # Errors
     /// The store could not be read.
     pub async fn tally(
         &self,
         product: &Product,
-        strategy: Option<StrategyId>,
+        store: Store,
     ) -> Result<Option<Tally>, BackendError> {
-        self.stock(store_of(strategy)).tally(product).await
+        self.stock(store)?.tally(product).await
     }
 
     /// As [`Self::tally`], together with the history, into which everything goes first that this
     /// server has to add.
     ///
     /// # Errors
-    /// The store could not be read.
+    /// As [`Self::tally`].
     pub async fn evidence(
         &self,
         product: &Product,
-        strategy: Option<StrategyId>,
+        store: Store,
     ) -> Result<Option<Evidence>, BackendError> {
-        self.recorder.flush().await;
-        self.stock(store_of(strategy)).evidence(product).await
+        self.recorder.flush(store).await;
+        self.stock(store)?.evidence(product).await
+    }
+
+    /// The store that is meant: that of the strategy, or the one from which the product was sold since
+    /// its reset. One that was sold nowhere is looked for in Redis first.
+    ///
+    /// # Errors
+    /// A store could not be read, or it is not clear which is meant.
+    pub async fn where_sold(
+        &self,
+        product: &Product,
+        strategy: Option<StrategyId>,
+    ) -> Result<Store, LookError> {
+        if let Some(strategy) = strategy {
+            return Ok(strategy.row().store);
+        }
+        let mut stores: Vec<_> = self.stocks.all().collect();
+        if let [(store, _)] = stores[..] {
+            return Ok(store);
+        }
+        let (mut sold, mut on_sale) = (Vec::new(), None);
+        for (store, stock) in stores.drain(..) {
+            let Some(tally) = stock.tally(product).await? else { continue };
+            on_sale.get_or_insert(store);
+            if tally.sold > 0 {
+                sold.push(store);
+            }
+        }
+        match sold[..] {
+            [] => Ok(on_sale.unwrap_or(Store::Redis)),
+            [store] => Ok(store),
+            _ => Err(LookError::Ambiguous(sold)),
+        }
     }
 
     /// Ends what the strategies still do, and brings to the stores what was recorded; called when no
@@ -224,12 +280,8 @@ impl Shop {
                 seller.close().await;
             }
         }
-        self.recorder.flush().await;
+        self.recorder.flush_all().await;
     }
-}
-
-fn store_of(strategy: Option<StrategyId>) -> Store {
-    strategy.map_or(Store::Redis, |id| id.row().store)
 }
 
 /// What the history says at the end of an order.

@@ -5,6 +5,7 @@
 //! atomic step as every write, so oversell is counted from the ledger.
 
 pub mod redis;
+pub mod sql;
 
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use utoipa::ToSchema;
 
 use crate::{
     answer::{Answer, Answers, Key, Line},
-    backends::{BackendError, Backends},
+    backends::{Backend, BackendError, Backends, Database},
     history::Record,
     order::Item,
     product::Product,
     recorder::Note,
+    token::Token,
 };
 
 /// The most units a product can start with.
@@ -47,6 +49,10 @@ pub const QUANTITY_MAX: u32 = 1_000;
 pub enum Store {
     /// Redis.
     Redis,
+    /// Postgres.
+    Postgres,
+    /// MySQL, or MariaDB.
+    MySql,
 }
 
 impl Store {
@@ -54,6 +60,16 @@ impl Store {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
+    }
+}
+
+impl From<Store> for Backend {
+    fn from(store: Store) -> Self {
+        match store {
+            Store::Redis => Self::Redis,
+            Store::Postgres => Self::Postgres,
+            Store::MySql => Self::MySql,
+        }
     }
 }
 
@@ -237,13 +253,18 @@ pub trait Stock: Answers + Send + Sync {
     /// The store could not be read.
     async fn read(&self, product: &Product) -> Result<Option<Seen>, BackendError>;
 
-    /// Writes [`Sale::left`] of each sale, whatever the stocks are by now, and records the sales, all
+    /// Writes [`Sale::left`] of each sale of an order, whatever the stocks are by now, and records the sales, all
     /// in one atomic step; unless one of them has a fencing token that is older than the newest seen.
     /// In the same step the answer is kept, if the order has a `key`, or found to be kept already.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: the sales may stand, or may still come to stand.
-    async fn write(&self, sales: &[Sale<'_>], key: Option<&Key>) -> Result<Written, BackendError>;
+    async fn write(
+        &self,
+        order_id: &Token,
+        sales: &[Sale<'_>],
+        key: Option<&Key>,
+    ) -> Result<Written, BackendError>;
 
     /// Makes the store refuse writes under fencing tokens older than `token`; false when it refuses
     /// this one already.
@@ -257,7 +278,12 @@ pub trait Stock: Answers + Send + Sync {
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: the sales may stand.
-    async fn take(&self, items: &[Item], key: Option<&Key>) -> Result<Written, BackendError>;
+    async fn take(
+        &self,
+        order_id: &Token,
+        items: &[Item],
+        key: Option<&Key>,
+    ) -> Result<Written, BackendError>;
 
     /// Stops the sale of a product until its reset: whatever generation a write names is refused. So
     /// leases can be forgotten without letting two holders of one generation in.
@@ -300,20 +326,55 @@ pub trait Stock: Answers + Send + Sync {
 /// The products of every store.
 pub struct Stocks {
     redis: redis::RedisStock,
+    postgres: Result<sql::SqlStock, String>,
+    mysql: Result<sql::SqlStock, String>,
 }
 
 impl Stocks {
     /// Over the configured backends.
     #[must_use]
     pub fn new(backends: &Backends) -> Self {
-        Self { redis: redis::RedisStock::new(Arc::clone(&backends.redis), backends.history) }
+        let records_max = backends.history;
+        let in_sql = |database: &Result<Database, String>| {
+            let database = database.as_ref().map_err(Clone::clone)?;
+            Ok(sql::SqlStock::new(Arc::clone(&database.stock), records_max))
+        };
+        Self {
+            redis: redis::RedisStock::new(Arc::clone(&backends.redis), records_max),
+            postgres: in_sql(&backends.postgres),
+            mysql: in_sql(&backends.mysql),
+        }
     }
 
     /// The products of one store.
-    #[must_use]
-    pub fn of(&self, store: Store) -> &dyn Stock {
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`]: there is no such store here.
+    pub fn of(&self, store: Store) -> Result<&dyn Stock, BackendError> {
         match store {
-            Store::Redis => &self.redis,
+            Store::Redis => Ok(&self.redis),
+            Store::Postgres | Store::MySql => self.in_sql(store).map(|stock| stock as &dyn Stock),
         }
+    }
+
+    /// The products of a database.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`]: there is none of this kind here.
+    pub fn in_sql(&self, store: Store) -> Result<&sql::SqlStock, BackendError> {
+        let stock = match store {
+            Store::Redis => Err("it is no SQL database"),
+            Store::Postgres => self.postgres.as_ref().map_err(String::as_str),
+            Store::MySql => self.mysql.as_ref().map_err(String::as_str),
+        };
+        stock.map_err(|reason| BackendError::Unavailable {
+            backend: store.into(),
+            cause: reason.into(),
+        })
+    }
+
+    /// Those that there are.
+    pub fn all(&self) -> impl Iterator<Item = (Store, &dyn Stock)> {
+        Store::VARIANTS.iter().filter_map(|&store| Some((store, self.of(store).ok()?)))
     }
 }

@@ -46,6 +46,12 @@ impl Strategy {
     pub fn has_fencing_token(&self) -> bool {
         self.steps.contains(&Step::RaiseBar)
     }
+
+    /// Whether its purchases keep the rows locked from which they sell.
+    #[must_use]
+    pub fn locks_rows(&self) -> bool {
+        self.steps.contains(&Step::LockRow)
+    }
 }
 
 /// What a strategy can be built from.
@@ -115,10 +121,14 @@ pub enum Expected {
     ExactWithinTtl,
     /// Exact while the process runs, however long the work takes.
     ExactWhileRenewed,
+    /// Exact while the connection lives whose session holds the lock.
+    ExactWhileConnected,
     /// Exact whatever happens, for nothing can be late.
     Exact,
     /// Exact whatever happens, for the store refuses who is late.
     ExactAlways,
+    /// Exact whatever happens, for the layers behind the lock hold when it does not.
+    ExactInLayers,
 }
 
 impl fmt::Display for Expected {
@@ -131,8 +141,10 @@ impl fmt::Display for Expected {
             Self::ExactOnOneServer => "exact on 1 server, oversells on 2",
             Self::ExactWithinTtl => "exact while work < ttl",
             Self::ExactWhileRenewed => "exact, also when work > ttl",
+            Self::ExactWhileConnected => "exact while the connection lives",
             Self::Exact => "exact",
             Self::ExactAlways => "exact always (late writers get `fenced`)",
+            Self::ExactInLayers => "exact always, even when the redis lock fails",
         })
     }
 }

@@ -80,6 +80,8 @@ impl Config {
                 .iter()
                 .find(|(backend, _)| *backend == Backend::ZooKeeper)
                 .map(|(_, hosts)| hosts.clone()),
+            postgres_url: secrets(Backend::Postgres).next(),
+            mysql_url: secrets(Backend::MySql).next(),
             embed: Vec::new(),
             ..self.clone()
         }
@@ -93,6 +95,8 @@ impl Config {
             Backend::Redlock => "--redlock-urls",
             Backend::Etcd => "--etcd-endpoints",
             Backend::ZooKeeper => "--zookeeper-hosts",
+            Backend::Postgres => "--postgres-url",
+            Backend::MySql => "--mysql-url",
         };
         let servers = servers.iter().map(|(backend, urls)| (flag(*backend), urls.clone()));
         let own = [

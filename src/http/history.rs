@@ -130,7 +130,8 @@ pub async fn get(
     let product = in_path(path)?;
     let mut fields = Fields::query(uri.query(), HistoryParameters::ALL)?;
     let (strategy, format) = (fields.take(&STORE_OF)?, fields.take(&FORMAT)?);
-    let evidence = app.shop.evidence(&product, strategy).await?;
+    let store = app.shop.where_sold(&product, strategy).await?;
+    let evidence = app.shop.evidence(&product, store).await?;
     let evidence = evidence.ok_or_else(|| Problem::absent(&product))?;
     let (media_type, text) = match format.unwrap_or(Format::Jsonl) {
         Format::Jsonl => (JSON_LINES, lines(&evidence.history)),

@@ -14,9 +14,11 @@ use utoipa::{
 
 use crate::{
     backends::BackendError,
-    http::json,
+    http::{json, parameter::STORE_OF},
     order::{Failure, Outcome},
     product::Product,
+    shop::LookError,
+    strategy,
 };
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -155,10 +157,21 @@ impl Problem {
 impl From<BackendError> for Problem {
     fn from(error: BackendError) -> Self {
         match error {
-            BackendError::Unavailable { .. } | BackendError::Unknown { .. } => {
-                Self::unavailable(error.to_string())
-            }
+            // That somebody else keeps it busy is no answer to a question either.
+            _ if error.is_passing() => Self::unavailable(error.to_string()),
             _ => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<LookError> for Problem {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::Store(error) => error.into(),
+            LookError::Ambiguous(_) => {
+                let valid = strategy::names().into_iter().map(str::to_owned).collect();
+                Self::invalid_parameter(error.to_string()).blame(STORE_OF.name, Valid::OneOf(valid))
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         problem::{Problem, Responses, describe_responses},
     },
     product::Product,
-    stock::Evidence,
+    stock::{Evidence, Store},
     strategy::StrategyId,
     verdict::{self, Overlaps},
 };
@@ -162,6 +162,8 @@ pub fn in_path(path: Result<Path<String>, PathRejection>) -> Result<Product, Pro
 pub struct StockReply {
     /// The product.
     product_id: String,
+    /// Where these numbers are kept.
+    store: Store,
     /// Units left, as far as the stock knows.
     stock: i64,
     /// Units at the last reset.
@@ -195,11 +197,13 @@ pub async fn stock(
     uri: Uri,
 ) -> Result<Json<StockReply>, Problem> {
     let (product, strategy) = look(path, &uri)?;
-    let tally = app.shop.tally(&product, strategy).await?;
+    let store = app.shop.where_sold(&product, strategy).await?;
+    let tally = app.shop.tally(&product, store).await?;
     let tally = tally.ok_or_else(|| Problem::absent(&product))?;
     let (oversold, lost_updates) = (tally.oversold(), tally.lost_updates());
     Ok(Json(StockReply {
         product_id: product.to_string(),
+        store,
         stock: tally.stock,
         initial: tally.initial,
         sold: tally.sold,
@@ -216,6 +220,8 @@ pub struct AuditReply {
     ok: bool,
     /// The product.
     product_id: String,
+    /// Where its numbers and its history are kept.
+    store: Store,
     /// Units at the last reset.
     initial: i64,
     /// Units left, as far as the stock knows.
@@ -274,7 +280,8 @@ pub async fn audit(
     uri: Uri,
 ) -> Result<Json<AuditReply>, Problem> {
     let (product, strategy) = look(path, &uri)?;
-    let evidence = app.shop.evidence(&product, strategy).await?;
+    let store = app.shop.where_sold(&product, strategy).await?;
+    let evidence = app.shop.evidence(&product, store).await?;
     let Evidence { tally, history, recorded } =
         evidence.ok_or_else(|| Problem::absent(&product))?;
     let verdict = verdict::judge(&tally, &history, recorded);
@@ -282,6 +289,7 @@ pub async fn audit(
     Ok(Json(AuditReply {
         ok: verdict.ok,
         product_id: product.to_string(),
+        store,
         initial: tally.initial,
         stock: tally.stock,
         sold: tally.sold,

@@ -50,6 +50,10 @@ pub struct PurchaseReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     votes: Option<Votes>,
+    /// Why the purchase was carried out without its lock, under a strategy that has more than that to go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    degraded: Option<String>,
     /// How often leases were extended, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -120,6 +124,7 @@ impl PurchaseReply {
             fencing_token: single.fencing_token,
             ttl_violated: (!receipt.repeated).then_some(receipt.violation.is_some()),
             votes: receipt.votes,
+            degraded: receipt.degraded.clone(),
             extensions: (order.extensions > 0).then_some(receipt.renewals),
             items: is_cart.then(|| items.collect()),
         }
@@ -130,7 +135,7 @@ fn explain(receipt: &Receipt) -> Option<String> {
     match receipt.outcome {
         Outcome::Sold => None,
         Outcome::SoldOut => Some("Insufficient stock".to_owned()),
-        Outcome::Busy => Some("Failed to acquire lock".to_owned()),
+        Outcome::Busy if receipt.failure.is_none() => Some("Failed to acquire lock".to_owned()),
         _ => receipt.failure.as_ref().map(ToString::to_string),
     }
 }

@@ -9,12 +9,14 @@ use futures_util::future::join_all;
 use super::LabError;
 use crate::{
     backends::{
+        Database,
         embedded::{self, Embedded},
         etcd::EtcdClient,
         redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
+        sql::{Dialect, SqlClient, SqlOptions},
         zookeeper::ZooKeeperClient,
     },
-    cli::{Config, Embed},
+    cli::{Config, Embed, Secret},
     metrics::Metrics,
 };
 
@@ -129,4 +131,78 @@ pub(super) async fn zookeeper(
     _: &Arc<Metrics>,
 ) -> Result<(Result<Arc<ZooKeeperClient>, String>, Option<Arc<Embedded>>), LabError> {
     Ok((Err(crate::backends::zookeeper::REASON.to_owned()), None))
+}
+
+/// Which database, and how it is configured.
+pub(super) struct Wanted<'a> {
+    pub(super) dialect: Dialect,
+    pub(super) url: Option<&'a Secret>,
+    pub(super) pool_size: u32,
+    pub(super) embed: Embed,
+    /// What its two pools are called.
+    pub(super) names: [&'static str; 2],
+    /// Why there is none.
+    pub(super) absent: &'static str,
+}
+
+/// A database, and its two pools.
+pub(super) async fn database(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    wanted: Wanted<'_>,
+) -> Result<(Result<Database, String>, Option<Arc<Embedded>>), LabError> {
+    let mut embedded = None;
+    let url = match wanted.url {
+        Some(url) => url.expose().to_owned(),
+        None if config.embeds(wanted.embed) => {
+            let started = match wanted.dialect {
+                Dialect::Postgres => embedded::postgres::start().await,
+                Dialect::MySql => embedded::mysql::start().await,
+            };
+            match started {
+                Ok(server) => embedded.insert(Arc::new(server)).url(),
+                Err(error) => return Ok((Err(error.to_string()), None)),
+            }
+        }
+        None => return Ok((Err(wanted.absent.to_owned()), None)),
+    };
+    let connect = async |name, migrates| {
+        let (url, pool_size) = (url.clone(), wanted.pool_size);
+        let options = SqlOptions { url, pool_size, timeout: config.sql_timeout, migrates };
+        let client = SqlClient::connect(wanted.dialect, &options, metrics.backend(name)).await;
+        client.map(Arc::new).map_err(|error| match wanted.dialect {
+            Dialect::Postgres => LabError::PostgresUrl(error),
+            Dialect::MySql => LabError::MySqlUrl(error),
+        })
+    };
+    let [stock, locks] = wanted.names;
+    let database =
+        Database { stock: connect(stock, true).await?, locks: connect(locks, false).await? };
+    Ok((Ok(database), embedded))
+}
+
+/// What there is to know of Postgres.
+pub(super) fn postgres(config: &Config) -> Wanted<'_> {
+    Wanted {
+        dialect: Dialect::Postgres,
+        url: config.postgres_url(),
+        pool_size: config.postgres_pool_size,
+        embed: Embed::Postgres,
+        names: ["postgres", "postgres-locks"],
+        absent: "no Postgres: name one with --postgres-url (POSTGRES_URL), or have a private one \
+                 started with --embed postgres",
+    }
+}
+
+/// What there is to know of MySQL.
+pub(super) fn mysql(config: &Config) -> Wanted<'_> {
+    Wanted {
+        dialect: Dialect::MySql,
+        url: config.mysql_url(),
+        pool_size: config.mysql_pool_size,
+        embed: Embed::Mysql,
+        names: ["mysql", "mysql-locks"],
+        absent: "no MySQL: name one with --mysql-url (MYSQL_URL), or have a private one started \
+                 with --embed mysql",
+    }
 }

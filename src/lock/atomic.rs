@@ -34,13 +34,17 @@ pub static STRATEGY: Strategy = Strategy {
     summary: "one script: check and decrement",
     expected: Expected::Exact,
     fails: "–",
-    steps: &[Step::Take, Step::AfterTake, Step::Work],
+    steps: STEPS,
     sells_carts: true,
     extends_leases: false,
     connect: |_| Method::LockFree(Arc::new(Atomic)),
 };
 
-struct Atomic;
+/// The steps of a purchase, in order.
+pub(super) const STEPS: &[Step] = &[Step::Take, Step::AfterTake, Step::Work];
+
+/// Takes from whichever store, in one step.
+pub(super) struct Atomic;
 
 #[async_trait]
 impl Sell for Atomic {
@@ -66,7 +70,8 @@ async fn sell(
     let faults = &order.faults;
     faults.strike(Step::Take).await.map_err(at(Step::Take))?;
     let since_ns = trail.now();
-    let taken = stock.take(&order.items, order.key.as_ref()).instrument(span::take()).await;
+    let taken = stock.take(&order.id, &order.items, order.key.as_ref());
+    let taken = taken.instrument(span::take()).await;
     let taken = faults.reply(Step::Take, taken).map_err(at(Step::Take))?;
     receipt.settle(taken, order);
     note_sales(order, receipt, trail, since_ns);

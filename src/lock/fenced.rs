@@ -71,7 +71,7 @@ static GRANT: LazyLock<Script> = LazyLock::new(|| {
 /// Grant and fencing token, in one script.
 pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attempt, BackendError> {
     let deadline = Instant::now() + claim.ttl;
-    let mut script = GRANT.key(lock_key(&claim.product));
+    let mut script = GRANT.key(lock_key(claim.product.as_str()));
     script.key(format!("fence:{}", claim.product)).arg(claim.token.as_str()).arg(claim.ttl_ms());
     let granted: Option<u64> = redis.script(Op::Acquire, &script).await?;
     Ok(match granted {
@@ -93,11 +93,11 @@ impl Lock for FencedLock {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim).await
+        safe::release(&self.redis, claim.product.as_str(), claim).await
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        safe::clear(&self.redis, product).await
+        safe::clear(&self.redis, product.as_str()).await
     }
 }
 

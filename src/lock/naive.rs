@@ -61,7 +61,7 @@ struct NaiveLock {
 #[async_trait]
 impl Lock for NaiveLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        let key = lock_key(&claim.product);
+        let key = lock_key(claim.product.as_str());
         let mut setnx = redis::cmd("SETNX");
         setnx.arg(&key).arg(claim.token.as_str());
         let created: bool = self.redis.command(Op::Acquire, &setnx).await?;
@@ -79,10 +79,10 @@ impl Lock for NaiveLock {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        let key = lock_key(&claim.product);
+        let key = lock_key(claim.product.as_str());
         let mut witnessed = redis::pipe();
         witnessed.atomic().get(&key).del(&key).ignore();
-        witnessed.publish(released_channel(&claim.product), "").ignore();
+        witnessed.publish(released_channel(claim.product.as_str()), "").ignore();
         let (holder,): (Option<String>,) = self.redis.pipeline(Op::Release, &witnessed).await?;
         Ok(match holder {
             Some(holder) if holder == claim.token.as_str() => Release::Released,
@@ -96,7 +96,7 @@ impl Lock for NaiveLock {
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        clear(&self.redis, product).await
+        clear(&self.redis, product.as_str()).await
     }
 }
 

@@ -136,7 +136,7 @@ impl Redlock {
     ) -> (Votes, Vec<Result<bool, BackendError>>) {
         let may_be_unmarked = u8::from(!self.nodes.is_guarded());
         let vote = |node: Arc<RedisClient>| async move {
-            let mut script = script.key(lock_key(&claim.product));
+            let mut script = script.key(lock_key(claim.product.as_str()));
             script.key(VOTER_KEY).arg(claim.token.as_str()).arg(claim.ttl_ms());
             let asked = node.script::<i64>(op, script.arg(may_be_unmarked));
             let vote = time::timeout(patience, asked).await.map_err(|elapsed| {
@@ -157,8 +157,8 @@ impl Redlock {
     /// Asks all nodes to forget a claim. What each said, and which did not.
     async fn forget(&self, claim: &Claim) -> Vec<Result<i64, BackendError>> {
         let forget = |node: Arc<RedisClient>| async move {
-            let mut script = FORGET.key(lock_key(&claim.product));
-            script.arg(claim.token.as_str()).arg(released_channel(&claim.product));
+            let mut script = FORGET.key(lock_key(claim.product.as_str()));
+            script.arg(claim.token.as_str()).arg(released_channel(claim.product.as_str()));
             node.script::<i64>(Op::Release, &script).await
         };
         self.nodes.ask(forget).await
@@ -256,7 +256,8 @@ impl Lock for Redlock {
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        let answers = self.nodes.ask(|node| async move { safe::clear(&node, product).await }).await;
+        let answers =
+            self.nodes.ask(|node| async move { safe::clear(&node, product.as_str()).await }).await;
         if answers.iter().filter(|answer| answer.is_ok()).count() >= self.nodes.quorum() {
             return Ok(());
         }
@@ -268,7 +269,7 @@ impl Lock for Redlock {
 impl Waitable for Redlock {
     /// At one node: each of them is told of every release that reaches it.
     async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        let channel = released_channel(product);
+        let channel = released_channel(product.as_str());
         let mut last = Ok(None);
         for node in self.nodes.clients().iter().filter(|node| node.is_up()) {
             last = node.wakeups().subscribe(&channel).await.map(Some);
@@ -280,13 +281,15 @@ impl Waitable for Redlock {
     }
 
     async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        let waiters = |node: Arc<RedisClient>| async move { safe::waiters(&node, product).await };
+        let waiters =
+            |node: Arc<RedisClient>| async move { safe::waiters(&node, product.as_str()).await };
         Ok(self.nodes.ask(waiters).await.into_iter().flatten().max().unwrap_or(0))
     }
 
     /// Until a majority of nodes is free again.
     async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        let left = |node: Arc<RedisClient>| async move { safe::time_left(&node, product).await };
+        let left =
+            |node: Arc<RedisClient>| async move { safe::time_left(&node, product.as_str()).await };
         let answers = self.nodes.ask(left).await;
         if answers.iter().filter(|answer| answer.is_ok()).count() < self.nodes.quorum() {
             return Err(self.too_few(answers));

@@ -16,7 +16,10 @@
 //!   a reset: EVALSHA of DEL and PUBLISH. Like every lock, a purchase also asks the store for the
 //!   generation, reads, and writes.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use async_trait::async_trait;
 use redis::Script;
@@ -73,27 +76,31 @@ static CLEAR: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// The key that any SET-NX-PX library uses for a lock of this name.
-pub(super) fn lock_key(product: &Product) -> String {
-    format!("lock:{product}")
+pub(super) fn lock_key(name: &str) -> String {
+    format!("lock:{name}")
 }
 
 /// The channel on which those who wait for a lock are told that it was released.
-pub(super) fn released_channel(product: &Product) -> String {
-    format!("released:{product}")
+pub(super) fn released_channel(name: &str) -> String {
+    format!("released:{name}")
 }
 
 /// Deletes the lock, whoever holds it, and tells a waiter.
-pub(super) async fn clear(redis: &RedisClient, product: &Product) -> Result<(), BackendError> {
-    let mut script = CLEAR.key(lock_key(product));
-    redis.script(Op::Clear, script.arg(released_channel(product))).await
+pub(super) async fn clear(redis: &RedisClient, name: &str) -> Result<(), BackendError> {
+    let mut script = CLEAR.key(lock_key(name));
+    redis.script(Op::Clear, script.arg(released_channel(name))).await
 }
 
 /// SET NX PX, under the claim's token.
-pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attempt, BackendError> {
+pub(super) async fn attempt(
+    redis: &RedisClient,
+    name: &str,
+    claim: &Claim,
+) -> Result<Attempt, BackendError> {
     // Before sending: the ttl may start as soon as the command leaves.
     let deadline = Instant::now() + claim.ttl;
     let mut set = redis::cmd("SET");
-    set.arg(lock_key(&claim.product)).arg(claim.token.as_str());
+    set.arg(lock_key(name)).arg(claim.token.as_str());
     set.arg("NX").arg("PX").arg(claim.ttl_ms());
     let reply: Option<String> = redis.command(Op::Acquire, &set).await?;
     Ok(match reply {
@@ -103,9 +110,13 @@ pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attemp
 }
 
 /// Deletes the lock if this claim holds it, and says who did.
-pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Release, BackendError> {
-    let mut script = COMPARE_AND_DELETE.key(lock_key(&claim.product));
-    script.arg(claim.token.as_str()).arg(released_channel(&claim.product));
+pub(super) async fn release(
+    redis: &RedisClient,
+    name: &str,
+    claim: &Claim,
+) -> Result<Release, BackendError> {
+    let mut script = COMPARE_AND_DELETE.key(lock_key(name));
+    script.arg(claim.token.as_str()).arg(released_channel(name));
     let freed: i64 = redis.script(Op::Release, &script).await?;
     Ok(match freed {
         1 => Release::Released,
@@ -115,9 +126,9 @@ pub(super) async fn release(redis: &RedisClient, claim: &Claim) -> Result<Releas
 }
 
 /// How many servers wait to be told that the lock was released.
-pub(super) async fn waiters(redis: &RedisClient, product: &Product) -> Result<u64, BackendError> {
+pub(super) async fn waiters(redis: &RedisClient, name: &str) -> Result<u64, BackendError> {
     let mut numsub = redis::cmd("PUBSUB");
-    numsub.arg("NUMSUB").arg(released_channel(product));
+    numsub.arg("NUMSUB").arg(released_channel(name));
     let (_, waiters): (String, u64) = redis.command(Op::Waiters, &numsub).await?;
     Ok(waiters)
 }
@@ -125,10 +136,10 @@ pub(super) async fn waiters(redis: &RedisClient, product: &Product) -> Result<u6
 /// How long the lock will last at most; zero if nobody holds it, `None` if it does not end.
 pub(super) async fn time_left(
     redis: &RedisClient,
-    product: &Product,
+    name: &str,
 ) -> Result<Option<Duration>, BackendError> {
     let mut pttl = redis::cmd("PTTL");
-    pttl.arg(lock_key(product));
+    pttl.arg(lock_key(name));
     let reply = redis.command(Op::TimeLeft, &pttl).await?;
     Ok(match reply {
         // There is no such key.
@@ -143,20 +154,25 @@ pub(super) async fn time_left(
 pub(super) trait KeyLock: Send + Sync {
     /// Where the key is.
     fn redis(&self) -> &RedisClient;
+
+    /// What the lock of a product is called there.
+    fn name<'a>(&self, product: &'a Product) -> Cow<'a, str> {
+        product.as_str().into()
+    }
 }
 
 #[async_trait]
 impl<L: KeyLock> Waitable for L {
     async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
-        self.redis().wakeups().subscribe(&released_channel(product)).await.map(Some)
+        self.redis().wakeups().subscribe(&released_channel(&self.name(product))).await.map(Some)
     }
 
     async fn waiters(&self, product: &Product) -> Result<u64, BackendError> {
-        waiters(self.redis(), product).await
+        waiters(self.redis(), &self.name(product)).await
     }
 
     async fn time_left(&self, product: &Product) -> Result<Option<Duration>, BackendError> {
-        time_left(self.redis(), product).await
+        time_left(self.redis(), &self.name(product)).await
     }
 }
 
@@ -167,15 +183,15 @@ struct SafeLock {
 #[async_trait]
 impl Lock for SafeLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        attempt(&self.redis, claim).await
+        attempt(&self.redis, claim.product.as_str(), claim).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        release(&self.redis, claim).await
+        release(&self.redis, claim.product.as_str(), claim).await
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        clear(&self.redis, product).await
+        clear(&self.redis, product.as_str()).await
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn renew(
     claim: &Claim,
 ) -> Result<Option<Instant>, BackendError> {
     let deadline = Instant::now() + claim.ttl;
-    let mut script = COMPARE_AND_EXPIRE.key(lock_key(&claim.product));
+    let mut script = COMPARE_AND_EXPIRE.key(lock_key(claim.product.as_str()));
     script.arg(claim.token.as_str()).arg(claim.ttl_ms());
     let is_renewed: bool = redis.script(Op::Renew, &script).await?;
     Ok(is_renewed.then_some(deadline))
@@ -76,7 +76,7 @@ struct WatchdogLock {
 #[async_trait]
 impl Lock for WatchdogLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        Ok(safe::attempt(&self.redis, claim).await?.renewed())
+        Ok(safe::attempt(&self.redis, claim.product.as_str(), claim).await?.renewed())
     }
 
     async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
@@ -84,11 +84,11 @@ impl Lock for WatchdogLock {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim).await
+        safe::release(&self.redis, claim.product.as_str(), claim).await
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        safe::clear(&self.redis, product).await
+        safe::clear(&self.redis, product.as_str()).await
     }
 }
 

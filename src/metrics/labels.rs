@@ -29,6 +29,11 @@ pub enum Op {
     Vote,
     LeaseGrant,
     LeaseRevoke,
+    Begin,
+    LockRow,
+    Commit,
+    Rollback,
+    Session,
     Info,
 }
 
@@ -43,6 +48,11 @@ impl Op {
             ],
             "etcd" => &[Acquire, Renew, Release, Clear, Enqueue, LeaseGrant, LeaseRevoke],
             "zookeeper" => &[Acquire, Renew, Release, Clear, Enqueue],
+            "postgres" | "mysql" => &[
+                Begin, LockRow, Commit, Rollback, Generation, RaiseBar, Read, Write, Take, Tally,
+                Reset, Answer, Record,
+            ],
+            "postgres-locks" | "mysql-locks" => &[Acquire, Renew, Release, Clear, Enqueue, Session],
             // A node of Redlock.
             _ => &[Acquire, Renew, Release, Clear, TimeLeft, Vote, Info],
         }

@@ -128,7 +128,7 @@ async fn elect(
         }
     }
     let ended = race.end().await?;
-    let evidence = lab.shop().evidence(&product, Some(strategy)).await.map_err(failed)?;
+    let evidence = lab.shop().evidence(&product, strategy.row().store).await.map_err(failed)?;
     let evidence = evidence.ok_or_else(|| {
         ScenarioError::NotMeasured(format!("nothing is known any more of {product}"))
     })?;

@@ -329,9 +329,10 @@ impl Section<'_> {
     /// Whether the leases are as good as new: everything that was sent under them was answered, and
     /// nothing was done to them.
     fn may_hand_over(&self) -> bool {
-        let Receipt { outcome, repeated, violation, .. } = &*self.receipt;
+        let Receipt { outcome, repeated, violation, degraded, .. } = &*self.receipt;
         let is_clean = matches!(outcome, Outcome::Sold | Outcome::SoldOut) && !repeated;
-        is_clean && violation.is_none() && !self.order.needs_own_leases()
+        let is_whole = violation.is_none() && degraded.is_none();
+        is_clean && is_whole && !self.order.needs_own_leases()
     }
 }
 
@@ -361,6 +362,7 @@ async fn yield_to_others(lock: &dyn Lock, product: &Product) {
 
 fn attempted(acquired: &Result<Acquired, BackendError>) -> Attempted {
     match acquired {
+        Ok(Acquired::Lease(lease)) if lease.forgone().is_some() => Attempted::Error,
         Ok(Acquired::Lease(_)) => Attempted::Acquired,
         Ok(Acquired::Outvoted { is_split: true, .. }) => Attempted::Split,
         Ok(Acquired::Busy | Acquired::Outvoted { .. }) => Attempted::Contended,

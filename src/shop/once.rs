@@ -32,7 +32,10 @@ impl Shop {
     /// same key are told that it is being carried out.
     pub async fn purchase_once(&self, order: &mut Order, name: IdempotencyKey) -> Receipt {
         let started = Instant::now();
-        let stock = self.stock(order.strategy.row().store);
+        let stock = match self.stock(order.strategy.row().store) {
+            Ok(stock) => stock,
+            Err(_) => return self.purchase(order).await,
+        };
         let mut receipt = match begin(stock, order, name).await {
             Ok((key, None)) => {
                 order.key = Some(key);

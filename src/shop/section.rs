@@ -6,7 +6,10 @@ use futures_util::future::select_all;
 use tokio::time::{self, Duration, Instant};
 use tracing::Instrument;
 
-use super::acquire::{BuyerLines, Held, is_past_deadline};
+use super::{
+    acquire::{BuyerLines, Held, is_past_deadline},
+    till::Till,
+};
 use crate::{
     backends::BackendError,
     fault::Step,
@@ -17,7 +20,10 @@ use crate::{
     recorder::Trail,
     release::ReleaseQueue,
     span,
-    stock::{Sale, Stock, Written},
+    stock::{
+        Sale, Stock, Written,
+        sql::{Reading, SqlStock},
+    },
 };
 
 /// Work that takes longer is worth recording that it has begun.
@@ -29,6 +35,8 @@ pub struct Section<'a> {
     pub lock: &'a Arc<dyn Lock>,
     pub lines: &'a BuyerLines,
     pub stock: &'a dyn Stock,
+    /// The same, if it is in rows that can be locked.
+    pub rows: Option<&'a SqlStock>,
     pub releases: &'a ReleaseQueue,
     pub metrics: &'a Metrics,
     pub receipt: &'a mut Receipt,
@@ -47,7 +55,9 @@ impl Section<'_> {
         self.receipt.wait = started.elapsed();
         let Some(mut held) = acquired else { return };
         let (granted, paused) = (Instant::now(), self.order.faults.paused());
-        self.receipt.lock_acquired = true;
+        self.receipt.degraded =
+            held.iter().find_map(|held| held.leased.lease.forgone()).map(str::to_owned);
+        self.receipt.lock_acquired = self.receipt.degraded.is_none();
         if let Err(failure) = self.critical(&mut held).await {
             self.receipt.fail(failure);
         }
@@ -73,11 +83,12 @@ impl Section<'_> {
         if !self.raise_bars(held).await? {
             return Err(Failure::Fenced);
         }
+        let mut till = till(order, self.stock, self.rows).await?;
         faults.strike(Step::Read).await.map_err(at(Step::Read))?;
         let mut read = Vec::with_capacity(items.len());
         for (item, Item { product, .. }) in items.iter().enumerate() {
             let since_ns = self.trail.now();
-            let seen = self.stock.read(product).instrument(span::read());
+            let seen = till.read(product).instrument(span::read());
             let seen = seen.await.map_err(at(Step::Read))?;
             let seen = seen.ok_or_else(|| Failure::Absent(product.clone()))?;
             self.trail.note(item, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
@@ -86,6 +97,7 @@ impl Section<'_> {
         }
         if items.iter().zip(&read).any(|(item, &read)| read < i64::from(item.quantity)) {
             self.receipt.sold_out();
+            till.close().await;
             return Ok(());
         }
         faults.strike(Step::Work).await.map_err(at(Step::Work))?;
@@ -94,11 +106,12 @@ impl Section<'_> {
         if is_past_deadline(held) {
             self.violate(Violation::Write);
         }
-        if !done || held.iter().any(|held| held.leased.lease.is_lost()) {
+        if !done || !are_held(held).await {
+            till.close().await;
             return Err(Failure::Lost);
         }
         let since_ns = self.trail.now();
-        let written = self.write(held, &read).instrument(span::write());
+        let written = self.write(till, held, &read).instrument(span::write());
         let written = written.await.map_err(at(Step::Write))?;
         self.receipt.settle(written, order);
         note_sales(order, self.receipt, self.trail, since_ns);
@@ -164,8 +177,13 @@ impl Section<'_> {
     }
 
     /// Writes under leases, which know meanwhile that the write may be under way.
-    async fn write(&self, held: &mut [Held], read: &[i64]) -> Result<Written, BackendError> {
-        let Order { items, key, faults, .. } = self.order;
+    async fn write(
+        &self,
+        till: Till<'_>,
+        held: &mut [Held],
+        read: &[i64],
+    ) -> Result<Written, BackendError> {
+        let Order { id, items, key, faults, .. } = self.order;
         faults.strike(Step::Write).await?;
         if let Some(key) = key
             && held[key.item].leased.generation != key.generation
@@ -181,7 +199,7 @@ impl Section<'_> {
             let fencing_token = held.leased.lease.fencing_token();
             sales.push(Sale { product, generation, read, quantity, fencing_token });
         }
-        let written = self.stock.write(&sales, key.as_ref()).await;
+        let written = till.write(id, &sales, key.as_ref()).await;
         let written = faults.reply(Step::Write, written);
         if !written.as_ref().is_err_and(BackendError::is_unknown) {
             for held in held {
@@ -198,6 +216,31 @@ impl Section<'_> {
             self.metrics.violation(self.order.strategy, violation);
         }
     }
+}
+
+/// Where to read and to write.
+async fn till<'a>(
+    order: &Order,
+    stock: &'a dyn Stock,
+    rows: Option<&SqlStock>,
+) -> Result<Till<'a>, Failure> {
+    let Some(rows) = rows.filter(|_| order.strategy.row().locks_rows()) else {
+        return Ok(Till::Plain(stock));
+    };
+    order.faults.strike(Step::LockRow).await.map_err(at(Step::LockRow))?;
+    let is_locked = !order.faults.skips(Step::LockRow);
+    let reading = if is_locked { Reading::ForUpdate } else { Reading::Plain };
+    Till::of_rows(rows, order, reading).await.map_err(at(Step::LockRow))
+}
+
+/// Whether nobody has taken a lease over, as far as can be known.
+async fn are_held(held: &[Held]) -> bool {
+    for Held { leased, .. } in held {
+        if leased.lease.is_lost() || !leased.lease.confirm().await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Records the sales of a receipt.

@@ -90,7 +90,7 @@ impl Shop {
         order: &Order,
     ) -> Result<Option<(Generation, Lease)>, BackendError> {
         let (patience, product) = (&order.patience, &order.items[0].product);
-        let stock = self.stock(order.strategy.row().store);
+        let stock = self.stock(order.strategy.row().store)?;
         let until = lock.has_queue().then(|| Instant::now() + patience.wait);
         let attempt = || async {
             let Some(generation) = stock.generation(product).await? else { return Ok(None) };
@@ -115,7 +115,7 @@ impl Shop {
         mut lease: Lease,
         told: &mut impl FnMut(Career),
     ) -> Result<(), BackendError> {
-        let stock = self.stock(order.strategy.row().store);
+        let stock = self.stock(order.strategy.row().store)?;
         let epoch = lease.fencing_token();
         if let Some(epoch) = epoch
             && !stock.raise_bar(&order.items[0].product, epoch).await?
@@ -159,7 +159,7 @@ impl Shop {
     ) -> Result<Outcome, BackendError> {
         let item = &order.items[0];
         let product = &item.product;
-        let stock = self.stock(order.strategy.row().store);
+        let stock = self.stock(order.strategy.row().store)?;
         let piece = Order { id: Token::random(), ..order.clone() };
         let mut trail = self.recorder.begin(&piece);
         trail.learn(0, generation);
@@ -182,7 +182,7 @@ impl Shop {
         let (quantity, fencing_token) = (item.quantity, lease.fencing_token());
         let sale = Sale { product, generation, read: seen.stock, quantity, fencing_token };
         lease.write_begins();
-        let written = stock.write(&[sale], None).await?;
+        let written = stock.write(&piece.id, &[sale], None).await?;
         lease.write_ended();
         let outcome = match written {
             Written::Sold(sales) => {

@@ -108,7 +108,12 @@ impl Stock for RedisStock {
         }
     }
 
-    async fn write(&self, sales: &[Sale<'_>], key: Option<&Key>) -> Result<Written, BackendError> {
+    async fn write(
+        &self,
+        _: &Token,
+        sales: &[Sale<'_>],
+        key: Option<&Key>,
+    ) -> Result<Written, BackendError> {
         let mut script = scripts::WRITE.prepare_invoke();
         for sale in sales {
             script.key(stock_key(sale.product)).key(ledger_key(sale.product));
@@ -129,7 +134,12 @@ impl Stock for RedisStock {
         self.redis.script(Op::RaiseBar, &script).await
     }
 
-    async fn take(&self, items: &[Item], key: Option<&Key>) -> Result<Written, BackendError> {
+    async fn take(
+        &self,
+        _: &Token,
+        items: &[Item],
+        key: Option<&Key>,
+    ) -> Result<Written, BackendError> {
         let mut script = scripts::TAKE.prepare_invoke();
         for item in items {
             script.key(stock_key(&item.product)).key(ledger_key(&item.product)).arg(item.quantity);

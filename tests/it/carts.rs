@@ -32,7 +32,7 @@ async fn left(server: &Server, product: &str) -> i64 {
 /// One product short, and nothing of the others is sold; enough of all, and all are.
 #[tokio::test]
 async fn all_or_nothing() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in sellers_of_carts() {
         let lock = format!("lock={}", strategy.name);
         for (product, stock) in [("a", 5), ("b", 5), ("c", 0)] {
@@ -64,7 +64,7 @@ async fn all_or_nothing() {
 /// A product that is not on sale, and a crash before the write: nothing of the cart is sold.
 #[tokio::test]
 async fn nothing_of_a_cart_that_breaks_off_is_sold() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in sellers_of_carts() {
         let name = strategy.name;
         server.reset("a", 5).await;
@@ -84,7 +84,7 @@ async fn nothing_of_a_cart_that_breaks_off_is_sold() {
 #[tokio::test]
 async fn carts_that_overlap_are_exact() {
     const BUYERS: usize = 12;
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     let exact = |strategy: &&&Strategy| strategy.expected != Expected::Oversells;
     for strategy in sellers_of_carts().filter(exact) {
         for product in ["a", "b", "c"] {
@@ -115,7 +115,7 @@ async fn carts_that_overlap_are_exact() {
 #[tokio::test]
 async fn opposite_orders_deadlock_until_the_ttl() {
     const TTL_MS: f64 = 2_000.0;
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     let given_up = "locklab_lock_ttl_violations_total{lock=\"safe\",stage=\"acquire\"}";
     for (order, deadlocks) in [("sorted", false), ("given", true)] {
         server.reset("a", 2).await;
@@ -150,7 +150,7 @@ async fn opposite_orders_deadlock_until_the_ttl() {
 /// The same in line: a place in one line is not kept for longer than the lease of another lasts.
 #[tokio::test]
 async fn carts_in_line_deadlock_until_the_ttl() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for product in ["a", "b"] {
         server.reset(product, 9).await;
     }
@@ -219,7 +219,7 @@ async fn one_deadline_over_all_locks() {
 /// twice is to wait for oneself.
 #[tokio::test]
 async fn what_a_cart_may_be() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     server.reset("a", 5).await;
     server.reset("b", 5).await;
     let twice = json!({"items": [{"product": "a"}, {"product_id": "b"}, {"product_id": "a"}]});

@@ -43,7 +43,7 @@ fn sold_units(replies: &[Reply]) -> i64 {
 /// Fifty buyers, one unit, one server: `none` oversells every time, everything else sells one.
 #[tokio::test]
 async fn one_unit_on_one_server() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES {
         // Being caught needs two buyers in the shop at once, on a busy machine as well.
         let delay = if strategy.expected == Expected::Oversells { "200ms" } else { "1ms" };
@@ -102,7 +102,7 @@ async fn one_unit_on_two_servers() {
 /// More units than one buyer wants: nothing is lost, whoever wins.
 #[tokio::test]
 async fn units_are_conserved() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES.iter().filter(|it| it.expected != Expected::Oversells) {
         let product = strategy.name;
         server.reset(product, 25).await;
@@ -282,7 +282,7 @@ async fn a_foreign_holder_is_respected() {
 /// A purchase that read before a reset cannot sell from the stock that came after.
 #[tokio::test]
 async fn a_reset_during_a_purchase_is_a_conflict() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES.iter().filter(|it| it.family == Family::Lock) {
         let name = strategy.name;
         server.reset(name, 7).await;
@@ -324,7 +324,7 @@ async fn a_reset_that_breaks_off_sells_nothing() {
 /// too often; with many, every buyer writes, and whoever writes what it read before a reset is seen.
 #[tokio::test]
 async fn resets_do_not_make_a_lock_oversell() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     let unsafe_ones = [Expected::Oversells, Expected::OversellsOrSticks];
     for strategy in STRATEGIES.iter().filter(|it| !unsafe_ones.contains(&it.expected)) {
         let name = strategy.name;

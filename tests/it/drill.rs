@@ -36,7 +36,7 @@ impl Lab {
     /// With the flags that the document says.
     async fn start() -> Self {
         let redis = Redis::start().await;
-        let server = Server::full(&["--redis-url", &redis.url(), "--queue-max", "20"]);
+        let server = Server::full(&["--redis-url", &redis.url(), "--queue-max", "20"]).await;
         let prometheus = Prometheus::start(server.url.trim_start_matches("http://")).await;
         until("it has been scraped", async || {
             let up = prometheus.now("up{job=\"locklab\"} == 1").await.unwrap();

@@ -86,7 +86,7 @@ impl Traces {
 async fn hold(name: &str, traces: &Traces) {
     if std::env::var(HOLD).is_ok_and(|held| held == name) {
         let segment = traces.segment.as_deref().unwrap_or_default();
-        println!("{MARK}{} {segment}", traces.folder.display());
+        eprintln!("{MARK}{} {segment}", traces.folder.display());
         std::future::pending::<()>().await;
     }
 }
@@ -123,8 +123,8 @@ async fn mysql_answers() {
 fn start_owner(mut command: Command, name: &str) -> (Child, Traces) {
     let test = format!("embedded::{name}_answers");
     command.args(["--exact", &test, "--nocapture"]).env(HOLD, name);
-    let mut owner = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let mut owner = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(owner.stderr.take().unwrap()).lines();
     let mut said = lines.map(Result::unwrap);
     let line = said.find(|line| line.contains(MARK)).expect("the server runs");
     let (folder, segment) = line.split_once(MARK).unwrap().1.split_once(' ').unwrap();

@@ -50,7 +50,7 @@ async fn records_are_no_conflict() {
 /// A sale step by step, whatever the strategy; the reply names the order that the history is about.
 #[tokio::test]
 async fn a_purchase_is_recorded_step_by_step() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 5).await;
@@ -131,7 +131,7 @@ async fn grants_of_two_mutexes_overlap() {
 /// Fifty buyers at once: what the ledger says of a race, its history says as well.
 #[tokio::test]
 async fn the_history_agrees_with_the_ledger() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 10).await;

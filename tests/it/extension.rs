@@ -199,7 +199,7 @@ async fn a_release_during_an_extension_leaves_nothing() {
 /// what is left of it.
 #[tokio::test]
 async fn carts_and_lines() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for product in ["a", "b"] {
         server.reset(product, 1).await;
     }
@@ -222,7 +222,7 @@ async fn carts_and_lines() {
 /// Other strategies refuse it, and say who does not.
 #[tokio::test]
 async fn only_redlock_extends() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     server.reset("p", 9).await;
     for lock in ["safe", "watchdog", "queue"] {
         let buy = format!("/purchase?product=p&lock={lock}&extensions");

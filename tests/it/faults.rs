@@ -17,7 +17,7 @@ async fn start() -> (Redis, Server) {
 /// Every strategy takes a fault at each of its steps, and the server outlives them all.
 #[tokio::test]
 async fn every_step_can_be_struck() {
-    let server = Server::full(&["--command-timeout", "200ms"]);
+    let server = Server::full(&["--command-timeout", "200ms"]).await;
     for strategy in STRATEGIES {
         let name = strategy.name;
         for step in strategy.steps.iter().map(|step| step.name()) {

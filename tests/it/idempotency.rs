@@ -46,7 +46,7 @@ async fn sold(server: &Server, product: &str) -> i64 {
 /// Sent twice, bought once; another key, or a reset, buys again.
 #[tokio::test]
 async fn the_same_key_gets_the_same_answer() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES {
         let name = strategy.name;
         server.reset(name, 5).await;
@@ -77,7 +77,7 @@ async fn the_same_key_gets_the_same_answer() {
 /// The reply to the sale is lost: the buyer asks again and learns that it was sold, once.
 #[tokio::test]
 async fn a_lost_reply_is_found_again() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES {
         let name = strategy.name;
         let sale = [Step::Write, Step::Take];
@@ -210,7 +210,7 @@ async fn what_a_key_is_not_good_for() {
 /// A cart has one key for all of it, whichever order its locks are taken in.
 #[tokio::test]
 async fn a_cart_has_one_answer() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for strategy in STRATEGIES.iter().filter(|strategy| strategy.sells_carts) {
         let name = strategy.name;
         server.reset("a", 5).await;

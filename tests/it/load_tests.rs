@@ -84,7 +84,7 @@ async fn k6(url: &str, script: &str, arguments: &[&str]) -> Run {
 
 #[tokio::test]
 async fn smoke_buys_once_under_every_strategy() {
-    let server = Server::full(PATIENT);
+    let server = Server::full(PATIENT).await;
     let run = k6(&server.url, "smoke-test.js", &[]).await.ended_with(0);
     assert!(run.column("lock").into_iter().eq(STRATEGIES.iter().map(|strategy| strategy.name)));
     assert!(run.column("purchases").iter().all(|purchases| **purchases == 1), "{}", run.text);
@@ -114,7 +114,7 @@ async fn oversell_fails_without_a_lock() {
 async fn strategy_comparison_knows_what_they_promise() {
     let short = ["RATE=20", "DURATION=1s", "WAIT=500ms", "TTL=30s"];
     let one = async {
-        let server = Server::full(PATIENT);
+        let server = Server::full(PATIENT).await;
         let run = k6(&server.url, "strategy-comparison-test.js", &short).await.ended_with(0);
         assert!(run.column("lock").into_iter().eq(STRATEGIES.iter().map(|strategy| strategy.name)));
         assert!(run.column("purchases").iter().all(|it| it.as_u64() > Some(0)), "{}", run.text);
@@ -157,7 +157,7 @@ async fn retry_comparison_tries_every_policy() {
 /// Each in a run of its own, since a busy machine must not make the next lease end early.
 #[tokio::test]
 async fn ttl_violation_needs_fencing_or_renewal() {
-    let server = Server::full(PATIENT);
+    let server = Server::full(PATIENT).await;
     let run = k6(&server.url, "ttl-violation-test.js", &["LOCKS=fenced", "VUS=3"]).await;
     let run = run.ended_with(0);
     assert!(run.column("ttl_violations")[0].as_u64() > Some(0), "{}", run.text);

@@ -17,6 +17,7 @@ use locklab::{
     recorder,
     release::{self, ReleaseQueue},
     shop::Shop,
+    stock::Store,
     strategy::{Expected, Family, Parts, Strategy, StrategyId},
     token::Token,
     wait::Patience,
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     etcd_server::Etcd,
     redis_server::{Farm, Redis, voters},
+    sql_servers::{MySql, Postgres},
     zookeeper_server::ZooKeeper,
 };
 
@@ -63,12 +65,18 @@ impl Bench {
         let metrics = Arc::new(Metrics::new());
         let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
         let strategy: StrategyId = name.parse().unwrap();
-        let farm = match strategy.row().backend {
+        let row = strategy.row();
+        let mut farm = match row.backend {
             Backend::Redlock => Farm { nodes: voters().await, ..Farm::bare(redis) },
             Backend::Etcd => Farm { etcd: Etcd::start(1).await, ..Farm::bare(redis) },
             Backend::ZooKeeper => Farm { zookeeper: ZooKeeper::shared(), ..Farm::bare(redis) },
-            Backend::Redis => Farm::bare(redis),
+            Backend::Redis | Backend::Postgres | Backend::MySql => Farm::bare(redis),
         };
+        match row.store {
+            Store::Redis => {}
+            Store::Postgres => farm.postgres = Postgres::shared().await,
+            Store::MySql => farm.mysql = MySql::shared().await,
+        }
         let options = RedlockOptions {
             urls: farm.nodes.iter().map(Redis::url).collect(),
             timeout,
@@ -82,6 +90,8 @@ impl Bench {
             redlock: Ok(Arc::new(nodes)),
             etcd: Ok(farm.etcd.client(&metrics).await),
             zookeeper: farm.zookeeper.open(&metrics).await,
+            postgres: farm.postgres.open(&metrics).await,
+            mysql: farm.mysql.open(&metrics).await,
             history: 0,
             queue_max: 1,
             metrics: Arc::clone(&metrics),

@@ -68,7 +68,7 @@ fn row(definition: &Definition, labels: &Labels<'_>) -> String {
 
 #[tokio::test]
 async fn the_document_is_true() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     let text = server.get("/metrics").await.text;
     let exported = exported(&text);
     let mut document = HEAD.to_owned();

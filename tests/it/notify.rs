@@ -28,6 +28,8 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
         redlock: Err(String::new()),
         etcd: Err(String::new()),
         zookeeper: Err(String::new()),
+        postgres: Err(String::new()),
+        mysql: Err(String::new()),
         history: 0,
         queue_max: 1,
         metrics: Arc::new(Metrics::new()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join_all, join3};
+use futures_util::future::{join, join_all, join3};
 use locklab::backends::{
     embedded::{self, Embedded},
     redlock::VOTER_KEY,
@@ -13,7 +13,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{etcd_server::Etcd, server::Server, zookeeper_server::ZooKeeper};
+use crate::{
+    etcd_server::Etcd,
+    server::Server,
+    sql_servers::{MySql, Postgres},
+    zookeeper_server::ZooKeeper,
+};
 
 /// A private Redis that several servers can share.
 #[derive(Clone)]
@@ -53,7 +58,8 @@ impl Redis {
 
     /// Whether the product's lock exists.
     pub async fn is_locked(&self, product: &str) -> bool {
-        self.send(&["EXISTS", &format!("lock:{product}")]).await
+        let keys = [format!("lock:{product}"), format!("lock:postgres/{product}")];
+        self.send::<i64>(&["EXISTS", &keys[0], &keys[1]]).await > 0
     }
 }
 
@@ -103,12 +109,16 @@ pub struct Farm {
     pub nodes: Vec<Redis>,
     pub etcd: Etcd,
     pub zookeeper: ZooKeeper,
+    pub postgres: Postgres,
+    pub mysql: MySql,
 }
 
 impl Farm {
     pub async fn start() -> Self {
-        let (redis, nodes, etcd) = join3(Redis::start(), voters(), Etcd::start(1)).await;
-        Self { redis, nodes, etcd, zookeeper: ZooKeeper::shared() }
+        let servers = join3(Redis::start(), voters(), Etcd::start(1));
+        let databases = join(Postgres::shared(), MySql::shared());
+        let ((redis, nodes, etcd), (postgres, mysql)) = join(servers, databases).await;
+        Self { redis, nodes, etcd, zookeeper: ZooKeeper::shared(), postgres, mysql }
     }
 
     /// A Redis, and the nodes of Redlock.
@@ -119,7 +129,8 @@ impl Farm {
     /// Only a Redis.
     pub fn bare(redis: Redis) -> Self {
         let (etcd, zookeeper) = (Etcd::absent(), ZooKeeper::absent());
-        Self { redis, nodes: Vec::new(), etcd, zookeeper }
+        let (postgres, mysql) = (Postgres::absent(), MySql::absent());
+        Self { redis, nodes: Vec::new(), etcd, zookeeper, postgres, mysql }
     }
 
     /// Whether the product's lock exists, at any of them.
@@ -129,6 +140,8 @@ impl Farm {
         in_redis.contains(&true)
             || !self.etcd.keys(product).await.is_empty()
             || !self.zookeeper.nodes(product).await.is_empty()
+            || self.postgres.is_locked(product).await
+            || self.mysql.is_locked(product).await
     }
 
     /// Where the nodes are, as a flag takes it.
@@ -146,12 +159,14 @@ impl Farm {
         let (nodes, members) = (self.redlock_urls(), self.etcd.endpoints());
         let mut all = vec!["--redis-url", redis_url, "--redlock-urls", &nodes];
         all.extend(["--etcd-endpoints", &members, "--zookeeper-hosts", &self.zookeeper.hosts]);
+        all.extend(["--postgres-url", &self.postgres.url, "--mysql-url", &self.mysql.url]);
         // A busy machine is no fault.
         for (timeout, patient) in [
             ("--redlock-timeout", "5s"),
             ("--etcd-timeout", "5s"),
             ("--zookeeper-timeout", "5s"),
             ("--zookeeper-session-timeout", "10s"),
+            ("--sql-timeout", "10s"),
         ] {
             if !arguments.contains(&timeout) {
                 all.extend([timeout, patient]);

@@ -132,7 +132,7 @@ async fn late_votes_are_undone() {
 /// What is left of a lease when the round is over has to be something.
 #[tokio::test]
 async fn a_lease_without_validity_is_none() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     server.reset("p", 1).await;
     let reply = server.post("/purchase?product=p&lock=redlock&ttl=2ms").await;
     assert_eq!(reply.outcome(), "busy", "{}", reply.text);
@@ -186,7 +186,7 @@ async fn a_node_votes_again_after_the_delay() {
 /// A lease that could outlast the memory of a node is not granted.
 #[tokio::test]
 async fn no_lease_outlasts_the_delay() {
-    let server = Server::full(&["--redlock-restart-delay", "3s"]);
+    let server = Server::full(&["--redlock-restart-delay", "3s"]).await;
     let reply = server.post("/purchase?lock=redlock&ttl=3001").await;
     assert_eq!((reply.status.as_u16(), &reply.json["parameter"]), (400, &json!("ttl")));
     assert_eq!(server.post("/purchase?lock=redlock&ttl=3s").await.outcome(), "sold");

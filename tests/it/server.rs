@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
@@ -21,7 +21,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{openapi::Contract, zookeeper_server::ZooKeeper};
+use crate::{
+    openapi::Contract,
+    sql_servers::{MySql, Postgres},
+    zookeeper_server::ZooKeeper,
+};
 
 /// A running `locklab`; killed when dropped.
 pub struct Server {
@@ -32,6 +36,8 @@ pub struct Server {
     /// The Redis that it printed.
     pub redis: String,
     client: Client,
+    /// Nobody else's, for as long as this runs.
+    mysql: Option<MySql>,
 }
 
 impl Server {
@@ -45,17 +51,23 @@ impl Server {
     }
 
     /// The same, with private servers for every strategy.
-    pub fn full(arguments: &[&str]) -> Self {
+    pub async fn full(arguments: &[&str]) -> Self {
         let zookeeper = ZooKeeper::shared();
+        let (postgres, mysql) = join(Postgres::shared(), MySql::shared()).await;
         let all = ["--embed", "all", "--zookeeper-hosts", &zookeeper.hosts];
+        let databases = ["--postgres-url", &postgres.url, "--mysql-url", &mysql.url];
         // A busy machine is no fault.
         let patient = [
             ["--redlock-timeout", "5s"],
             ["--etcd-timeout", "5s"],
             ["--zookeeper-timeout", "5s"],
             ["--zookeeper-session-timeout", "10s"],
+            ["--sql-timeout", "10s"],
         ];
-        Self::start(&[&all, patient.concat().as_slice(), arguments].concat())
+        let own = patient.concat();
+        let mut server = Self::start(&[&all, &databases, own.as_slice(), arguments].concat());
+        server.mysql = Some(mysql);
+        server
     }
 
     /// As [`Self::start`], and nobody reads its log yet.
@@ -80,7 +92,7 @@ impl Server {
         };
         let redis = second.split_whitespace().nth(1).unwrap().to_owned();
         let client = Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        Self { log: child.stderr.take(), child, url: url.to_owned(), redis, client }
+        Self { log: child.stderr.take(), child, url: url.to_owned(), redis, client, mysql: None }
     }
 
     pub fn pid(&self) -> i32 {

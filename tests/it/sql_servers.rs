@@ -1,5 +1,6 @@
-//! Real SQL servers for tests, with everything needed to break them. They take a while to start, so all
-//! tests share one of each that need not break it, and each has a database of its own.
+//! Real SQL servers for tests, with everything needed to break them. They take a while to start, so tests
+//! share those that they need not break. Postgres keeps databases apart, and each test has one. MySQL's named
+//! locks are those of the whole server, so each test has a server to itself, which the next one uses again.
 
 use std::{
     sync::{Arc, LazyLock, mpsc},
@@ -7,16 +8,23 @@ use std::{
 };
 
 use locklab::{
-    backends::embedded::{self, Embedded},
+    backends::{
+        Database,
+        embedded::{self, Embedded},
+        sql::{Dialect, SqlClient, SqlOptions},
+    },
+    metrics::Metrics,
     token::Token,
 };
 use nix::sys::signal::Signal;
+use parking_lot::Mutex;
 use sqlx::{Connection, MySqlConnection, PgConnection, mysql::MySql as InMySql};
-use tokio::runtime;
+use tokio::{runtime, time::Duration};
 
-/// Where the shared ones are, each with the database that is always there.
+/// Where the shared one is, with the database that is always there.
 static POSTGRES: LazyLock<String> = LazyLock::new(|| keep(async || start_postgres().await));
-static MYSQL: LazyLock<String> = LazyLock::new(|| keep(async || start_mysql().await));
+/// Those that no test has at present.
+static IDLE: Mutex<Vec<String>> = parking_lot::const_mutex(Vec::new());
 
 /// Every test has a runtime, and the server outlives them all: its guard ends it with this process.
 fn keep(start: impl AsyncFnOnce() -> Embedded + Send + 'static) -> String {
@@ -40,6 +48,24 @@ async fn start_postgres() -> Embedded {
 async fn start_mysql() -> Embedded {
     let server = embedded::mysql::start().await;
     server.expect("the tests need a real MariaDB or MySQL; `make test` installs it")
+}
+
+async fn open(dialect: Dialect, url: &str, metrics: &Metrics) -> Result<Database, String> {
+    if url.is_empty() {
+        return Err("this test needs none".to_owned());
+    }
+    let names = match dialect {
+        Dialect::Postgres => ["postgres", "postgres-locks"],
+        Dialect::MySql => ["mysql", "mysql-locks"],
+    };
+    let client = async |name, migrates| {
+        let timeout = Duration::from_secs(5);
+        let options = SqlOptions { url: url.to_owned(), pool_size: 10, timeout, migrates };
+        let client = SqlClient::connect(dialect, &options, metrics.backend(name)).await.unwrap();
+        assert!(client.is_up(), "{}", client.last_error());
+        Arc::new(client)
+    };
+    Ok(Database { stock: client(names[0], true).await, locks: client(names[1], false).await })
 }
 
 /// A database that nobody else has, by its URL.
@@ -70,6 +96,27 @@ impl Postgres {
     pub async fn start() -> Self {
         let server = start_postgres().await;
         Self { url: server.url(), server: Some(Arc::new(server)) }
+    }
+
+    /// None, for a test that needs none.
+    pub fn absent() -> Self {
+        Self { url: String::new(), server: None }
+    }
+
+    /// What Locklab's strategies use.
+    pub async fn open(&self, metrics: &Metrics) -> Result<Database, String> {
+        open(Dialect::Postgres, &self.url, metrics).await
+    }
+
+    /// Whether somebody has the product's advisory lock.
+    pub async fn is_locked(&self, product: &str) -> bool {
+        let held = format!(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+             AND (classid::bigint << 32) | objid::bigint = \
+                 ('x' || left(encode(sha256('locklab:{product}'), 'hex'), 16))::bit(64)::bigint"
+        );
+        !self.url.is_empty() && self.fetch::<i64>(&held).await > 0
     }
 
     /// The server, which is not shared.
@@ -111,27 +158,64 @@ impl Postgres {
     }
 }
 
-/// A MySQL or MariaDB, and a database in it. Mind that its named locks are those of the whole server.
+/// A MySQL or MariaDB, and a database in it.
 #[derive(Clone)]
 pub struct MySql {
     /// As a flag takes it.
     pub url: String,
-    /// The server, if it is not shared.
+    /// The server, if it may be broken.
     server: Option<Arc<Embedded>>,
+    /// Where it is, if others will use it again.
+    _lent: Option<Arc<Lent>>,
+}
+
+struct Lent(String);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        IDLE.lock().push(std::mem::take(&mut self.0));
+    }
 }
 
 impl MySql {
-    /// A new database in the one that is shared.
+    /// A new database in one that nobody else uses at present.
     pub async fn shared() -> Self {
-        let (url, create) = fresh(&MYSQL);
-        Self { url: MYSQL.clone(), server: None }.run(&create).await;
-        Self { url, server: None }
+        let idle = IDLE.lock().pop();
+        let server = match idle {
+            Some(server) => server,
+            None => {
+                let start = || keep(async || start_mysql().await);
+                tokio::task::spawn_blocking(start).await.unwrap()
+            }
+        };
+        let (url, create) = fresh(&server);
+        let admin = Self { url: server.clone(), server: None, _lent: None };
+        // What was killed may not be gone yet, nor its locks.
+        admin.end_sessions_of_all().await;
+        admin.run(&create).await;
+        Self { url, server: None, _lent: Some(Arc::new(Lent(server))) }
     }
 
     /// One that may be broken.
     pub async fn start() -> Self {
         let server = start_mysql().await;
-        Self { url: server.url(), server: Some(Arc::new(server)) }
+        Self { url: server.url(), server: Some(Arc::new(server)), _lent: None }
+    }
+
+    /// None, for a test that needs none.
+    pub fn absent() -> Self {
+        Self { url: String::new(), server: None, _lent: None }
+    }
+
+    /// What Locklab's strategies use.
+    pub async fn open(&self, metrics: &Metrics) -> Result<Database, String> {
+        open(Dialect::MySql, &self.url, metrics).await
+    }
+
+    /// Whether somebody has the product's lock.
+    pub async fn is_locked(&self, product: &str) -> bool {
+        let held = format!("SELECT CAST(IS_FREE_LOCK('locklab:{product}') = 0 AS SIGNED)");
+        !self.url.is_empty() && self.fetch::<i64>(&held).await == 1
     }
 
     /// Sends it a signal: STOP hangs it, CONT ends that, KILL is a crash.
@@ -161,10 +245,18 @@ impl MySql {
     /// Ends the sessions in this database of which that is true, in the words of
     /// `information_schema.processlist`, and waits until they are gone; says how many there were.
     pub async fn end_sessions(&self, condition: &str) -> usize {
+        self.end_those(&format!("db = DATABASE() AND ({condition})")).await
+    }
+
+    async fn end_sessions_of_all(&self) {
+        self.end_those("user = 'root'").await;
+    }
+
+    async fn end_those(&self, condition: &str) -> usize {
         let mut conn = self.connect().await;
         let sessions = format!(
             "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist \
-             WHERE db = DATABASE() AND id <> CONNECTION_ID() AND ({condition})"
+             WHERE id <> CONNECTION_ID() AND ({condition})"
         );
         let ids: Vec<u64> = sqlx::query_scalar(&sessions).fetch_all(&mut conn).await.unwrap();
         for id in &ids {

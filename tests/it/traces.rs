@@ -72,7 +72,7 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
 #[tokio::test]
 async fn a_purchase_is_a_part_of_the_clients_trace() {
     let (url, spans) = collector().await;
-    let server = Server::full(&["--otlp-endpoint", &url]);
+    let server = Server::full(&["--otlp-endpoint", &url]).await;
     let traceparent = format!("00-{TRACE}-{CLIENT}-01");
     for strategy in STRATEGIES {
         let name = strategy.name;

@@ -85,7 +85,7 @@ async fn a_client_that_hangs_up_stops_waiting() {
 #[tokio::test]
 async fn a_release_wakes_one_waiter() {
     const BUYERS: usize = 40;
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for lock in leasing_locks() {
         server.reset(lock, BUYERS as u64).await;
         let query = format!("product={lock}&lock={lock}&retry=notify&wait=60s&max_retries=1000");
@@ -101,7 +101,7 @@ async fn a_release_wakes_one_waiter() {
 /// With `notify`, a lease that nobody releases ends the wait as well, for its holder has died.
 #[tokio::test]
 async fn the_ttl_of_a_dead_holder_ends_the_wait() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     let outlived = leasing_locks().filter(|lock| *lock != "mutex");
     let each = outlived.flat_map(|lock| ["notify", "fifo"].map(|retry| (lock, retry)));
     let each = each.map(async |(lock, retry)| {
@@ -172,7 +172,7 @@ async fn first_come_first_served() {
 /// nothing.
 #[tokio::test]
 async fn whoever_leaves_the_line_blocks_nobody() {
-    let server = Server::full(&[]);
+    let server = Server::full(&[]).await;
     for lock in leasing_locks() {
         server.reset(lock, 9).await;
         let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");

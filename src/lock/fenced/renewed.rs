@@ -40,11 +40,11 @@ impl Lock for RenewedLock {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim).await
+        safe::release(&self.redis, claim.product.as_str(), claim).await
     }
 
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
-        safe::clear(&self.redis, product).await
+        safe::clear(&self.redis, product.as_str()).await
     }
 }
 

@@ -325,7 +325,7 @@ impl Consumers {
             quantity: *quantity,
             fencing_token: Some(fencing_token),
         };
-        let written = self.stock.write(&[sale], Some(key)).await;
+        let written = self.stock.write(&key.order_id, &[sale], Some(key)).await;
         let served = match faults.reply(Step::Write, written)? {
             Written::Sold(sales) => {
                 for sold in sales {

@@ -40,7 +40,7 @@ impl Recorded {
     ) -> Result<Self, ScenarioError> {
         let mut evidence = None;
         for lab in labs {
-            evidence = lab.shop().evidence(product, Some(lock)).await?;
+            evidence = lab.shop().evidence(product, lock.row().store).await?;
         }
         let evidence = evidence.ok_or_else(|| {
             ScenarioError::NotMeasured(format!("{product} is not on sale any more"))

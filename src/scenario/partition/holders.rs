@@ -239,7 +239,7 @@ async fn until_held(
 ) -> Result<(), ScenarioError> {
     poll("the first buyer holds the lock", async || {
         let has_ended = holder.is_finished();
-        let evidence = shop.evidence(product, Some(lock)).await?;
+        let evidence = shop.evidence(product, lock.row().store).await?;
         let records = evidence.iter().flat_map(|evidence| &evidence.history);
         let mut events = records.flat_map(|record| &record.events);
         if events.any(|event| matches!(event.kind, Kind::Granted { .. })) {

@@ -1,0 +1,60 @@
+-- What is on sale. A sale changes its row and adds its order in one transaction.
+CREATE TABLE locklab_products (
+    product    TEXT COLLATE "C" PRIMARY KEY,
+    -- Changes with every reset, and is empty during one.
+    generation TEXT COLLATE "C" NOT NULL,
+    initial    BIGINT NOT NULL,
+    -- The racy number. What is written may be stale, but never less than nothing.
+    stock      BIGINT NOT NULL,
+    -- Grows with every write.
+    version    BIGINT NOT NULL DEFAULT 0,
+    -- Numbers the sales: changed relative to itself in the same statement as the stock, under the row's lock.
+    sold       BIGINT NOT NULL DEFAULT 0,
+    -- The newest fencing token seen.
+    bar        BIGINT,
+    CONSTRAINT locklab_stock_not_negative CHECK (stock >= 0)
+);
+
+-- The ledger: what was really sold.
+CREATE TABLE locklab_orders (
+    order_id      TEXT COLLATE "C" NOT NULL,
+    product       TEXT COLLATE "C" NOT NULL,
+    quantity      BIGINT NOT NULL,
+    -- Units sold since the reset, this order included: no two orders of a product have the same.
+    sold          BIGINT NOT NULL,
+    stock_after   BIGINT NOT NULL,
+    fencing_token BIGINT,
+    sold_at       TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (order_id, product)
+);
+CREATE UNIQUE INDEX locklab_orders_by_product ON locklab_orders (product, sold);
+
+-- The first answer to each order with an idempotency key.
+CREATE TABLE locklab_answers (
+    generation TEXT COLLATE "C" NOT NULL,
+    name       TEXT COLLATE "C" NOT NULL,
+    -- Who carries the order out.
+    claim      TEXT COLLATE "C" NOT NULL,
+    -- None while it is carried out.
+    answer     TEXT COLLATE "C",
+    -- Milliseconds since 1970, by the database's clock.
+    until_ms   BIGINT NOT NULL,
+    PRIMARY KEY (generation, name)
+);
+CREATE INDEX locklab_answers_by_end ON locklab_answers (until_ms);
+
+-- What was recorded of purchases: batches of records, and how many there were of each product.
+CREATE TABLE locklab_histories (
+    product    TEXT COLLATE "C" PRIMARY KEY,
+    generation TEXT COLLATE "C" NOT NULL,
+    recorded   BIGINT NOT NULL,
+    added_ms   BIGINT NOT NULL
+);
+CREATE TABLE locklab_records (
+    product    TEXT COLLATE "C" NOT NULL,
+    generation TEXT COLLATE "C" NOT NULL,
+    -- The number of the last record of the batch.
+    place      BIGINT NOT NULL,
+    batch      TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (product, generation, place)
+);

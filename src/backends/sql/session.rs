@@ -1,0 +1,244 @@
+//! A connection that nobody else has.
+
+use std::sync::Arc;
+
+use sqlx::{Executor, FromRow, MySql, Postgres, mysql::MySqlRow, postgres::PgRow, query, query_as};
+use tokio::time::{self, Duration, Instant};
+
+use super::{Dialect, SqlClient, error, pool::Link};
+use crate::{backends::BackendError, metrics::Op};
+
+/// What a statement is given for a `?`.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// A whole number, or none.
+    Number(Option<i64>),
+    /// A text, or none.
+    Text(Option<&'a str>),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Number(Some(number.into()))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+/// What a row can be read as: a tuple of `i64`, `String`, and options of them.
+pub trait Row: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin {}
+
+impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin {}
+
+/// A connection, from its check-out until this is dropped. Then it goes back to the pool, unless there is
+/// any doubt about its state: a statement was not answered or not waited for, or a transaction or a lock
+/// is open. Then it is closed, and whatever it held is freed by the server.
+pub struct Session {
+    link: Option<Link>,
+    client: Arc<SqlClient>,
+    /// Whether a statement was sent whose answer has not come.
+    in_doubt: bool,
+    /// Whether the server keeps something for this session that is not to outlive it.
+    pub(super) holds: bool,
+}
+
+impl Session {
+    pub(super) fn new(link: Link, client: Arc<SqlClient>) -> Self {
+        Self { link: Some(link), client, in_doubt: false, holds: false }
+    }
+
+    /// Which kind of database it is connected to.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.client.dialect
+    }
+
+    /// The session holds something by now, or no more, that would be left behind in the pool: a lock, or
+    /// an open transaction.
+    pub fn holds(&mut self, holds: bool) {
+        self.holds = holds;
+    }
+
+    /// Sends one statement, and reads the rows of its answer.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    ///
+    /// # Cancellation
+    /// Dropping the future does not recall the statement; the session closes its connection then.
+    pub async fn rows<T: Row>(
+        &mut self,
+        op: Op,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<T>, BackendError> {
+        self.rows_within(Duration::ZERO, op, sql, values).await
+    }
+
+    /// The same, for a statement that may wait for a lock for so long.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    ///
+    /// # Cancellation
+    /// As [`Self::rows`].
+    pub async fn rows_within<T: Row>(
+        &mut self,
+        wait: Duration,
+        op: Op,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<T>, BackendError> {
+        self.observe(op, wait, async |link| match link {
+            Link::Postgres(connection) => {
+                let sql = numbered(sql);
+                let mut query = query_as::<Postgres, T>(&sql);
+                for value in values {
+                    query = match *value {
+                        Value::Number(number) => query.bind(number),
+                        Value::Text(text) => query.bind(text),
+                    };
+                }
+                query.fetch_all(&mut **connection).await
+            }
+            Link::MySql(connection) => {
+                let mut query = query_as::<MySql, T>(sql);
+                for value in values {
+                    query = match *value {
+                        Value::Number(number) => query.bind(number),
+                        Value::Text(text) => query.bind(text),
+                    };
+                }
+                query.fetch_all(&mut **connection).await
+            }
+        })
+        .await
+    }
+
+    /// Sends one statement, and says how many rows it found to change.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    ///
+    /// # Cancellation
+    /// As [`Self::rows`].
+    pub async fn change(
+        &mut self,
+        wait: Duration,
+        op: Op,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<u64, BackendError> {
+        self.observe(op, wait, async |link| match link {
+            Link::Postgres(connection) => {
+                let sql = numbered(sql);
+                let mut query = query::<Postgres>(&sql);
+                for value in values {
+                    query = match *value {
+                        Value::Number(number) => query.bind(number),
+                        Value::Text(text) => query.bind(text),
+                    };
+                }
+                Ok(query.execute(&mut **connection).await?.rows_affected())
+            }
+            Link::MySql(connection) => {
+                let mut query = query::<MySql>(sql);
+                for value in values {
+                    query = match *value {
+                        Value::Number(number) => query.bind(number),
+                        Value::Text(text) => query.bind(text),
+                    };
+                }
+                Ok(query.execute(&mut **connection).await?.rows_affected())
+            }
+        })
+        .await
+    }
+
+    /// Sends several statements at once, which have no values and whose answers nobody reads.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    ///
+    /// # Cancellation
+    /// As [`Self::rows`].
+    pub async fn run(&mut self, op: Op, sql: &str) -> Result<(), BackendError> {
+        self.observe(op, Duration::ZERO, async |link| match link {
+            Link::Postgres(connection) => connection.execute(sql).await.map(|_| ()),
+            Link::MySql(connection) => connection.execute(sql).await.map(|_| ()),
+        })
+        .await
+    }
+
+    async fn observe<T>(
+        &mut self,
+        op: Op,
+        wait: Duration,
+        send: impl AsyncFnOnce(&mut Link) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let backend = self.client.metrics.name;
+        let Some(link) = self.link.as_mut().filter(|_| !self.in_doubt) else {
+            let cause = "an earlier statement of this session was not answered".into();
+            return Err(BackendError::Unavailable { backend, cause });
+        };
+        let started = Instant::now();
+        self.in_doubt = true;
+        let result = match time::timeout(wait + self.client.timeout, send(link)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error::classify(error, &self.client.metrics)),
+            Err(late) => Err(error::late(late, &self.client.metrics)),
+        };
+        self.in_doubt = result.as_ref().is_err_and(BackendError::is_outage);
+        self.client.record(op, started, result)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if (self.in_doubt || self.holds)
+            && let Some(link) = self.link.take()
+        {
+            link.close();
+        }
+    }
+}
+
+/// As Postgres wants it: `$1`, `$2`, … for each `?`.
+fn numbered(sql: &str) -> String {
+    let mut numbered = String::with_capacity(sql.len() + 16);
+    for (number, part) in sql.split('?').enumerate() {
+        if number > 0 {
+            numbered.push('$');
+            numbered.push_str(&number.to_string());
+        }
+        numbered.push_str(part);
+    }
+    numbered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_values_are_numbered_for_postgres() {
+        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+        assert_eq!(numbered("a = ? AND b = ?"), "a = $1 AND b = $2");
+    }
+}

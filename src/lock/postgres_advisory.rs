@@ -1,0 +1,121 @@
+//! `postgres-advisory`: a session-level advisory lock of Postgres, on a connection of its own.
+//!
+//! - Algorithm: pg_try_advisory_lock (PostgreSQL documentation, "Advisory Locks"), on a connection that
+//!   leaves the pool for as long as the lock is held, and is closed on any doubt: a lock survives a
+//!   ROLLBACK, and a connection that went back to the pool with one would be stranded there (what
+//!   authentik #23876 and DistributedLock #168 saw behind PgBouncer, and sqlx #4198 after a dropped future).
+//!   The key is the first 64 bits of SHA-256 of `locklab:{product}`, as a signed number:
+//!   `('x' || left(encode(sha256('locklab:default'), 'hex'), 16))::bit(64)::bigint` in SQL, so that other
+//!   programs can contend. Two of n products share a key with odds of n² / 2⁶⁵: for a million, 1 in 37 million.
+//!   Then they only wait for each other. With `retry=notify` or `fifo`, buyers wait in Postgres' own queue,
+//!   each on a connection: first come, first served, across servers.
+//! - Guarantees: mutual exclusion while the connection lives, however long the work takes: the lock has no
+//!   ttl. The connection is asked every ttl/3 and before the write, and the work is `lost` when it does not
+//!   say that it lives.
+//! - Does not guarantee: anything once the connection dies: Postgres frees the lock at that moment, and a
+//!   write that is under way lands on the next holder. Nor across a failover: the lock is in the memory of
+//!   one server. Not behind a pooler that shares connections between transactions (docs/anomalies.md).
+//! - Clock: a holder that has not heard its connection for a ttl takes the lock for lost.
+//! - Cancellation: safe at every await: the connection is closed. One that waits in the queue is ended by
+//!   the release task (pg_terminate_backend), for Postgres may notice late that it has gone.
+//! - Commands sent: pg_try_advisory_lock; SELECT 1 every ttl/3 and before the write; pg_advisory_unlock. By
+//!   waiters: pg_backend_pid, SET lock_timeout, pg_advisory_lock. By a reset: pg_terminate_backend of holders.
+
+use sha2::{Digest, Sha256};
+use tokio::time::Duration;
+
+use super::sessions::{self, Words};
+use crate::{
+    backends::{
+        Backend, BackendError,
+        sql::{Session, Value},
+    },
+    metrics::Op,
+    product::Product,
+    stock::Store,
+    strategy::{Expected, Family, LOCK_STEPS, Strategy},
+};
+
+/// The registry row.
+pub static STRATEGY: Strategy = Strategy {
+    name: "postgres-advisory",
+    family: Family::Lock,
+    store: Store::Postgres,
+    backend: Backend::Postgres,
+    summary: "session advisory lock on a pinned connection",
+    expected: Expected::ExactWhileConnected,
+    fails: "connection killed during the write",
+    steps: LOCK_STEPS,
+    sells_carts: true,
+    extends_leases: false,
+    connect: |parts| sessions::method::<Advisory>(&parts.backends.postgres),
+};
+
+struct Advisory;
+
+/// The key of a product's lock.
+fn key(product: &Product) -> i64 {
+    let digest = Sha256::digest(format!("locklab:{product}"));
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+/// Ends sessions that hold a key or wait for it. Its upper and its lower half are in two columns.
+const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks \
+                   WHERE locktype = 'advisory' AND objsubid = 1 \
+                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                       AND (CAST(classid AS BIGINT) << 32) | CAST(objid AS BIGINT) = ?";
+
+impl Words for Advisory {
+    type Name = i64;
+
+    fn name(product: &Product) -> i64 {
+        key(product)
+    }
+
+    fn values(key: &i64) -> Vec<Value<'_>> {
+        vec![(*key).into()]
+    }
+
+    const SESSION: &str = "SELECT CAST(pg_backend_pid() AS BIGINT)";
+    const TRY: &str = "SELECT CAST(CAST(pg_try_advisory_lock(?) AS INT) AS BIGINT)";
+    // A session that answers still holds what it was granted.
+    const IS_HELD: &str = "SELECT CAST(1 AS BIGINT) WHERE CAST(? AS BIGINT) IS NOT NULL";
+    const RELEASE: &str = "SELECT CAST(CAST(pg_advisory_unlock(?) AS INT) AS BIGINT)";
+
+    async fn clear(session: &mut Session, key: &i64) -> Result<(), BackendError> {
+        let sql = format!("{END} AND granted");
+        session.change(Duration::ZERO, Op::Clear, &sql, &[(*key).into()]).await.map(|_| ())
+    }
+
+    async fn end(session: &mut Session, key: &i64, id: i64) -> Result<(), BackendError> {
+        let (sql, values) = (format!("{END} AND pid = ?"), [(*key).into(), id.into()]);
+        session.change(Duration::ZERO, Op::Clear, &sql, &values).await.map(|_| ())
+    }
+
+    async fn queue(
+        session: &mut Session,
+        key: &i64,
+        wait: Duration,
+    ) -> Result<Option<i64>, BackendError> {
+        let most = wait.as_millis().clamp(1, i32::MAX as u128);
+        session.run(Op::Enqueue, &format!("SET lock_timeout = {most}")).await?;
+        let lock = "SELECT pg_advisory_lock(?)";
+        session.change(wait, Op::Enqueue, lock, &[(*key).into()]).await?;
+        Ok(Some(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_what_the_documented_sql_says() {
+        // psql: SELECT ('x' || left(encode(sha256('locklab:default'), 'hex'), 16))::bit(64)::bigint
+        assert_eq!(key(&Product::default()), KEY_OF_DEFAULT);
+    }
+
+    const KEY_OF_DEFAULT: i64 = 7_609_638_732_026_198_253;
+}
