@@ -6,11 +6,13 @@ use locklab::{
     backends::Backend,
     fault::Step,
     lock::STRATEGIES,
+    stock::Store,
     strategy::{Expected, Family, Strategy},
 };
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +21,8 @@ use crate::{
     server::{Reply, Server, count, until},
 };
 
+/// Of leases that are outlived.
+const TTL: Duration = Duration::from_millis(300);
 const BUYERS: usize = 50;
 const RACES: usize = 5;
 
@@ -151,7 +155,13 @@ async fn work_longer_than_the_ttl_oversells() {
 #[tokio::test]
 async fn whoever_is_exact_outlasts_the_ttl() {
     let farm = Farm::start().await;
-    let exact = [Expected::ExactWhileRenewed, Expected::Exact, Expected::ExactAlways];
+    let exact = [
+        Expected::ExactWhileRenewed,
+        Expected::ExactWhileConnected,
+        Expected::Exact,
+        Expected::ExactAlways,
+        Expected::ExactInLayers,
+    ];
     let exact = STRATEGIES.iter().filter(|it| exact.contains(&it.expected));
     let each = exact.map(async |strategy| {
         // Of its own, for a server that stands still makes all its buyers wait.
@@ -172,20 +182,33 @@ async fn whoever_is_exact_outlasts_the_ttl() {
                 continue;
             }
             next.reset(name, 1).await;
-            let first = format!("{buy}&ttl=300ms&{slow}");
+            let first = format!("{buy}&ttl={}ms&{slow}", TTL.as_millis());
             let second = async {
                 let in_flight = async || ghost.metric("locklab_requests_in_flight").await == 1.0;
                 until("the first is under way", in_flight).await;
-                if case == "stop" {
-                    ghost.signal(Signal::SIGSTOP);
+                if case != "stop" {
+                    return next.post(&later).await;
                 }
-                let reply = next.post(&later).await;
-                ghost.signal(Signal::SIGCONT);
-                reply
+                ghost.signal(Signal::SIGSTOP);
+                let reply = async {
+                    let reply = next.post(&later).await;
+                    ghost.signal(Signal::SIGCONT);
+                    reply
+                };
+                // A connection holds what it holds for as long as its process stands still.
+                let has_no_end =
+                    strategy.locks_rows() || strategy.expected == Expected::ExactWhileConnected;
+                let goes_on = async {
+                    if has_no_end {
+                        tokio::time::sleep(10 * TTL).await;
+                        ghost.signal(Signal::SIGCONT);
+                    }
+                };
+                tokio::join!(reply, goes_on).0
             };
             let (first, second) = tokio::join!(ghost.post(&first), second);
             let sold = sold_units(&[first, second]);
-            let audit = next.audit(name).await;
+            let audit = next.get(&format!("/audit/{name}?lock={name}")).await.json;
             assert_eq!((sold, &audit["sold"]), (1, &json!(1)), "{name}, {case}: {audit}");
             assert_eq!(audit["ok"], true, "{name}, {case}: {audit}");
         }
@@ -281,22 +304,32 @@ async fn a_foreign_holder_is_respected() {
 
 /// A purchase that read before a reset cannot sell from the stock that came after.
 #[tokio::test]
-async fn a_reset_during_a_purchase_is_a_conflict() {
+async fn a_reset_during_a_purchase_sells_nothing_of_what_came_after() {
     let server = Server::full(&[]).await;
     for strategy in STRATEGIES.iter().filter(|it| it.family == Family::Lock) {
         let name = strategy.name;
         server.reset(name, 7).await;
         let path = format!("/purchase?product={name}&lock={name}&delay=1s");
-        let reads = "locklab_backend_request_duration_seconds_count\
-                     {backend=\"redis\",op=\"read\",outcome=\"ok\"}";
-        let before = server.metric(reads).await;
+        let op = if strategy.locks_rows() { "lock_row" } else { "read" };
+        let reads = format!(
+            "locklab_backend_request_duration_seconds_count{{backend=\"{}\",op=\"{op}\",outcome=\"ok\"}}",
+            strategy.store.name()
+        );
+        let before = server.metric(&reads).await;
         let reset = async {
-            until("the buyer has read", async || server.metric(reads).await > before).await;
+            until("the buyer has read", async || server.metric(&reads).await > before).await;
             server.reset(name, 3).await;
         };
         let (reply, ()) = tokio::join!(server.post(&path), reset);
-        assert_eq!(reply.outcome(), "conflict", "{name}: {}", reply.text);
-        let audit = server.audit(name).await;
+        let expected = match strategy.expected {
+            // The reset has ended the session that held the lock.
+            Expected::ExactWhileConnected => "lost",
+            // The reset has waited for the row.
+            Expected::ExactInLayers => "sold",
+            _ => "conflict",
+        };
+        assert_eq!(reply.outcome(), expected, "{name}: {}", reply.text);
+        let audit = server.get(&format!("/audit/{name}?lock={name}")).await.json;
         assert_eq!((&audit["stock"], &audit["sold"]), (&json!(3), &json!(0)), "{name}");
     }
 }
@@ -311,9 +344,19 @@ async fn a_reset_that_breaks_off_sells_nothing() {
         let name = strategy.name;
         server.reset(name, 9).await;
         let buy = format!("/purchase?product={name}&lock={name}");
-        let () = farm.redis.send(&["HSET", &format!("ledger:{name}"), "generation", ""]).await;
+        let closed =
+            format!("UPDATE locklab_products SET generation = '' WHERE product = '{name}'");
+        match strategy.store {
+            Store::Redis => {
+                let ledger = format!("ledger:{name}");
+                farm.redis.send(&["HSET", &ledger, "generation", ""]).await
+            }
+            Store::Postgres => farm.postgres.run(&closed).await,
+            Store::MySql => farm.mysql.run(&closed).await,
+        }
         assert_eq!(server.post(&buy).await.outcome(), "conflict", "{name}");
-        assert_eq!(server.audit(name).await["sold"], 0, "{name}");
+        let audit = server.get(&format!("/audit/{name}?lock={name}")).await.json;
+        assert_eq!(audit["sold"], 0, "{name}");
         server.reset(name, 9).await;
         assert_eq!(server.post(&buy).await.outcome(), "sold", "{name}");
     }

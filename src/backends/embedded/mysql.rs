@@ -30,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MISSING: &str = "no MySQL or MariaDB: give --mysql-url (MYSQL_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb)";
 
-/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. It reads the
+/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. Two that are
+/// filled at the same time would remove each other's temporary tables, if those had one place. It reads the
 /// statements before it takes connections; over TCP `root` comes from an address, for which nobody
 /// looks up a name.
 const START: &str = r#"
@@ -41,7 +42,7 @@ GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
 SQL
 fill=$1
 shift
-eval "$fill" '--datadir="$0"' && exec "$@"
+eval "$fill" '--datadir="$0"' '--tmpdir="$PWD/tmp"' && exec "$@"
 "#;
 
 /// What keeps a private server small and apart. MySQL and MariaDB ignore what is loose and unknown to them.
