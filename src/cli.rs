@@ -1,17 +1,20 @@
 //! The command line: every flag with its environment variable, default and unit. Nothing else
 //! reads the environment.
 
+mod databases;
 mod partition;
 mod scenarios;
+mod secret;
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
-use url::Url;
 
+pub use self::databases::DatabaseArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
 pub use self::scenarios::{Candidacy, LeaderArgs};
+pub use self::secret::Secret;
 use crate::{
     backends::{Backend, redis::RedisMode},
     duration,
@@ -121,31 +124,9 @@ pub struct Config {
           value_parser = positive_duration)]
     pub zookeeper_session_timeout: Duration,
 
-    /// The Postgres that some strategies sell from, and lock in:
-    /// postgres://[user[:password]@]host[:port]/database; its tables are named locklab_…
-    #[arg(long, env = "POSTGRES_URL", hide_env_values = true, global = true)]
-    postgres_url: Option<Secret>,
-
-    /// Connections to Postgres, twice: so many for purchases, and so many for sessions that hold locks
-    #[arg(long, env = "LOCKLAB_POSTGRES_POOL_SIZE", default_value_t = 10, global = true,
-          value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub postgres_pool_size: u32,
-
-    /// The MySQL or MariaDB that some strategies sell from, and lock in:
-    /// mysql://[user[:password]@]host[:port]/database; its tables are named locklab_…
-    #[arg(long, env = "MYSQL_URL", hide_env_values = true, global = true)]
-    mysql_url: Option<Secret>,
-
-    /// Connections to MySQL, twice: so many for purchases, and so many for sessions that hold locks
-    #[arg(long, env = "LOCKLAB_MYSQL_POOL_SIZE", default_value_t = 10, global = true,
-          value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub mysql_pool_size: u32,
-
-    /// The longest wait for Postgres or MySQL, to connect and to answer, apart from waits for locks: a
-    /// commit waits for the disk (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_SQL_TIMEOUT", default_value = "2s", global = true,
-          value_parser = positive_duration)]
-    pub sql_timeout: Duration,
+    /// The databases that some strategies sell from.
+    #[command(flatten)]
+    pub databases: DatabaseArgs,
 
     /// Servers to start privately where no URL names others, separated by commas
     #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
@@ -285,18 +266,6 @@ impl Config {
         self.zookeeper_hosts.as_deref().filter(|hosts| !hosts.is_empty())
     }
 
-    /// The Postgres, if there is to be one.
-    #[must_use]
-    pub fn postgres_url(&self) -> Option<&Secret> {
-        self.postgres_url.as_ref().filter(|url| !url.expose().is_empty())
-    }
-
-    /// The MySQL, if there is to be one.
-    #[must_use]
-    pub fn mysql_url(&self) -> Option<&Secret> {
-        self.mysql_url.as_ref().filter(|url| !url.expose().is_empty())
-    }
-
     /// Whether servers of this kind are to be started where no URL names others.
     #[must_use]
     pub fn embeds(&self, embed: Embed) -> bool {
@@ -313,7 +282,7 @@ impl Config {
             ("--etcd-timeout", self.etcd_timeout),
             ("--zookeeper-timeout", self.zookeeper_timeout),
             ("--zookeeper-session-timeout", self.zookeeper_session_timeout),
-            ("--sql-timeout", self.sql_timeout),
+            ("--sql-timeout", self.databases.sql_timeout),
         ];
         waits.map(|(flag, wait)| format!("{flag}={}us", wait.as_micros())).to_vec()
     }
@@ -347,45 +316,6 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
     ratio.ok_or("expected a number from 0 to 1")
 }
 
-/// A text that may hold a password: it is never printed, not even in an error.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The text as a URL without its password.
-    #[must_use]
-    pub fn redacted_url(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.0) else {
-            return "(not a URL)".to_owned();
-        };
-        url.set_query(None);
-        url.set_fragment(None);
-        let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
-        if hidden { url.to_string() } else { "(hidden)".to_owned() }
-    }
-}
-
-impl FromStr for Secret {
-    // Anything goes here. Whoever uses it validates it, for clap would print what it refuses.
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -395,14 +325,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn passwords_are_not_printed() {
-        let secret: Secret = "redis://user:hunter2@host:6379/1".parse().unwrap();
-        assert_eq!(secret.redacted_url(), "redis://user:***@host:6379/1");
-        let in_query: Secret = "redis://host/?pass=hunter2#hunter2".parse().unwrap();
-        assert_eq!(in_query.redacted_url(), "redis://host/");
-        assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

@@ -152,8 +152,14 @@ impl Lab {
             places.push((Backend::ZooKeeper, hosts));
         }
         let databases = [
-            (Backend::Postgres, "POSTGRES_URL", &postgres, config.postgres_url(), &own_postgres),
-            (Backend::MySql, "MYSQL_URL", &mysql, config.mysql_url(), &own_mysql),
+            (
+                Backend::Postgres,
+                "POSTGRES_URL",
+                &postgres,
+                config.databases.postgres_url(),
+                &own_postgres,
+            ),
+            (Backend::MySql, "MYSQL_URL", &mysql, config.databases.mysql_url(), &own_mysql),
         ];
         for (backend, variable, database, named, own) in databases {
             if database.is_ok() {
@@ -235,7 +241,7 @@ impl Lab {
                 .command_timeout
                 .max(config.etcd_timeout)
                 .max(config.zookeeper_timeout)
-                .max(config.sql_timeout)
+                .max(config.databases.sql_timeout)
                 * 2,
         })
     }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
-use super::{Config, Secret, positive_duration};
+use super::{Config, DatabaseArgs, Secret, positive_duration};
 use crate::{backends::Backend, duration};
 
 /// What is to be broken, and how.
@@ -80,8 +80,11 @@ impl Config {
                 .iter()
                 .find(|(backend, _)| *backend == Backend::ZooKeeper)
                 .map(|(_, hosts)| hosts.clone()),
-            postgres_url: secrets(Backend::Postgres).next(),
-            mysql_url: secrets(Backend::MySql).next(),
+            databases: DatabaseArgs {
+                postgres_url: secrets(Backend::Postgres).next(),
+                mysql_url: secrets(Backend::MySql).next(),
+                ..self.databases.clone()
+            },
             embed: Vec::new(),
             ..self.clone()
         }

@@ -168,7 +168,8 @@ pub(super) async fn database(
     };
     let connect = async |name, migrates| {
         let (url, pool_size) = (url.clone(), wanted.pool_size);
-        let options = SqlOptions { url, pool_size, timeout: config.sql_timeout, migrates };
+        let options =
+            SqlOptions { url, pool_size, timeout: config.databases.sql_timeout, migrates };
         let client = SqlClient::connect(wanted.dialect, &options, metrics.backend(name)).await;
         client.map(Arc::new).map_err(|error| match wanted.dialect {
             Dialect::Postgres => LabError::PostgresUrl(error),
@@ -185,8 +186,8 @@ pub(super) async fn database(
 pub(super) fn postgres(config: &Config) -> Wanted<'_> {
     Wanted {
         dialect: Dialect::Postgres,
-        url: config.postgres_url(),
-        pool_size: config.postgres_pool_size,
+        url: config.databases.postgres_url(),
+        pool_size: config.databases.postgres_pool_size,
         embed: Embed::Postgres,
         names: ["postgres", "postgres-locks"],
         absent: "no Postgres: name one with --postgres-url (POSTGRES_URL), or have a private one \
@@ -198,8 +199,8 @@ pub(super) fn postgres(config: &Config) -> Wanted<'_> {
 pub(super) fn mysql(config: &Config) -> Wanted<'_> {
     Wanted {
         dialect: Dialect::MySql,
-        url: config.mysql_url(),
-        pool_size: config.mysql_pool_size,
+        url: config.databases.mysql_url(),
+        pool_size: config.databases.mysql_pool_size,
         embed: Embed::Mysql,
         names: ["mysql", "mysql-locks"],
         absent: "no MySQL: name one with --mysql-url (MYSQL_URL), or have a private one started \

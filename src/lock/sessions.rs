@@ -22,7 +22,7 @@ use crate::{
 /// What a database calls such a lock, and how it is asked for one.
 pub(super) trait Words: Send + Sync {
     /// The lock of a product, as a value for a statement.
-    type Name: Send + Sync;
+    type Name: Send + Sync + 'static;
 
     /// The lock of a product.
     fn name(product: &Product) -> Self::Name;
@@ -85,7 +85,7 @@ struct SessionLock<W> {
     words: std::marker::PhantomData<fn() -> W>,
 }
 
-impl<W: Words> SessionLock<W> {
+impl<W: Words + 'static> SessionLock<W> {
     /// Keeps a session that has been granted the lock. From now on, nobody but the claim's owner ends it.
     fn pin(&self, claim: &Claim, session: Session, since: Instant) -> Attempt {
         let pinned = Arc::new(tokio::sync::Mutex::new(session));
@@ -108,10 +108,12 @@ impl<W: Words> SessionLock<W> {
     async fn is_held(&self, claim: &Claim, op: Op) -> bool {
         let Some(pinned) = self.held(claim) else { return false };
         let name = W::name(&claim.product);
-        let mut session = pinned.lock().await;
-        let answer = number(&mut session, op, W::IS_HELD, &W::values(&name)).await;
-        drop(session);
-        let is_held = matches!(answer, Ok(Some(1)));
+        // Whoever drops the question must not leave the session in doubt, and the lock with it.
+        let asked = tokio::spawn(async move {
+            let mut session = pinned.lock().await;
+            number(&mut session, op, W::IS_HELD, &W::values(&name)).await
+        });
+        let is_held = matches!(asked.await, Ok(Ok(Some(1))));
         if !is_held {
             self.unpin(claim);
         }
@@ -150,10 +152,10 @@ fn is_granted(answer: Option<i64>, backend: &'static str) -> Result<bool, Backen
 }
 
 /// Nobody tells of these locks: whoever waits is in the database's queue.
-impl<W: Words> Waitable for SessionLock<W> {}
+impl<W: Words + 'static> Waitable for SessionLock<W> {}
 
 #[async_trait]
-impl<W: Words> Lock for SessionLock<W> {
+impl<W: Words + 'static> Lock for SessionLock<W> {
     fn outlives_ttl(&self) -> bool {
         true
     }

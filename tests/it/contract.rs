@@ -349,7 +349,7 @@ async fn a_reset_that_breaks_off_sells_nothing() {
         match strategy.store {
             Store::Redis => {
                 let ledger = format!("ledger:{name}");
-                farm.redis.send(&["HSET", &ledger, "generation", ""]).await
+                let () = farm.redis.send(&["HSET", &ledger, "generation", ""]).await;
             }
             Store::Postgres => farm.postgres.run(&closed).await,
             Store::MySql => farm.mysql.run(&closed).await,

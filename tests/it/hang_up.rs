@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use locklab::{
     backends::Backend,
     lock::STRATEGIES,
+    stock::Store,
     strategy::{Expected, Family, Strategy},
 };
 use tokio::{
@@ -26,7 +27,8 @@ fn locks() -> impl Iterator<Item = &'static Strategy> {
     STRATEGIES
         .iter()
         .copied()
-        .filter(|it| it.family == Family::Lock && it.backend == Backend::Redis)
+        .filter(|it| it.family == Family::Lock)
+        .filter(|it| (it.backend, it.store) == (Backend::Redis, Store::Redis))
 }
 
 /// The locks that keep anybody out.

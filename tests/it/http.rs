@@ -53,7 +53,8 @@ async fn a_sale_in_full() {
     assert!(["wait;dur=", "work;dur=", "backend;dur="].iter().all(|it| timing.contains(it)));
     let stock = server.get("/stock/p").await.json;
     let expected = json!({
-        "product_id": "p", "stock": 3, "initial": 5, "sold": 2, "oversold": 0, "lost_updates": 0,
+        "product_id": "p", "store": "redis", "stock": 3, "initial": 5, "sold": 2, "oversold": 0,
+        "lost_updates": 0,
     });
     assert_eq!(stock, expected);
 }

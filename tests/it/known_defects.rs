@@ -73,15 +73,16 @@ use crate::{
 use locklab::{
     backends::Backend,
     lock::STRATEGIES,
-    strategy::{Expected, Family},
+    stock::Store,
+    strategy::{Expected, Family, Strategy},
 };
 use reqwest::StatusCode;
 
 /// The locks that are a key in Redis.
 fn redis_locks() -> impl Iterator<Item = (&'static str, Expected)> {
     let elsewhere = [Expected::Oversells, Expected::ExactOnOneServer];
-    let rows =
-        STRATEGIES.iter().filter(|row| row.family == Family::Lock && row.backend == Backend::Redis);
+    let alone = |row: &&&Strategy| (row.backend, row.store) == (Backend::Redis, Store::Redis);
+    let rows = STRATEGIES.iter().filter(|row| row.family == Family::Lock).filter(alone);
     rows.map(|row| (row.name, row.expected)).filter(move |(_, it)| !elsewhere.contains(it))
 }
 

@@ -21,6 +21,10 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(3_600);
 /// do not know the setting: they notice when the wait is over.
 const NOTICE_WHO_HAS_GONE: &str = "SET client_connection_check_interval = '1s'";
 
+/// For statements that are transactions of their own: InnoDB's default locks gaps between rows as well,
+/// and whoever inserts there deadlocks with others who do.
+const NO_GAPS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// A pool of connections to either database.
 #[derive(Debug, Clone)]
 pub(super) enum Pool {
@@ -74,6 +78,12 @@ impl Pool {
                     .acquire_slow_threshold(ACQUIRE_MAX)
                     .test_before_acquire(false)
                     .before_acquire(check)
+                    .after_connect(|connection, _| {
+                        Box::pin(async move {
+                            connection.execute(NO_GAPS).await?;
+                            Ok(())
+                        })
+                    })
                     .connect_lazy_with((**target).clone()),
             ),
         }

@@ -40,17 +40,11 @@ fn refused(error: serde_json::Error) -> BackendError {
     BackendError::Refused { backend: "the database", cause: error.into() }
 }
 
-/// What is kept under a key: `None`, nothing; without an answer, that it is under way.
-async fn find(session: &mut Session, key: &Key) -> Result<Option<Option<Answer>>, BackendError> {
-    let sql = "SELECT answer FROM locklab_answers WHERE generation = ? AND name = ?";
-    let rows: Vec<(Option<String>,)> = session.rows(Op::Answer, sql, &place(key)).await?;
-    let Some((answer,)) = rows.into_iter().next() else { return Ok(None) };
-    Ok(Some(answer.as_deref().map(decode).transpose()?))
-}
-
 /// The answer that is kept under a key.
 pub(super) async fn kept(session: &mut Session, key: &Key) -> Result<Option<Answer>, BackendError> {
-    Ok(find(session, key).await?.flatten())
+    let sql = "SELECT answer FROM locklab_answers WHERE generation = ? AND name = ?";
+    let rows: Vec<(Option<String>,)> = session.rows(Op::Answer, sql, &place(key)).await?;
+    rows.into_iter().next().and_then(|(answer,)| answer).as_deref().map(decode).transpose()
 }
 
 /// Keeps an answer, unless there is one.
@@ -103,31 +97,44 @@ async fn clear(session: &mut Session) -> Result<(), BackendError> {
 impl Answers for SqlStock {
     async fn begin(&self, key: &Key, ttl: Duration) -> Result<Begun, BackendError> {
         let mut session = self.client.session_soon().await?;
-        let now = now_ms(session.dialect());
-        clear(&mut session).await?;
-        // Among many that have outlived their time, it may not have been its turn.
-        let sql = format!(
-            "DELETE FROM locklab_answers WHERE generation = ? AND name = ? AND until_ms <= {now}"
-        );
-        session.change(Duration::ZERO, Op::Answer, &sql, &place(key)).await?;
-        let insert = match session.dialect() {
-            Dialect::Postgres => ("INSERT", "ON CONFLICT DO NOTHING"),
-            Dialect::MySql => ("INSERT IGNORE", ""),
+        // Clearing away may meet others who do the same: it can wait.
+        match clear(&mut session).await {
+            Err(error) if error.is_outage() => return Err(error),
+            _ => {}
+        }
+        let (now, dialect) = (now_ms(session.dialect()), session.dialect());
+        // One statement, for two would lock the place of a row that is not there, and deadlock.
+        let (unless, new, old) = match dialect {
+            Dialect::Postgres => {
+                ("ON CONFLICT (generation, name) DO UPDATE SET", "excluded.", "locklab_answers.")
+            }
+            Dialect::MySql => ("ON DUPLICATE KEY UPDATE", "", ""),
         };
+        let new = |column: &str| match dialect {
+            Dialect::Postgres => format!("{new}{column}"),
+            Dialect::MySql => format!("VALUES({column})"),
+        };
+        let is_over = format!("CASE WHEN {old}until_ms <= {now} THEN");
         let sql = format!(
-            "{} INTO locklab_answers (generation, name, claim, until_ms) \
-             VALUES (?, ?, ?, {now} + ?) {}",
-            insert.0, insert.1
+            "INSERT INTO locklab_answers (generation, name, claim, until_ms) \
+             VALUES (?, ?, ?, {now} + ?) {unless} \
+             claim = {is_over} {} ELSE {old}claim END, \
+             answer = {is_over} NULL ELSE {old}answer END, \
+             until_ms = {is_over} {} ELSE {old}until_ms END",
+            new("claim"),
+            new("until_ms")
         );
         let ttl = ttl.as_millis().max(1) as i64;
         let values = [place(key).as_slice(), &[key.claim.as_str().into(), ttl.into()]].concat();
-        if session.change(Duration::ZERO, Op::Answer, &sql, &values).await? == 1 {
-            return Ok(Begun::First);
-        }
-        Ok(match find(&mut session, key).await? {
-            Some(Some(answer)) => Begun::Answered(answer),
+        session.change(Duration::ZERO, Op::Answer, &sql, &values).await?;
+        let sql = "SELECT claim, answer FROM locklab_answers WHERE generation = ? AND name = ?";
+        let rows: Vec<(String, Option<String>)> =
+            session.rows(Op::Answer, sql, &place(key)).await?;
+        Ok(match rows.into_iter().next() {
+            Some((_, Some(answer))) => Begun::Answered(decode(&answer)?),
+            Some((claim, None)) if claim == key.claim.as_str() => Begun::First,
             // Who has just given up will not be there at the next look.
-            Some(None) | None => Begun::UnderWay,
+            Some((_, None)) | None => Begun::UnderWay,
         })
     }
 
