@@ -33,9 +33,10 @@ const MISSING: &str = "no MySQL or MariaDB: give --mysql-url (MYSQL_URL), or ins
 /// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. Two that are
 /// filled at the same time would remove each other's temporary tables, if those had one place. It reads the
 /// statements before it takes connections; over TCP `root` comes from an address, for which nobody
-/// looks up a name.
+/// looks up a name. Both have a folder of their own for temporary tables: a MariaDB that starts removes those
+/// that it finds, and in a shared one they are another's, which is being filled and fails.
 const START: &str = r#"
-cd "${0%/*}" && mkdir tmp && cat >init.sql <<SQL || exit
+cd "${0%/*}" && mkdir tmp && export TMPDIR="$PWD/tmp" && cat >init.sql <<SQL || exit
 CREATE DATABASE locklab;
 CREATE USER IF NOT EXISTS 'root'@'127.0.0.1';
 GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
@@ -103,7 +104,6 @@ async fn start_once(
     command.push("--no-defaults".to_owned());
     command.extend([
         format!("--datadir={}", path("data")),
-        format!("--tmpdir={}", path("tmp")),
         format!("--init-file={}", path("init.sql")),
         format!("--pid-file={}", path("pid")),
         format!("--socket={socket}"),
