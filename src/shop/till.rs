@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use crate::{
-    answer::Key,
+    answer::{Key, Line},
     backends::BackendError,
     order::Order,
     product::Product,
@@ -105,7 +105,13 @@ async fn subtract(
         if let Some(answer) = transaction.answer(key).await? {
             return Ok(Written::Repeated(answer));
         }
-        transaction.keep(key, &key.sold(sales.iter().map(Sale::line).collect())).await?;
+        // What it is by now: the buyer who is told so first is told the same.
+        let line = |(sale, sold): (&Sale<'_>, &Sold)| Line {
+            stock_after: Some(sold.stock),
+            ..sale.line()
+        };
+        let lines = sales.iter().zip(&sold).map(line).collect();
+        transaction.keep(key, &key.sold(lines)).await?;
     }
     Ok(Written::Sold(sold))
 }

@@ -184,10 +184,7 @@ impl SqlStock {
             {
                 return Ok(Written::Repeated(answer));
             }
-            let Some(entry) = entry else {
-                let row = transaction.read(product, Reading::Plain).await?;
-                return Ok(refused(item, row, of_key.map(|key| &key.generation)));
-            };
+            let Some(entry) = entry else { return why(transaction, items, &sold, key).await };
             let found = entry.found;
             sold[item] = Some(Sold::new(entry, found, *quantity));
         }
@@ -218,7 +215,8 @@ impl SqlStock {
         };
         let mut looks = 0;
         loop {
-            if let Some(entry) = transaction::sell(&mut session, Duration::ZERO, &selling).await? {
+            let sold = transaction::sell(&mut session, Duration::ZERO, &selling).await;
+            if let Some(entry) = sold.map_err(transaction::or_not)? {
                 let found = entry.found;
                 return Ok(Written::Sold(vec![Sold::new(entry, found, *quantity)]));
             }
@@ -233,6 +231,29 @@ impl SqlStock {
             }
         }
     }
+}
+
+/// Why an order takes nothing: what is wrong with the first of its items, in their own order, that has not
+/// been taken yet.
+async fn why(
+    transaction: &mut Transaction,
+    items: &[Item],
+    sold: &[Option<Sold>],
+    key: Option<&Key>,
+) -> Result<Written, BackendError> {
+    for (item, Item { product, quantity }) in items.iter().enumerate() {
+        let of_key = key.filter(|key| key.item == item).map(|key| &key.generation);
+        let row = transaction.read(product, Reading::Plain).await?;
+        let is_enough = row.as_ref().is_some_and(|row| {
+            let generation = of_key.unwrap_or(&row.generation);
+            is_at(row, generation) && row.stock >= i64::from(*quantity)
+        });
+        if sold[item].is_none() && !is_enough {
+            return Ok(refused(item, row, of_key));
+        }
+    }
+    // It was put on sale since.
+    Ok(Written::Reset)
 }
 
 /// Indices in the order of names, in which all transactions lock rows unless they are to deadlock.

@@ -45,6 +45,8 @@ mod renewal;
 mod rules;
 mod server;
 mod sql_servers;
+mod stock_driver;
+mod stock_parity;
 mod tidy;
 mod traces;
 mod waiting;

@@ -10,7 +10,7 @@ use crate::{
     history::Record,
     metrics::Op,
     recorder::Note,
-    stock::{Evidence, Tally},
+    stock::{Evidence, Generation, Tally},
 };
 use tokio::time::Duration;
 
@@ -39,39 +39,32 @@ impl SqlStock {
     async fn add_batch(&self, session: &mut Session, notes: &[Note]) -> Result<(), BackendError> {
         let Note { product, generation, .. } = &notes[0];
         let name = product.as_str();
-        let sql = "SELECT generation FROM locklab_products WHERE product = ?";
-        let now: Vec<(String,)> = session.rows(Op::Record, sql, &[name.into()]).await?;
-        let Some((current,)) = now.into_iter().next() else { return Ok(()) };
-        if generation.as_ref().is_some_and(|generation| generation.0 != current) {
+        let Some(current) = at(session, product, generation.as_ref()).await? else { return Ok(()) };
+        let sql = "SELECT COUNT(*) FROM locklab_histories WHERE product = ?";
+        let there: Vec<(i64,)> = session.rows(Op::Record, sql, &[name.into()]).await?;
+        if there == [(0,)] && !self.make_room(session).await? {
             return Ok(());
         }
+        // Other servers do the same: they wait for the row. What is read after it was locked, stays.
+        let unless = match session.dialect() {
+            Dialect::Postgres => "ON CONFLICT (product) DO UPDATE SET added_ms = excluded.added_ms",
+            Dialect::MySql => "ON DUPLICATE KEY UPDATE added_ms = VALUES(added_ms)",
+        };
         let now = now_ms(session.dialect());
         let sql = format!(
-            "SELECT generation, recorded, {now} FROM locklab_histories WHERE product = ? FOR UPDATE"
-        );
-        let there: Vec<(String, i64, i64)> = session.rows(Op::Record, &sql, &[name.into()]).await?;
-        let there = there.into_iter().next();
-        if there.is_none() && !self.make_room(session).await? {
-            return Ok(());
-        }
-        let before = there.filter(|it| it.0 == current).map_or(0, |(_, recorded, _)| recorded);
-        let recorded = before + notes.len() as i64;
-        let unless = match session.dialect() {
-            Dialect::Postgres => {
-                "ON CONFLICT (product) DO UPDATE SET generation = excluded.generation, \
-                 recorded = excluded.recorded, added_ms = excluded.added_ms"
-            }
-            Dialect::MySql => {
-                "ON DUPLICATE KEY UPDATE generation = VALUES(generation), \
-                 recorded = VALUES(recorded), added_ms = VALUES(added_ms)"
-            }
-        };
-        let sql = format!(
             "INSERT INTO locklab_histories (product, generation, recorded, added_ms) \
-             VALUES (?, ?, ?, {now}) {unless}"
+             VALUES (?, ?, 0, {now}) {unless}"
         );
-        let values = [name.into(), current.as_str().into(), recorded.into()];
+        let values = [name.into(), current.as_str().into()];
         session.change(Duration::ZERO, Op::Record, &sql, &values).await?;
+        let Some(current) = at(session, product, generation.as_ref()).await? else { return Ok(()) };
+        let sql = "SELECT recorded FROM locklab_histories WHERE product = ? AND generation = ?";
+        let values = [name.into(), current.as_str().into()];
+        let before: Vec<(i64,)> = session.rows(Op::Record, sql, &values).await?;
+        let recorded = before.first().map_or(0, |(recorded,)| *recorded) + notes.len() as i64;
+        let sql = "UPDATE locklab_histories SET generation = ?, recorded = ? WHERE product = ?";
+        let values = [current.as_str().into(), recorded.into(), name.into()];
+        session.change(Duration::ZERO, Op::Record, sql, &values).await?;
         let records: Vec<&Record> = notes.iter().map(|note| &note.record).collect();
         let batch = serde_json::to_string(&records).unwrap_or_default();
         let sql = "INSERT INTO locklab_records (product, generation, place, batch) \
@@ -141,6 +134,19 @@ impl SqlStock {
         history.drain(..history.len().saturating_sub(self.records_max as usize));
         Ok(Some(Evidence { tally, history, recorded }))
     }
+}
+
+/// The reset that a product is at now, unless another one is meant, or it was never put on sale. What began
+/// during one knows of none.
+async fn at(
+    session: &mut Session,
+    product: &Product,
+    meant: Option<&Generation>,
+) -> Result<Option<String>, BackendError> {
+    let sql = "SELECT generation FROM locklab_products WHERE product = ?";
+    let now: Vec<(String,)> = session.rows(Op::Record, sql, &[product.as_str().into()]).await?;
+    let now = now.into_iter().next().map(|(now,)| now);
+    Ok(now.filter(|now| meant.is_none_or(|meant| meant.0.is_empty() || meant.0 == *now)))
 }
 
 /// Stock and ledger of a product, in one statement.

@@ -187,9 +187,10 @@ impl Transaction {
     /// Commits.
     ///
     /// # Errors
-    /// [`BackendError::Unknown`]: it may be committed, or be about to.
+    /// [`BackendError::Unknown`]: it may be committed, or be about to. A server that is just being ended may
+    /// say so although it has committed.
     pub async fn commit(mut self) -> Result<(), BackendError> {
-        self.session.run(Op::Commit, "COMMIT").await?;
+        self.session.run(Op::Commit, "COMMIT").await.map_err(or_not)?;
         self.session.holds(false);
         Ok(())
     }
@@ -219,6 +220,11 @@ impl Transaction {
         let undone = self.session.run(Op::Rollback, "ROLLBACK").await;
         self.session.holds(undone.is_err());
     }
+}
+
+/// An outage at the statement that makes it stand.
+pub(super) fn or_not(error: BackendError) -> BackendError {
+    if error.is_outage() { error.into_unknown() } else { error }
 }
 
 fn row((generation, initial, stock, sold, version, bar): Columns) -> ProductRow {
