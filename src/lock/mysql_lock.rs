@@ -81,14 +81,11 @@ impl Words for Named {
     const IS_HELD: &str = "SELECT CAST(IS_USED_LOCK(?) = CONNECTION_ID() AS SIGNED)";
     const RELEASE: &str = "SELECT CAST(RELEASE_LOCK(?) AS SIGNED)";
 
-    async fn clear(session: &mut Session, name: &String) -> Result<(), BackendError> {
+    async fn holders(session: &mut Session, name: &String) -> Result<Vec<i64>, BackendError> {
         let sql = "SELECT CAST(IS_USED_LOCK(?) AS SIGNED)";
         let rows: Vec<(Option<i64>,)> =
             session.rows(Op::Clear, sql, &[name.as_str().into()]).await?;
-        match rows.into_iter().next() {
-            Some((Some(holder),)) => kill(session, holder).await,
-            _ => Ok(()),
-        }
+        Ok(rows.into_iter().filter_map(|(holder,)| holder).collect())
     }
 
     /// Ids are not used twice.

@@ -61,11 +61,10 @@ fn key(product: &Product) -> i64 {
     i64::from_be_bytes(first)
 }
 
-/// Ends sessions that hold a key or wait for it. Its upper and its lower half are in two columns.
-const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks \
-                   WHERE locktype = 'advisory' AND objsubid = 1 \
-                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-                       AND (CAST(classid AS BIGINT) << 32) | CAST(objid AS BIGINT) = ?";
+/// Sessions that hold a key or wait for it. Its upper and its lower half are in two columns.
+const THOSE: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 \
+                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                         AND (CAST(classid AS BIGINT) << 32) | CAST(objid AS BIGINT) = ?";
 
 impl Words for Advisory {
     type Name = i64;
@@ -84,13 +83,15 @@ impl Words for Advisory {
     const IS_HELD: &str = "SELECT CAST(1 AS BIGINT) WHERE CAST(? AS BIGINT) IS NOT NULL";
     const RELEASE: &str = "SELECT CAST(CAST(pg_advisory_unlock(?) AS INT) AS BIGINT)";
 
-    async fn clear(session: &mut Session, key: &i64) -> Result<(), BackendError> {
-        let sql = format!("{END} AND granted");
-        session.change(Duration::ZERO, Op::Clear, &sql, &[(*key).into()]).await.map(|_| ())
+    async fn holders(session: &mut Session, key: &i64) -> Result<Vec<i64>, BackendError> {
+        let sql = format!("SELECT CAST(pid AS BIGINT) {THOSE} AND granted");
+        let rows: Vec<(i64,)> = session.rows(Op::Clear, &sql, &[(*key).into()]).await?;
+        Ok(rows.into_iter().map(|(pid,)| pid).collect())
     }
 
     async fn end(session: &mut Session, key: &i64, id: i64) -> Result<(), BackendError> {
-        let (sql, values) = (format!("{END} AND pid = ?"), [(*key).into(), id.into()]);
+        let sql = format!("SELECT pg_terminate_backend(pid) {THOSE} AND pid = ?");
+        let values = [(*key).into(), id.into()];
         session.change(Duration::ZERO, Op::Clear, &sql, &values).await.map(|_| ())
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
     product::Product,
     wait::Waitable,
 };
+
+/// How often it is looked whether a session has ended.
+const END_STEP: Duration = Duration::from_millis(5);
 
 /// What a database calls such a lock, and how it is asked for one.
 pub(super) trait Words: Send + Sync {
@@ -39,13 +42,13 @@ pub(super) trait Words: Send + Sync {
     /// Gives the lock back: 1 if this session was the holder.
     const RELEASE: &str;
 
-    /// Ends all sessions that hold it.
-    fn clear(
+    /// The sessions that hold it.
+    fn holders(
         session: &mut Session,
         name: &Self::Name,
-    ) -> impl Future<Output = Result<(), BackendError>> + Send;
+    ) -> impl Future<Output = Result<Vec<i64>, BackendError>> + Send;
 
-    /// Ends one session, if it holds the lock or waits for it.
+    /// Tells one session to end, if it holds the lock or waits for it.
     fn end(
         session: &mut Session,
         name: &Self::Name,
@@ -141,14 +144,13 @@ async fn number(
 
 /// What an answer of [`Words::TRY`] means.
 fn is_granted(answer: Option<i64>, backend: &'static str) -> Result<bool, BackendError> {
-    match answer {
-        Some(granted) => Ok(granted == 1),
-        // Neither granted nor refused: the thread was killed, or had no memory.
-        None => {
-            let cause = "it was asked for the lock and answered NULL".into();
-            Err(BackendError::Unavailable { backend, cause })
-        }
-    }
+    answer.map(|granted| granted == 1).ok_or_else(|| null(backend))
+}
+
+/// Neither granted nor refused: the thread was killed, or had no memory.
+fn null(backend: &'static str) -> BackendError {
+    let cause = "it was asked for the lock and answered NULL".into();
+    BackendError::Unavailable { backend, cause }
 }
 
 /// Nobody tells of these locks: whoever waits is in the database's queue.
@@ -162,12 +164,7 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
 
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
         let name = W::name(&claim.product);
-        let mut session = match self.client.session_soon().await {
-            Ok(session) => session,
-            // All connections hold locks, or wait for some: so many do not get in.
-            Err(BackendError::Contended { .. }) => return Ok(Attempt::Busy),
-            Err(error) => return Err(error),
-        };
+        let mut session = self.client.session_soon().await?;
         let since = Instant::now();
         // Until the database says that it is not: dropped before, the connection is closed.
         session.holds(true);
@@ -191,11 +188,9 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
         gone: &CancellationToken,
     ) -> Result<Attempt, BackendError> {
         let name = W::name(&claim.product);
-        let mut session = match gone.run_until_cancelled(self.client.session(until)).await {
-            Some(Ok(session)) => session,
-            Some(Err(BackendError::Contended { .. })) | None => return Ok(Attempt::Busy),
-            Some(Err(error)) => return Err(error),
-        };
+        let session = gone.run_until_cancelled(self.client.session(until)).await;
+        let Some(session) = session else { return Ok(Attempt::Busy) };
+        let mut session = session?;
         let id = number(&mut session, Op::Session, W::SESSION, &[]).await?.unwrap_or_default();
         // Whoever drops this leaves it to the release task, which ends the session.
         self.waiting.lock().insert(claim.token.as_str().to_owned(), id);
@@ -205,9 +200,9 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
         // From when on its answers are counted: it has only just been heard.
         let since = Instant::now();
         let attempt = match answer {
-            Some(Ok(answer)) if is_granted(answer, self.client.name())? => {
-                Ok(self.pin(claim, session, since))
-            }
+            Some(Ok(Some(1))) => Ok(self.pin(claim, session, since)),
+            // What it did is not known, so it is closed.
+            Some(Ok(None)) => Err(null(self.client.name())),
             Some(Ok(_) | Err(BackendError::Contended { .. })) => {
                 session.holds(false);
                 Ok(Attempt::Busy)
@@ -218,7 +213,8 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
             }
             unanswered => {
                 drop(session);
-                self.end(claim, id).await?;
+                // If that fails, it is left to the release task.
+                self.end(claim, id).await.map_err(BackendError::into_unknown)?;
                 match unanswered {
                     Some(Err(error)) => Err(error.into_undone()),
                     _ => Ok(Attempt::Busy),
@@ -267,6 +263,19 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
     async fn clear(&self, product: &Product) -> Result<(), BackendError> {
         let name = W::name(product);
         let mut session = self.client.session_soon().await?;
-        W::clear(&mut session, &name).await
+        let ended = W::holders(&mut session, &name).await?;
+        for id in &ended {
+            W::end(&mut session, &name, *id).await?;
+        }
+        // They have been told; until they have ended, they hold it.
+        let until = Instant::now() + self.client.timeout();
+        while W::holders(&mut session, &name).await?.iter().any(|id| ended.contains(id)) {
+            if Instant::now() >= until {
+                let cause = "the session that holds the lock was told to end, and has not".into();
+                return Err(BackendError::Unavailable { backend: self.client.name(), cause });
+            }
+            time::sleep(END_STEP).await;
+        }
+        Ok(())
     }
 }

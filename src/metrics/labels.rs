@@ -90,7 +90,11 @@ impl Attempted {
     /// For an attempt that failed.
     #[must_use]
     pub fn of_error(error: &BackendError) -> Self {
-        if error.is_unknown() { Self::Unknown } else { Self::Error }
+        match error {
+            BackendError::Unknown { .. } => Self::Unknown,
+            BackendError::Contended { .. } => Self::Contended,
+            _ => Self::Error,
+        }
     }
 }
 

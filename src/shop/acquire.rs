@@ -152,7 +152,7 @@ impl Section<'_> {
         let strategy = order.strategy;
         let started = Instant::now();
         let waiting = metrics.presence.wait(strategy, &order.items[item].product);
-        let mut turn = None;
+        let (mut turn, mut busy) = (None, None);
         let mut tried = Tried { result: Ok(None), retries: 0 };
         let is_in_line = patience.policy == Policy::Fifo;
         if is_in_line {
@@ -166,9 +166,9 @@ impl Section<'_> {
         }
         if matches!(tried.result, Ok(None)) && turn.is_some() == is_in_line {
             let wait = patience.wait.saturating_sub(started.elapsed());
-            let votes = Mutex::default();
-            tried = self.contend(item, &Patience { wait, ..patience.clone() }, &votes).await;
-            self.receipt.votes = votes.into_inner();
+            let last = Mutex::default();
+            tried = self.contend(item, &Patience { wait, ..patience.clone() }, &last).await;
+            (self.receipt.votes, busy) = last.into_inner();
         }
         self.receipt.retries += tried.retries;
         let (won, ended) = match tried.result {
@@ -177,7 +177,7 @@ impl Section<'_> {
                 (Some(won), Attempted::Acquired)
             }
             Ok(None) => {
-                self.receipt.outcome = Outcome::Busy;
+                (self.receipt.outcome, self.receipt.failure) = (Outcome::Busy, busy);
                 (None, Attempted::Contended)
             }
             Err(failure) => {
@@ -207,12 +207,13 @@ impl Section<'_> {
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }
 
-    /// Tries to be granted the lock by the lock service. The lease comes with when it was asked for.
+    /// Tries to be granted the lock by the lock service. The lease comes with when it was asked for. What
+    /// the last try found, if that can be told: the votes, and what was busy but the lock itself.
     async fn contend(
         &self,
         item: usize,
         patience: &Patience,
-        votes: &Mutex<Option<Votes>>,
+        last: &Mutex<(Option<Votes>, Option<Failure>)>,
     ) -> Tried<(Leased, Instant), Failure> {
         let Self { order, lock, stock, releases, metrics, .. } = *self;
         let product = &order.items[item].product;
@@ -230,16 +231,23 @@ impl Section<'_> {
             metrics.attempt(order.strategy, attempted(&acquired));
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
-                    *votes.lock() = lease.votes();
+                    *last.lock() = (lease.votes(), None);
                     let granted = Instant::now();
                     let leased = Leased { generation, lease: *lease, granted, hand_overs: 0 };
                     Ok(Some((leased, since)))
                 }
                 Ok(Acquired::Outvoted { votes: cast, .. }) => {
-                    *votes.lock() = Some(cast);
+                    *last.lock() = (Some(cast), None);
                     Ok(None)
                 }
-                Ok(Acquired::Busy | Acquired::Late) => Ok(None),
+                Ok(Acquired::Busy | Acquired::Late) => {
+                    *last.lock() = (None, None);
+                    Ok(None)
+                }
+                Err(error @ BackendError::Contended { .. }) => {
+                    *last.lock() = (None, Some(at(Step::Acquire)(error)));
+                    Ok(None)
+                }
                 Err(error) => Err(at(Step::Acquire)(error)),
             }
         };
