@@ -23,6 +23,7 @@ mod http;
 mod idempotency;
 mod known_defects;
 mod lab;
+mod layered;
 mod leader;
 mod load_tests;
 mod lock_bench;
