@@ -18,7 +18,8 @@ import { summaryOfMany } from './lib/summary.js';
 
 const LOCKS = chosenLocks();
 const RATE = wholeNumber('RATE', 40, 1, 10000);
-const DURATION_S = seconds('DURATION', '10s');
+// Short, for there are many of them: six herds each.
+const DURATION_S = seconds('DURATION', '3s');
 const DELAY_MS = milliseconds('DELAY', '5ms');
 const TTL_MS = milliseconds('TTL', '5s');
 const WAIT_MS = milliseconds('WAIT', '2s');

@@ -17,7 +17,9 @@ import { summaryOfMany } from './lib/summary.js';
 const LOCKS = chosenLocks(['fenced', 'watchdog']);
 const EXTENSIONS = wholeNumber('EXTENSIONS', 0, 0, 10);
 /** Their leases do not end while the holder lives, or works. */
-const RENEWED = ['mutex', 'watchdog', ...(EXTENSIONS > 0 ? ['redlock'] : [])];
+const RENEWED = [
+  'mutex', 'watchdog', 'postgres-advisory', 'mysql-lock', ...(EXTENSIONS > 0 ? ['redlock'] : []),
+];
 const VUS = wholeNumber('VUS', 5, 2, 1000);
 const TTL_MS = milliseconds('TTL', '200ms');
 const DELAY_MS = milliseconds('DELAY', '1s');

@@ -12,15 +12,15 @@ export const herdOf = (rate) => Math.max(1, Math.round(rate * EVERY_MS / 1000));
  * the last purchases end, who may wait for `waitMs`: no phase disturbs the next.
  */
 export function inTurn(tag, values, { rate, durationS, waitMs }) {
-  const pauseS = Math.ceil(waitMs / 1000 + 1.5);
+  const pauseMs = waitMs + 1500;
   const scenarios = {};
   values.forEach((value, i) => {
     scenarios[value] = {
       executor: 'constant-arrival-rate',
       rate,
       duration: `${durationS}s`,
-      startTime: `${i * (durationS + pauseS)}s`,
-      gracefulStop: `${pauseS}s`,
+      startTime: `${i * (durationS * 1000 + pauseMs)}ms`,
+      gracefulStop: `${pauseMs}ms`,
       // Enough if everybody waits as long as allowed: an arrival without a VU is lost to the measurement.
       preAllocatedVUs: Math.ceil(rate * (EVERY_MS + waitMs + 1000) / 1000),
       tags: { [tag]: value },

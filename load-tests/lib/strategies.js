@@ -8,7 +8,8 @@ import { someOf } from './config.js';
 
 const KNOWN = [
   'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'etcd', 'zookeeper',
-  'optimistic', 'atomic', 'queue',
+  'postgres-advisory', 'mysql-lock', 'layered', 'optimistic', 'atomic', 'queue', 'postgres-row',
+  'mysql-row', 'postgres-optimistic', 'postgres-atomic',
 ];
 const chosen = someOf('LOCKS', KNOWN);
 
@@ -56,8 +57,8 @@ export function requireStrategies(locks) {
 }
 
 /**
- * Whether a strategy promises to be exact, from its `expected`, when nothing goes wrong and there is
- * one server.
+ * Whether a strategy promises to be exact, from its `expected`, when nothing goes wrong, connections
+ * to databases included, and there is one server.
  */
 export function promisesExact({ name, expected }, { workOutlastsTtl }) {
   if (expected === 'oversells') return false;
