@@ -1,4 +1,4 @@
-.PHONY: help run run-all test bench bench-locks
+.PHONY: help run run-all test bench bench-locks bench-databases
 
 # The k6 that scripts/k6 installs, when there is no other; and where Debian keeps some servers, which is off
 # the path of those who are not root.
@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/.venv/bin:/usr/sbin
 export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
 
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
@@ -71,3 +71,14 @@ bench-locks: ## what each distributed lock costs a purchase, side by side
 	@scripts/need curl curl
 	cargo build --quiet --release --locked
 	benches/locks
+
+bench-databases: ## a Redis lock, session locks and row locks of databases, and none, side by side
+	@scripts/need cc build-essential
+	@scripts/protoc
+	@scripts/need redis-server redis-server
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/need initdb postgresql
+	@command -v mysqld >/dev/null || scripts/need mariadbd mariadb-server-core
+	@scripts/need wrk wrk
+	@scripts/need curl curl
+	cargo build --quiet --release --locked
+	benches/databases
