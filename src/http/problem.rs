@@ -25,6 +25,9 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// What a backend that is away may need to come back, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// What to do when one of several stores is away.
+pub const ONE_STORE: &str = "with lock=, only the store of that strategy is asked";
+
 /// What would have been valid.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -119,6 +122,13 @@ impl Problem {
         self
     }
 
+    /// Says what the client can do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: &str) -> Self {
+        self.detail = format!("{}; {advice}", self.detail);
+        self
+    }
+
     /// Names the methods of the route.
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
@@ -167,7 +177,7 @@ impl From<BackendError> for Problem {
 impl From<LookError> for Problem {
     fn from(error: LookError) -> Self {
         match error {
-            LookError::Store(error) => error.into(),
+            LookError::Store(error) => Self::from(error).advise(ONE_STORE),
             LookError::Ambiguous(_) => {
                 let valid = strategy::names().into_iter().map(str::to_owned).collect();
                 Self::invalid_parameter(error.to_string()).blame(STORE_OF.name, Valid::OneOf(valid))

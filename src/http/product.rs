@@ -18,7 +18,7 @@ use crate::{
         input::Input,
         json::Json,
         parameter::{PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
-        problem::{Problem, Responses, describe_responses},
+        problem::{ONE_STORE, Problem, Responses, describe_responses},
     },
     product::Product,
     stock::{Evidence, Store},
@@ -87,7 +87,10 @@ pub async fn reset_post(
     let product = fields.take(&PRODUCT)?.unwrap_or_default();
     let stock = fields.take(&STOCK)?.map_or(1, |stock| stock.0);
     let strategy = fields.take(&STORE_OF)?;
-    app.shop.reset(&product, stock, strategy).await?;
+    app.shop.reset(&product, stock, strategy).await.map_err(|error| match strategy {
+        Some(_) => Problem::from(error),
+        None => Problem::from(error).advise(ONE_STORE),
+    })?;
     Ok(Json(ResetReply { status: "ok", product_id: product.to_string(), stock }))
 }
 

@@ -30,8 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MISSING: &str = "no MySQL or MariaDB: give --mysql-url (MYSQL_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb)";
 
-/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. Two that are
-/// filled at the same time would remove each other's temporary tables, if those had one place. It reads the
+/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. It reads the
 /// statements before it takes connections; over TCP `root` comes from an address, for which nobody
 /// looks up a name. Both have a folder of their own for temporary tables: a MariaDB that starts removes those
 /// that it finds, and in a shared one they are another's, which is being filled and fails.
@@ -43,7 +42,7 @@ GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
 SQL
 fill=$1
 shift
-eval "$fill" '--datadir="$0"' '--tmpdir="$PWD/tmp"' && exec "$@"
+eval "$fill" '--datadir="$0"' && exec "$@"
 "#;
 
 /// What keeps a private server small and apart. MySQL and MariaDB ignore what is loose and unknown to them.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 use sqlx::{
-    MySqlConnection, PgConnection,
+    Executor, MySqlConnection, PgConnection,
     error::BoxDynError,
     migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator},
 };
@@ -31,6 +31,8 @@ impl MigrationSource<'static> for Files {
 
 /// Brings the tables up to date; other servers that do so at the same time take their turn.
 pub(super) async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    // It would tell at every start that the table of migrations is there already.
+    connection.execute("SET client_min_messages = warning").await?;
     Migrator::new(Files(POSTGRES)).await?.run_direct(connection).await
 }
 
