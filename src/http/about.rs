@@ -125,9 +125,9 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
         return Err(Problem::draining("the server is stopping"));
     }
     let health = app.backends.health();
-    // Without the stock nothing can be sold; without another backend, some strategies cannot.
-    let is_stock = |health: &&Health| health.backend == Backend::Redis;
-    if health.iter().filter(is_stock).any(|health| !health.is_reachable()) {
+    // Without Redis most strategies cannot sell, the default among them; without another backend, some.
+    let is_redis = |health: &&Health| health.backend == Backend::Redis;
+    if health.iter().filter(is_redis).any(|health| !health.is_reachable()) {
         return Err(Problem::unavailable("redis does not answer"));
     }
     let backends = health

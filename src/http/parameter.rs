@@ -62,8 +62,13 @@ pub const QUANTITY: Parameter<Quantity> = Parameter::new("quantity", Some("1"), 
 pub const LOCK: Parameter<StrategyId> =
     Parameter::new("lock", Some("safe"), "The strategy.").alias("lock_strategy");
 /// The strategy that names a store.
-pub const STORE_OF: Parameter<StrategyId> =
-    Parameter::new("lock", None, "A strategy: its store is meant.").alias("lock_strategy");
+pub const STORE_OF: Parameter<StrategyId> = Parameter::new(
+    "lock",
+    None,
+    "A strategy: its store is meant. Without it, a reset is one in every store, and looked at is the store \
+     that the product was sold from.",
+)
+.alias("lock_strategy");
 /// The work of a purchase.
 pub const DELAY: Parameter<Delay> = Parameter::new(
     "delay",
@@ -71,8 +76,11 @@ pub const DELAY: Parameter<Delay> = Parameter::new(
     "Work between read and write, at least; the timer's step is 1 ms. A bare number is in µs.",
 );
 /// How long a lease lasts.
-pub const TTL: Parameter<Ttl> =
-    Parameter::new("ttl", Some("5s"), "How long a lease lasts. A bare number is in ms.");
+pub const TTL: Parameter<Ttl> = Parameter::new(
+    "ttl",
+    Some("5s"),
+    "How long a lease lasts; of a database's session, how long it may say nothing. A bare number is in ms.",
+);
 /// How often a lease is extended.
 pub const EXTENSIONS: Parameter<Extensions> = Parameter::new(
     "extensions",
@@ -89,7 +97,7 @@ pub const MAX_RETRIES: Parameter<Retries> =
 pub const WAIT: Parameter<Wait> = Parameter::new(
     "wait",
     Some("10s"),
-    "Time after which there is one last try. A bare number is in ms.",
+    "Time after which there is one last try, or nobody waits for a row any longer. A bare number is in ms.",
 );
 /// Where back-off starts.
 pub const BASE: Parameter<Wait> =

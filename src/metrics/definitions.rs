@@ -97,7 +97,8 @@ impl Definition {
 const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound.
+/// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound. A pool is
+/// what buyers wait for under row locks, as long as for any lock.
 const LOCK_SECONDS: Kind = Kind::Histogram(&[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,
@@ -202,10 +203,10 @@ definitions! {
         "Changes of a circuit's state, by the state it changed to.";
     POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
         "Connections that the pools own, by state.";
-    POOL_WAIT: "locklab_pool_wait_seconds", BACKEND_SECONDS,
-        "Time to check a connection out of a pool; multiplexed commands never do, transactions always.";
+    POOL_WAIT: "locklab_pool_wait_seconds", LOCK_SECONDS,
+        "Time to check a connection out of a pool; multiplexed commands never do, transactions and SQL always.";
     POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
-        "Commands that got no connection from the pool in time.";
+        "Checkouts that got no connection from the pool in time.";
     QUEUE_WAITING: "locklab_queue_waiting", Kind::Gauge,
         "Buyers of this server under queue that have no answer yet.";
     QUEUE_LEASES: "locklab_queue_leases_total", Kind::Counter,

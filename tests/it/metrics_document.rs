@@ -20,7 +20,9 @@ What `/metrics` shows, written down from a running server: change `src/metrics/d
 
 Every series is there from the start, at 0, so that `increase(…) > 0` sees the first time as well.
 Label values come from fixed lists: no request opens a series. `lock` is a strategy's name; labels
-with many values are listed without them. There is no gauge of an inventory's drift: the stock drifts
+with many values are listed without them. `backend` is `redis`, `redlock-1` and so on, `etcd`, `zookeeper`, or
+one of the two pools of a database: `postgres` and `mysql` to sell with, `postgres-locks` and `mysql-locks` for
+sessions that hold locks. There is no gauge of an inventory's drift: the stock drifts
 from the ledger by exactly the units of `locklab_lost_updates_total`.
 
 | metric | type | labels | meaning |
