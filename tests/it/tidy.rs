@@ -160,6 +160,7 @@ fn documents_name_real_files() {
         "CONTRIBUTING.md",
         "docs/alerts.md",
         "docs/anomalies.md",
+        "docs/choosing.md",
         "docs/metrics.md",
         "docs/watching.md",
         "load-tests/README.md",
