@@ -47,6 +47,7 @@ mod rows;
 mod rules;
 mod server;
 mod sessions;
+mod sql_cancel;
 mod sql_servers;
 mod sql_side;
 mod stock_driver;
