@@ -180,11 +180,11 @@ impl Driven {
         Ok(numbers.fold(all, |all, number| format!("{all} {number}")))
     }
 
-    pub fn notes(&self, name: &str, many: u32, generation: Option<Generation>) -> Vec<Note> {
+    pub fn notes(&self, name: &str, many: u32, generation: Option<&Generation>) -> Vec<Note> {
         let note = |number| Note {
             store: self.store,
             product: product(name),
-            generation: generation.clone(),
+            generation: generation.cloned(),
             record: Record {
                 order_id: format!("o{number}"),
                 server: "s".to_owned(),
@@ -253,7 +253,7 @@ impl Driven {
                     Some(at) => Some(self.at(name, at).await),
                     None => None,
                 };
-                stock.record(&self.notes(name, many, generation)).await.map(done)
+                stock.record(&self.notes(name, many, generation.as_ref())).await.map(done)
             }
             Do::Evidence(name) => self.evidence(name).await,
         }
