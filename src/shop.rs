@@ -3,6 +3,7 @@
 //! themselves.
 
 mod acquire;
+mod buyers;
 mod once;
 mod section;
 pub mod term;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 pub use self::section::note_sales;
-use self::{acquire::BuyerLines, section::Section};
+use self::{buyers::BuyerLines, section::Section};
 use crate::{
     backends::{BackendError, Backends},
     fault::Step,
@@ -79,7 +80,7 @@ impl Shop {
             methods: StrategyId::all().map(|id| (id.row().connect)(&parts)).collect(),
             stocks: Stocks::new(backends),
             releases,
-            lines: acquire::lines(),
+            lines: buyers::lines(),
             recorder,
             metrics: Arc::clone(&backends.metrics),
         }

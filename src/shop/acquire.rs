@@ -8,57 +8,30 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
 use tracing::{Instrument, Span};
 
-use super::section::Section;
+use super::{
+    buyers::{BuyerTurn, HAND_OVERS_MAX, Leased, Wants},
+    section::Section,
+};
 use crate::{
     backends::BackendError,
     fault::Step,
     history::Kind,
-    lease::{self, Acquired, Lease},
-    line::{Lines, Turn},
+    lease::{self, Acquired},
+    line::Turn,
     lock::{Lock, Votes},
     metrics::Attempted,
     order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
     product::Product,
     recorder::Trail,
     release::Cause,
-    renewal::HOLD_TTLS_MAX,
     span,
-    stock::Generation,
-    strategy::StrategyId,
     wait::{self, Patience, Policy, Tried},
 };
-
-/// How often one lease is handed over: those who wait at other servers want their turn as well.
-const HAND_OVERS_MAX: u32 = 16;
 
 /// How long another server has, at most, to take its turn.
 const YIELD_MAX: Duration = Duration::from_millis(100);
 /// How often it is looked whether it has.
 const YIELD_STEP: Duration = Duration::from_millis(2);
-
-/// Who waits in line for a product, with `retry=fifo`.
-pub type BuyerLines = Lines<(StrategyId, Product), Wants, Leased>;
-type BuyerTurn = Turn<(StrategyId, Product), Wants, Leased>;
-
-/// What a buyer in line wants of a lease.
-pub struct Wants {
-    ttl: Duration,
-    delay: Duration,
-    /// Whether it must have one of its own.
-    needs_own: bool,
-}
-
-/// A lease that may be handed over.
-pub struct Leased {
-    /// The reset that the product was at before the lease was wanted.
-    pub generation: Generation,
-    /// The lease itself.
-    pub lease: Lease,
-    /// When it was granted.
-    granted: Instant,
-    /// How often it was handed over.
-    pub hand_overs: u32,
-}
 
 /// The lease of an item.
 pub struct Held {
@@ -68,24 +41,6 @@ pub struct Held {
     since: Instant,
     /// The place at the head of the line; the next is served when it is dropped.
     turn: Option<BuyerTurn>,
-}
-
-/// No lines yet. A live lease is handed over while half of what the next one wants is left of it.
-#[must_use]
-pub fn lines() -> BuyerLines {
-    Lines::new(|leased, wants| {
-        let Leased { lease, granted, hand_overs, .. } = leased;
-        // A lease that nobody renews has to last for the work as well; one that is renewed, has to be
-        // far from the end of that.
-        let work = lease.fixed_deadline().map_or(Duration::ZERO, |_| wants.delay);
-        let enough = Instant::now() + work + wants.ttl / 2;
-        let lasts = lease.deadline().is_none_or(|deadline| deadline >= enough);
-        let is_young = granted.elapsed() + wants.delay < lease.ttl() * (HOLD_TTLS_MAX / 2);
-        lasts
-            && (is_young || lease.deadline().is_none())
-            && !wants.needs_own
-            && *hand_overs < HAND_OVERS_MAX
-    })
 }
 
 impl Section<'_> {

@@ -7,7 +7,8 @@ use tokio::time::{self, Duration, Instant};
 use tracing::Instrument;
 
 use super::{
-    acquire::{BuyerLines, Held, is_past_deadline},
+    acquire::{Held, is_past_deadline},
+    buyers::BuyerLines,
     till::Till,
 };
 use crate::{

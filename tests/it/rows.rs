@@ -87,6 +87,20 @@ async fn a_row_that_somebody_else_keeps_is_busy() {
     }
 }
 
+/// Many wait for one row, the last of them for too long: none of them for an answer that never comes.
+#[tokio::test]
+async fn whoever_waits_too_long_in_a_queue_for_a_row_is_busy() {
+    let farm = farm().await;
+    let server = farm.server(&["--sql-timeout", "30s"]);
+    server.reset("p", 20).await;
+    for lock in ROWS {
+        let query = format!("product=p&lock={lock}&delay=1s&wait=2s");
+        let replies = server.race(8, &query).await;
+        let (sold, busy) = (count(&replies, "sold"), count(&replies, "busy"));
+        assert!(sold > 0 && busy > 0 && sold + busy == 8, "{lock}: {sold} sold, {busy} busy");
+    }
+}
+
 /// Carts in opposite orders, at the same instant.
 async fn carts(server: &Server, buyers: usize, parameters: &str) -> Vec<Reply> {
     let names: Vec<String> = (0..8).map(|number| format!("p{number}")).collect();

@@ -7,9 +7,9 @@ use crate::{
     metrics::{BackendMetrics, ErrorKind as Kind},
 };
 
-/// SQLSTATE of Postgres: a lock was waited for long enough (55P03, `lock_not_available`).
-/// MySQL: 1205 (`ER_LOCK_WAIT_TIMEOUT`), 3572 (`ER_LOCK_NOWAIT`).
-const CONTENDED: &[&str] = &["55P03", "1205", "3572"];
+/// SQLSTATE of Postgres: a lock was waited for long enough (55P03, `lock_not_available`), or several locks
+/// by one statement (57014, `query_canceled`). MySQL: 1205 (`ER_LOCK_WAIT_TIMEOUT`), 3572 (`ER_LOCK_NOWAIT`).
+const CONTENDED: &[&str] = &["55P03", "57014", "1205", "3572"];
 
 /// The database has chosen this transaction to be undone, so that others can go on.
 /// Postgres: 40P01 (`deadlock_detected`), 40001 (`serialization_failure`). MySQL: 1213
@@ -21,12 +21,12 @@ const VICTIM: &[&str] = &["40P01", "40001", "1213", "3058", "1020"];
 const CONSTRAINT: &[&str] = &["23514", "3819", "4025", "23505", "1062"];
 
 /// The server cannot do anything now. Postgres: 53300 (`too_many_connections`), 57P01 to 57P03 (it is
-/// being ended, has crashed, starts), 57014 (`query_canceled`), 25006 (read only: a standby). MySQL: 1040,
+/// being ended, has crashed, starts), 25006 (read only: a standby). MySQL: 1040,
 /// 1203 and 1226 (too many connections), 1053 (shutdown), 1317 (the statement was killed), 1927 (the
 /// connection was), 1290 and 1836 (read only).
 const AWAY: &[&str] = &[
-    "53300", "57P01", "57P02", "57P03", "57014", "25006", "1040", "1203", "1226", "1053", "1317",
-    "1927", "1290", "1836",
+    "53300", "57P01", "57P02", "57P03", "25006", "1040", "1203", "1226", "1053", "1317", "1927",
+    "1290", "1836",
 ];
 
 /// What an error means that sqlx returned for a statement.

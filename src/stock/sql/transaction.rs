@@ -46,6 +46,9 @@ type Columns = (String, i64, i64, i64, i64, Option<i64>);
 const COLUMNS: &str = "SELECT generation, initial, stock, sold, version, bar FROM locklab_products \
                        WHERE product = ?";
 
+/// How much longer than it was asked for a wait for a row may last: MySQL rounds up to whole seconds.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Whether a row is locked when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
@@ -106,9 +109,13 @@ impl Transaction {
     ) -> Result<Self, BackendError> {
         let mut session = client.session(until).await?;
         let begin = match session.dialect() {
+            // Whoever waits behind others waits for several locks, one after the other, and each has its
+            // own timeout: the statement has one for all of them.
             Dialect::Postgres => format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}",
-                wait.as_millis().clamp(1, i32::MAX as u128)
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
+                 SET LOCAL statement_timeout = {}",
+                wait.as_millis().clamp(1, i32::MAX as u128),
+                (wait + GRACE).as_millis().clamp(1, i32::MAX as u128)
             ),
             Dialect::MySql => format!(
                 "SET SESSION innodb_lock_wait_timeout = {}; \
@@ -118,8 +125,7 @@ impl Transaction {
         };
         session.holds(true);
         session.run(Op::Begin, &begin).await.map_err(BackendError::into_undone)?;
-        // MySQL, which has rounded up, is not to be given up too soon.
-        Ok(Self { session, wait: wait + Duration::from_secs(1) })
+        Ok(Self { session, wait: wait + GRACE })
     }
 
     /// Reads the row of a product. `None`: it was never put on sale.
