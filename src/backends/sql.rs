@@ -23,7 +23,7 @@ use tokio::{
 pub use self::session::{Row, Session, Value};
 use self::{pool::Pool, supervisor::Supervisor};
 use crate::{
-    backends::BackendError,
+    backends::{BackendError, Cause},
     circuit::{self, Circuit},
     metrics::{BackendMetrics, ErrorKind as Kind, Op},
 };
@@ -64,6 +64,8 @@ pub struct InvalidUrl {
 pub struct SqlClient {
     dialect: Dialect,
     pool: Pool,
+    pool_size: u32,
+    sessions: Mutex<Sessions>,
     up: watch::Receiver<bool>,
     /// Wakes the supervisor before its interval is over.
     suspect: Arc<Notify>,
@@ -71,6 +73,18 @@ pub struct SqlClient {
     circuit: Arc<Circuit>,
     timeout: Duration,
     metrics: Arc<BackendMetrics>,
+}
+
+/// How many sessions there are, and since when.
+struct Sessions {
+    now: u32,
+    since: Instant,
+}
+
+impl Sessions {
+    fn change(&mut self, by: i32) {
+        (self.now, self.since) = (self.now.saturating_add_signed(by), Instant::now());
+    }
 }
 
 /// Why the database was last found away.
@@ -139,8 +153,21 @@ impl SqlClient {
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
+        let pool_size = options.pool_size;
+        let sessions = Mutex::new(Sessions { now: 0, since: Instant::now() });
         let timeout = options.timeout;
-        Ok(Self { dialect, pool, up, suspect, last_error, circuit, timeout, metrics })
+        Ok(Self {
+            dialect,
+            pool,
+            pool_size,
+            sessions,
+            up,
+            suspect,
+            last_error,
+            circuit,
+            timeout,
+            metrics,
+        })
     }
 
     /// Which kind of database it is.
@@ -208,7 +235,13 @@ impl SqlClient {
             return Err(BackendError::Unavailable { backend, cause: self.last_error().into() });
         }
         let started = Instant::now();
-        let checked_out = time::timeout_at(until, self.pool.check_out()).await;
+        let checked_out = tokio::select! {
+            biased;
+            checked_out = time::timeout_at(until, self.pool.check_out()) => {
+                checked_out.map(|link| link.map_err(Cause::from))
+            }
+            () = self.until(false) => Ok(Err(self.last_error().into())),
+        };
         self.metrics.pool_wait(started.elapsed());
         self.count_connections();
         match checked_out {
@@ -217,7 +250,13 @@ impl SqlClient {
                 self.suspect.notify_one();
                 self.circuit.record(false);
                 self.metrics.error(Kind::Unavailable);
-                Err(BackendError::Unavailable { backend, cause: error.into() })
+                Err(BackendError::Unavailable { backend, cause: error })
+            }
+            Err(late) if started.elapsed() >= self.timeout && self.has_stalled() => {
+                self.suspect.notify_one();
+                self.circuit.record(false);
+                self.metrics.error(Kind::Timeout);
+                Err(BackendError::Unavailable { backend, cause: late.into() })
             }
             Err(_) => {
                 self.metrics.pool_timeout();
@@ -236,6 +275,13 @@ impl SqlClient {
     /// As [`Self::session`].
     pub async fn session_soon(self: &Arc<Self>) -> Result<Session, BackendError> {
         self.session(Instant::now() + self.timeout).await
+    }
+
+    /// Whether the pool could have given out another connection all the time, and has not: then nobody was
+    /// waited for but the database.
+    fn has_stalled(&self) -> bool {
+        let sessions = self.sessions.lock();
+        sessions.now < self.pool_size && sessions.since.elapsed() >= self.timeout
     }
 
     /// Counts connections that are checked out, and those that are free.

@@ -48,6 +48,7 @@ mod rules;
 mod server;
 mod sessions;
 mod sql_cancel;
+mod sql_outage;
 mod sql_servers;
 mod sql_side;
 mod stock_driver;

@@ -60,6 +60,7 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(link: Link, client: Arc<SqlClient>) -> Self {
+        client.sessions.lock().change(1);
         Self { link: Some(link), client, in_doubt: false, holds: false }
     }
 
@@ -211,6 +212,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.client.sessions.lock().change(-1);
         if (self.in_doubt || self.holds)
             && let Some(link) = self.link.take()
         {
