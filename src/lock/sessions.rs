@@ -203,14 +203,14 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
             Some(Ok(Some(1))) => Ok(self.pin(claim, session, since)),
             // What it did is not known, so it is closed.
             Some(Ok(None)) => Err(null(self.client.name())),
-            Some(Ok(_) | Err(BackendError::Contended { .. })) => {
+            Some(Ok(_)) => {
                 session.holds(false);
                 Ok(Attempt::Busy)
             }
-            Some(Err(error)) if !error.is_outage() => {
-                session.holds(false);
-                Err(error)
-            }
+            // Postgres may have granted it at the very moment, and keeps it for the session although it says
+            // that the wait was too long: whatever failed, the connection is closed.
+            Some(Err(BackendError::Contended { .. })) => Ok(Attempt::Busy),
+            Some(Err(error)) if !error.is_outage() => Err(error),
             unanswered => {
                 drop(session);
                 // If that fails, it is left to the release task.

@@ -24,6 +24,7 @@
 //! | a command without an answer is sent again, which is another command by then (jetcd) | `known_defects::an_acquire_without_an_answer_is_not_sent_again`, `zookeeper::a_create_without_an_answer_is_found` |
 //! | a stuck holder renews for ever | `renewal::the_hold_is_capped` |
 //! | an outage looks like contention | `known_defects::a_waiter_is_told_of_an_outage` |
+//! | … also while a connection of the pool is waited for | `sql_outage::a_database_that_hangs` |
 //! | … and contention like an outage | `contract::a_foreign_holder_is_respected` |
 //! | any error is retried for ever | `known_defects::a_waiter_is_told_of_an_outage` |
 //! | a command waits for ever for its reply | `outage::a_redis_that_hangs` |
@@ -32,6 +33,10 @@
 //! | a waiter cannot be cancelled | `hang_up::while_it_waits`, `waiting::a_client_that_hangs_up_stops_waiting` |
 //! | a dropped guard leaks its lock | `release::a_dropped_purchase_leaves_no_lock` |
 //! | a dropped future leaks its lock | `release::a_dropped_acquire_leaves_no_lock`, `release::a_dropped_release_leaves_no_lock` |
+//! | … on a connection that goes back to the pool (sqlx 4198) | `sessions::a_waiter_that_hangs_up_leaves_the_queue`, `sql_cancel::a_dropped_wait_for_a_row_leaves_no_transaction` |
+//! | so does a wait that is over at the moment of its grant (DistributedLock 147) | `sessions::a_wait_that_is_over_closes_its_connection` |
+//! | a connection of the pool has the lock already, and is given it again (with_advisory_lock 45) | `sessions::a_pinned_connection_is_nobody_elses` |
+//! | a lost connection is made again without its lock, and the work goes on (rails 58658) | `sessions::a_connection_killed_during_the_work` |
 //! | a late renewal brings a lock back | `release::a_renewal_after_the_release_brings_nothing_back` |
 //! | a dropped renewal breaks the lease | `release::a_dropped_renewal_leaves_the_lease_as_it_was` |
 //! | an acquire without a reply is not cleaned up | `outage::an_acquire_without_a_reply_leaves_no_lock` |

@@ -293,6 +293,28 @@ async fn a_waiter_that_hangs_up_leaves_the_queue() {
     .await;
 }
 
+/// Postgres may grant a lock at the moment at which the wait for it is over, and keep it for the session: so
+/// the connection of a wait that failed is closed, and does not go back to the pool.
+#[tokio::test]
+async fn a_wait_that_is_over_closes_its_connection() {
+    let side = Side::postgres().await;
+    let server = side.farm.server(&[]);
+    server.reset("p", 1).await;
+    let stranger = side.foreigner("p").await;
+    let waiter = async {
+        until("it waits", async || side.waiting().await == 1).await;
+        let waiter = "SELECT CAST(pid AS BIGINT) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND wait_event = 'advisory'";
+        side.farm.postgres.fetch::<i64>(waiter).await
+    };
+    let path = side.buy("retry=notify&wait=4s");
+    let (reply, waiter) = tokio::join!(server.post(&path), waiter);
+    assert_eq!((reply.status, reply.outcome()), (StatusCode::OK, "busy"), "{}", reply.text);
+    until("it is closed", async || !side.is_there(waiter).await).await;
+    stranger.release().await;
+    assert_eq!(server.post(&side.buy("")).await.outcome(), "sold");
+}
+
 /// Every connection holds a lock: who comes then is told so, and it is no error of the server.
 #[tokio::test]
 async fn an_exhausted_pool_is_busy() {
