@@ -1,6 +1,7 @@
 //! The command line: every flag with its environment variable, default and unit. Nothing else
 //! reads the environment.
 
+mod anomaly;
 mod databases;
 mod partition;
 mod scenarios;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 
+pub use self::anomaly::{AnomalyArgs, AnomalyName};
 pub use self::databases::DatabaseArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
 pub use self::scenarios::{Candidacy, LeaderArgs};
@@ -52,6 +54,8 @@ pub enum Command {
     /// Stop, kill and cut off servers of Redlock while purchases run, make holders stale, and show
     /// what became of the purchases; on private servers
     Partition(PartitionArgs),
+    /// Show what goes wrong with locks of Postgres and MySQL, each beside what goes well
+    Anomaly(AnomalyArgs),
 }
 
 /// The configuration.

@@ -30,6 +30,10 @@ async fn main() -> ExitCode {
             Ok(report) => return scenario::show(&report, args.json).into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },
+        Command::Anomaly(args) => match scenario::anomaly::run(&cli.config, &args).await {
+            Ok(report) => return scenario::show(&report, args.json).into(),
+            Err(error) => (error.to_string(), error.exit().into()),
+        },
         Command::Candidate(candidacy) => {
             match scenario::leader::candidate::run(&cli.config, &candidacy).await {
                 Ok(()) => return ExitCode::SUCCESS,

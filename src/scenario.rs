@@ -1,10 +1,13 @@
 //! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
+pub mod anomaly;
 pub mod leader;
 pub mod partition;
 
 use std::io::{self, IsTerminal, Write};
+
+use tokio::time::{self, Duration, Instant};
 
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
@@ -12,6 +15,9 @@ use crate::{
     lab::LabError,
     report::{Met, Report},
 };
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a scenario could not be done at all.
 #[derive(Debug, thiserror::Error)]
@@ -80,5 +86,28 @@ fn progress(what: &str) {
     let mut err = io::stderr().lock();
     if err.is_terminal() {
         writeln!(err, "{what} …").ok();
+    }
+}
+
+/// Looks again and again until there is something to see.
+///
+/// # Errors
+/// There was nothing in time, or looking failed.
+async fn poll<T>(
+    what: &str,
+    look: impl AsyncFn() -> Result<Option<T>, ScenarioError>,
+) -> Result<T, ScenarioError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = time::timeout_at(deadline, look()).await.unwrap_or(Ok(None))? {
+            return Ok(seen);
+        }
+        if Instant::now() >= deadline {
+            return Err(ScenarioError::NotMeasured(format!(
+                "waited {} s in vain until {what}",
+                PATIENCE.as_secs()
+            )));
+        }
+        time::sleep(Duration::from_millis(5)).await;
     }
 }

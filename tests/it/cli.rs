@@ -51,6 +51,8 @@ fn invalid_usage_is_exit_code_64() {
         &["leader", "--ttl", "1ms"],
         &["leader", "--ttl", "10m"],
         &["leader", "--redlock-urls", "redis://127.0.0.1:1"],
+        &["anomaly", "nosuch"],
+        &["anomaly", "late-advisory-lock", "--postgres-url", "mysql://127.0.0.1/locklab"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", text(&output.stderr));

@@ -1,6 +1,8 @@
 //! A private PgBouncer, in front of an embedded PostgreSQL: the pooler that shares its sessions out for
 //! one transaction at a time.
 
+use std::io;
+
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use tokio::time::{self, Duration};
 
@@ -76,17 +78,29 @@ async fn start_once(
         .await
 }
 
+/// How many connections of clients it has, apart from that of whoever asks.
+///
+/// # Errors
+/// It did not answer.
+pub async fn clients(pooler: &Embedded) -> io::Result<usize> {
+    let rows = console(pooler, "SHOW CLIENTS").await.map_err(io::Error::other)?;
+    let is_asking = |row: &&PgRow| says(row, "database", "pgbouncer");
+    Ok(rows.len() - rows.iter().filter(is_asking).count())
+}
+
+/// What its console answers, which knows the simple protocol alone.
+async fn console(pooler: &Embedded, command: &str) -> sqlx::Result<Vec<PgRow>> {
+    let console = format!("postgres://postgres@{}/pgbouncer", pooler.address);
+    let mut conn = PgConnection::connect(&console).await?;
+    sqlx::raw_sql(command).fetch_all(&mut conn).await
+}
+
+fn says(row: &PgRow, column: &str, text: &str) -> bool {
+    row.try_get::<&str, _>(column).is_ok_and(|found| found == text)
+}
+
 /// The port may belong to somebody who was faster. Whoever has our file, serves.
 async fn is_ours(pooler: &Embedded, file: &str) -> bool {
-    let ask = async {
-        let console = format!("postgres://postgres@{}/pgbouncer", pooler.address);
-        let mut conn = PgConnection::connect(&console).await?;
-        // Its console knows the simple protocol alone.
-        sqlx::raw_sql("SHOW CONFIG").fetch_all(&mut conn).await
-    };
-    let says = |row: &PgRow, column, text: &str| {
-        row.try_get::<&str, _>(column).is_ok_and(|found| found == text)
-    };
     let is_file = |row: &PgRow| says(row, "key", "conffile") && says(row, "value", file);
-    ask.await.is_ok_and(|rows| rows.iter().any(is_file))
+    console(pooler, "SHOW CONFIG").await.is_ok_and(|rows| rows.iter().any(is_file))
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::{Executor, FromRow, MySql, Postgres, mysql::MySqlRow, postgres::PgRow, query, query_as};
+use sqlx::{
+    Executor, FromRow, MySql, Postgres, mysql::MySqlRow, postgres::PgRow, query, query_as, raw_sql,
+};
 use tokio::time::{self, Duration, Instant};
 
 use super::{Dialect, SqlClient, error, pool::Link};
@@ -183,6 +185,33 @@ impl Session {
         self.observe(op, Duration::ZERO, async |link| match link {
             Link::Postgres(connection) => connection.execute(sql).await.map(|_| ()),
             Link::MySql(connection) => connection.execute(sql).await.map(|_| ()),
+        })
+        .await
+    }
+
+    /// Sends one statement without values as a text, and reads the rows of its answer. A pooler that gives
+    /// each transaction another session passes that on; what [`Self::rows`] prepares in one is unknown to
+    /// the next.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    ///
+    /// # Cancellation
+    /// As [`Self::rows`].
+    pub async fn rows_of_text<T: Row>(
+        &mut self,
+        op: Op,
+        sql: &str,
+    ) -> Result<Vec<T>, BackendError> {
+        self.observe(op, Duration::ZERO, async |link| match link {
+            Link::Postgres(connection) => {
+                let rows = raw_sql(sql).fetch_all(&mut **connection).await?;
+                rows.iter().map(T::from_row).collect()
+            }
+            Link::MySql(connection) => {
+                let rows = raw_sql(sql).fetch_all(&mut **connection).await?;
+                rows.iter().map(T::from_row).collect()
+            }
         })
         .await
     }

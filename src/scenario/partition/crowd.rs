@@ -10,13 +10,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::farm::PATIENCE;
 use crate::{
     fault::Faults,
     lock::Votes,
     order::{Item, Order, Outcome, Receipt},
     product::Product,
-    scenario::ScenarioError,
+    scenario::{PATIENCE, ScenarioError},
     shop::Shop,
     strategy::StrategyId,
     token::Token,

@@ -16,7 +16,7 @@ use crate::{
     },
     cli::{Config, Embed, How, Via},
     lab::Lab,
-    scenario::ScenarioError,
+    scenario::{PATIENCE, ScenarioError, poll},
 };
 
 /// How many nodes there are.
@@ -27,8 +27,6 @@ const LABS: usize = 2;
 const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Records that are kept of a product: buyers whose locks are away come back often.
 const HISTORY: u32 = 10_000;
-/// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The port of a server that has a network of its own.
 const PORT: u16 = 6379;
 /// How long buyers may finish what is under way at the end.
@@ -181,29 +179,6 @@ impl Farm {
 
 fn voters(lab: &Lab) -> usize {
     lab.backends().redlock.as_ref().map_or(0, |nodes| nodes.voters())
-}
-
-/// Looks again and again until there is something to see.
-///
-/// # Errors
-/// There was nothing in time, or looking failed.
-pub async fn poll<T>(
-    what: &str,
-    look: impl AsyncFn() -> Result<Option<T>, ScenarioError>,
-) -> Result<T, ScenarioError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = time::timeout_at(deadline, look()).await.unwrap_or(Ok(None))? {
-            return Ok(seen);
-        }
-        if Instant::now() >= deadline {
-            return Err(ScenarioError::NotMeasured(format!(
-                "waited {} s in vain until {what}",
-                PATIENCE.as_secs()
-            )));
-        }
-        time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A link per node, and why they are no namespaces if they are none.

@@ -13,7 +13,7 @@ use super::{
     Scene,
     crowd::order,
     evidence::Recorded,
-    farm::{Farm, Wanted, poll},
+    farm::{Farm, Wanted},
 };
 use crate::{
     backends::embedded::clock::Clock,
@@ -23,7 +23,7 @@ use crate::{
     order::{Outcome, Receipt},
     product::Product,
     report::Part,
-    scenario::{ScenarioError, progress},
+    scenario::{ScenarioError, poll, progress},
     shop::Shop,
     strategy::StrategyId,
     wait::{Patience, Policy},

@@ -13,7 +13,7 @@ use super::{
     Scene,
     crowd::order,
     evidence::Recorded,
-    farm::{Farm, PATIENCE, Wanted, poll},
+    farm::{Farm, Wanted},
 };
 use crate::{
     ask::ask,
@@ -21,7 +21,7 @@ use crate::{
     order::Outcome,
     product::Product,
     report::Part,
-    scenario::{ScenarioError, progress},
+    scenario::{PATIENCE, ScenarioError, poll, progress},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };

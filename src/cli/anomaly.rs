@@ -1,0 +1,38 @@
+//! The flags of `locklab anomaly`.
+
+use clap::{Args, ValueEnum};
+
+/// Which anomalies are to be shown.
+#[derive(Debug, Clone, Args)]
+pub struct AnomalyArgs {
+    /// What to show; without it, everything
+    #[arg(value_name = "NAME")]
+    names: Vec<AnomalyName>,
+
+    /// Print the report as JSON, with every statement that was sent and its answer
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl AnomalyArgs {
+    /// What to show.
+    #[must_use]
+    pub fn names(&self) -> &[AnomalyName] {
+        if self.names.is_empty() { AnomalyName::value_variants() } else { &self.names }
+    }
+}
+
+/// A way in which locks of SQL databases fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnomalyName {
+    /// A pooler keeps the session of Postgres, and with it the lock of a client that has gone
+    StrandedAdvisoryLock,
+    /// The connection that held GET_LOCK is killed, and its client works on
+    LostGetLock,
+    /// A count leaves out what others have locked
+    SkipLockedMiscount,
+    /// MySQL: a plain read after the wait for a row sees what was there before
+    StaleSnapshot,
+    /// Postgres: a lock that is taken in a transaction comes after its snapshot
+    LateAdvisoryLock,
+}
