@@ -67,6 +67,10 @@
 //! | contention cannot be seen: no waits, holds, retries, losses | `metrics::counts_are_true`, `metrics::every_series_starts_at_zero` |
 //! | a load test that never races | `contract::one_unit_on_one_server` |
 //! | a holder cannot be removed | `contract::a_foreign_holder_is_respected` |
+//! | a pooled connection keeps a lock of somebody who has gone (authentik 23876, DistributedLock 168, sqlx 4198) | `anomaly::no_pooled_connection_keeps_a_lock` |
+//! | the work goes on when the connection that held the lock is gone (`GET_LOCK`, advisory locks) | `anomaly::a_holder_whose_connection_is_killed_is_told` |
+//! | what others have locked is not counted (`SKIP LOCKED`, The-Leetcode-City 1654) | `anomaly::locked_rows_are_counted_and_waited_for` |
+//! | who has waited for a row acts on what was there before (vendure 4930) | `anomaly::locked_rows_are_counted_and_waited_for` |
 
 use std::path::Path;
 
