@@ -61,7 +61,8 @@ impl Scene {
             any(&[SkipLockedMiscount, LateAdvisoryLock]),
             any(&[LostGetLock, StaleSnapshot]),
         );
-        let (named_postgres, named_mysql) = (config.postgres_url(), config.mysql_url());
+        let (named_postgres, named_mysql) =
+            (config.databases.postgres_url(), config.databases.mysql_url());
         let (own_postgres, own_mysql) = tokio::join!(
             start_if(pooler || (postgres && named_postgres.is_none()), embedded::postgres::start()),
             start_if(mysql && named_mysql.is_none(), embedded::mysql::start()),
@@ -174,7 +175,7 @@ async fn connect(
     url: String,
     metrics: &Metrics,
 ) -> Result<Found<Arc<SqlClient>>, ScenarioError> {
-    let timeout = config.sql_timeout;
+    let timeout = config.databases.sql_timeout;
     let options = SqlOptions { url, pool_size: POOL_SIZE, timeout, migrates: false };
     // Nobody reads the metrics of a command that ends.
     let client = SqlClient::connect(dialect, &options, metrics.backend(dialect.into())).await;
