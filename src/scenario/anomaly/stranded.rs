@@ -227,15 +227,15 @@ mod tests {
         }
     }
 
-    fn met(judge: impl Fn(&mut Part, &Fate), fate: Fate) -> Vec<bool> {
+    fn met(judge: impl Fn(&mut Part, &Fate), fate: &Fate) -> Vec<bool> {
         let mut part = Part::new("a lock");
-        judge(&mut part, &fate);
+        judge(&mut part, fate);
         part.checks.iter().map(|check| check.met == Met::Yes).collect()
     }
 
     #[test]
     fn a_lock_is_stranded_or_it_is_not() {
-        let met = |fate| met(judge_stranded, fate);
+        let met = |fate: Fate| met(judge_stranded, &fate);
         let yes = |session| Answered { session, yes: true };
         assert_eq!(met(fate()), [true, true, true, true]);
         assert_eq!(met(Fate { released: Some(yes(2)), ..fate() }), [false, true, true, true]);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_control_has_to_be_held_and_then_free() {
-        let met = |fate| met(|part, fate| judge_free(part, "it is free", fate), fate);
+        let met = |fate: Fate| met(|part, fate| judge_free(part, "it is free", fate), &fate);
         let next = Answered { session: 2, yes: true };
         let free = || Fate { holders: Vec::new(), next, ..fate() };
         assert_eq!(met(free()), [true]);
