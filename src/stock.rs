@@ -8,6 +8,8 @@ pub mod redis;
 pub mod sql;
 mod stocks;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
@@ -234,6 +236,22 @@ pub struct Evidence {
     pub recorded: u64,
 }
 
+impl Evidence {
+    /// Of what a store gave back. A record whose reply was lost was sent again, and may be there twice: it
+    /// counts once.
+    #[must_use]
+    pub fn new(tally: Tally, mut history: Vec<Record>, recorded: u64) -> Self {
+        let mut seen = HashSet::new();
+        let before = history.len();
+        history.retain(|record| {
+            let since = record.events.first().map(|event| event.at_ns);
+            seen.insert((record.server.clone(), record.order_id.clone(), since))
+        });
+        let repeated = (before - history.len()) as u64;
+        Self { tally, history, recorded: recorded.saturating_sub(repeated) }
+    }
+}
+
 /// A store of products.
 ///
 /// # Cancellation
@@ -321,4 +339,27 @@ pub trait Stock: Answers + Send + Sync {
     /// # Errors
     /// [`BackendError::Unknown`]: it may have happened.
     async fn record(&self, notes: &[Note]) -> Result<(), BackendError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Event, Kind};
+
+    #[test]
+    fn a_record_that_was_sent_twice_counts_once() {
+        let record = |order_id: &str, at_ns| Record {
+            order_id: order_id.to_owned(),
+            server: "s".to_owned(),
+            clock: "c".to_owned(),
+            lock: "safe".to_owned(),
+            run_id: None,
+            events: vec![Event { at_ns, kind: Kind::Ok }],
+        };
+        let tally = Tally { initial: 1, stock: 1, sold: 0 };
+        let sent = [record("a", 1), record("b", 1), record("a", 1), record("a", 2)];
+        let evidence = Evidence::new(tally, sent.to_vec(), 10);
+        assert_eq!(evidence.history, [record("a", 1), record("b", 1), record("a", 2)]);
+        assert_eq!(evidence.recorded, 9, "one of them was none, and the others were dropped");
+    }
 }

@@ -182,7 +182,7 @@ impl Stock for RedisStock {
         let Some(tally) = tally(stock, initial, sold)? else { return Ok(None) };
         // What another version wrote, and this one cannot read, is missing like what was dropped.
         let history = records.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        Ok(Some(Evidence { tally, history, recorded: recorded.unwrap_or_default() }))
+        Ok(Some(Evidence::new(tally, history, recorded.unwrap_or_default())))
     }
 
     async fn record(&self, notes: &[Note]) -> Result<(), BackendError> {

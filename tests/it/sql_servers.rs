@@ -60,7 +60,8 @@ async fn open(dialect: Dialect, url: &str, metrics: &Metrics) -> Result<Database
     };
     let client = async |name, migrates| {
         let timeout = Duration::from_secs(5);
-        let options = SqlOptions { url: url.to_owned(), pool_size: 10, timeout, migrates };
+        // Some tests leave locks to their end, each with its connection.
+        let options = SqlOptions { url: url.to_owned(), pool_size: 100, timeout, migrates };
         let client = SqlClient::connect(dialect, &options, metrics.backend(name)).await.unwrap();
         assert!(client.is_up(), "{}", client.last_error());
         Arc::new(client)

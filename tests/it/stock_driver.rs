@@ -181,13 +181,15 @@ impl Driven {
     }
 
     pub fn notes(&self, name: &str, many: u32, generation: Option<&Generation>) -> Vec<Note> {
+        // Each time another one: of the same, the same would be the same record.
+        let server = Token::random().as_str().to_owned();
         let note = |number| Note {
             store: self.store,
             product: product(name),
             generation: generation.cloned(),
             record: Record {
                 order_id: format!("o{number}"),
-                server: "s".to_owned(),
+                server: server.clone(),
                 clock: "c".to_owned(),
                 lock: "safe".to_owned(),
                 run_id: None,

@@ -188,11 +188,11 @@ async fn records_of_several_servers_are_all_counted() {
         for round in 0..20 {
             let name = format!("p{round}");
             it.stock.reset(&product(&name), 1).await.unwrap();
-            let batches = [1, 2, 3, 4].map(|many| it.notes(&name, many, None));
-            let bring = batches.iter().map(async |notes| {
+            let bring = [1, 2, 3, 4].map(async |many| {
                 for _ in 0..5 {
+                    let notes = it.notes(&name, many, None);
                     // As the recorder does, until the store has them.
-                    while let Err(error) = it.stock.record(notes).await {
+                    while let Err(error) = it.stock.record(&notes).await {
                         assert!(error.is_passing(), "{error}");
                     }
                 }

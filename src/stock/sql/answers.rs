@@ -102,39 +102,36 @@ impl Answers for SqlStock {
             Err(error) if error.is_outage() => return Err(error),
             _ => {}
         }
-        let (now, dialect) = (now_ms(session.dialect()), session.dialect());
-        // One statement, for two would lock the place of a row that is not there, and deadlock.
-        let (unless, new, old) = match dialect {
-            Dialect::Postgres => {
-                ("ON CONFLICT (generation, name) DO UPDATE SET", "excluded.", "locklab_answers.")
-            }
-            Dialect::MySql => ("ON DUPLICATE KEY UPDATE", "", ""),
+        let now = now_ms(session.dialect());
+        let insert = match session.dialect() {
+            Dialect::Postgres => ("INSERT", "ON CONFLICT DO NOTHING"),
+            Dialect::MySql => ("INSERT IGNORE", ""),
         };
-        let new = |column: &str| match dialect {
-            Dialect::Postgres => format!("{new}{column}"),
-            Dialect::MySql => format!("VALUES({column})"),
-        };
-        let is_over = format!("CASE WHEN {old}until_ms <= {now} THEN");
         let sql = format!(
-            "INSERT INTO locklab_answers (generation, name, claim, until_ms) \
-             VALUES (?, ?, ?, {now} + ?) {unless} \
-             claim = {is_over} {} ELSE {old}claim END, \
-             answer = {is_over} NULL ELSE {old}answer END, \
-             until_ms = {is_over} {} ELSE {old}until_ms END",
-            new("claim"),
-            new("until_ms")
+            "{} INTO locklab_answers (generation, name, claim, until_ms) \
+             VALUES (?, ?, ?, {now} + ?) {}",
+            insert.0, insert.1
         );
-        let ttl = ttl.as_millis().max(1) as i64;
-        let values = [place(key).as_slice(), &[key.claim.as_str().into(), ttl.into()]].concat();
-        session.change(Duration::ZERO, Op::Answer, &sql, &values).await?;
-        let sql = "SELECT claim, answer FROM locklab_answers WHERE generation = ? AND name = ?";
-        let rows: Vec<(String, Option<String>)> =
-            session.rows(Op::Answer, sql, &place(key)).await?;
-        Ok(match rows.into_iter().next() {
-            Some((_, Some(answer))) => Begun::Answered(decode(&answer)?),
-            Some((claim, None)) if claim == key.claim.as_str() => Begun::First,
+        let (claim, ttl) = (key.claim.as_str().into(), (ttl.as_millis().max(1) as i64).into());
+        let values = [place(key).as_slice(), &[claim, ttl]].concat();
+        if session.change(Duration::ZERO, Op::Answer, &sql, &values).await? == 1 {
+            return Ok(Begun::First);
+        }
+        let sql = "SELECT answer FROM locklab_answers WHERE generation = ? AND name = ?";
+        let there: Vec<(Option<String>,)> = session.rows(Op::Answer, sql, &place(key)).await?;
+        // What has outlived its time is not there. It was not cleared away yet, so its place is taken.
+        let sql = format!(
+            "UPDATE locklab_answers SET claim = ?, answer = NULL, until_ms = {now} + ? \
+             WHERE generation = ? AND name = ? AND until_ms <= {now}"
+        );
+        let values = [[claim, ttl].as_slice(), &place(key)].concat();
+        if session.change(Duration::ZERO, Op::Answer, &sql, &values).await? == 1 {
+            return Ok(Begun::First);
+        }
+        Ok(match there.into_iter().next() {
+            Some((Some(answer),)) => Begun::Answered(decode(&answer)?),
             // Who has just given up will not be there at the next look.
-            Some((_, None)) | None => Begun::UnderWay,
+            Some((None,)) | None => Begun::UnderWay,
         })
     }
 

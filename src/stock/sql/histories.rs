@@ -132,7 +132,7 @@ impl SqlStock {
             batches.iter().filter_map(|batch| read(batch).ok()).flatten().collect();
         // Batches are dropped as a whole.
         history.drain(..history.len().saturating_sub(self.records_max as usize));
-        Ok(Some(Evidence { tally, history, recorded }))
+        Ok(Some(Evidence::new(tally, history, recorded)))
     }
 }
 
