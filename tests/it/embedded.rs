@@ -77,6 +77,16 @@ impl Traces {
         assert_eq!(self.has_segment(), self.segment.is_some(), "{self:?}");
     }
 
+    /// Whether every thread of every process stands still: a signal comes to one after the other.
+    fn are_stopped(&self) -> bool {
+        let tasks = self.processes().into_iter().flat_map(|process| {
+            fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten()
+        });
+        let state = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat"));
+        // A thread that has ended meanwhile has no state.
+        tasks.filter_map(|task| state(task).ok()).all(|stat| stat.contains(") T "))
+    }
+
     fn are_gone(&self) -> bool {
         self.processes().is_empty() && !self.folder.exists() && !self.has_segment()
     }
@@ -189,6 +199,7 @@ async fn postgres_hangs_and_crashes() {
     let mut conn = server.connect().await;
     let traces = Traces::of_postgres(&server).await;
     server.signal(Signal::SIGSTOP);
+    until("it stands still", async || traces.are_stopped()).await;
     let mut asked = Box::pin(conn.execute("SELECT 1"));
     assert!(time::timeout(Duration::from_millis(200), &mut asked).await.is_err(), "it hangs");
     server.signal(Signal::SIGCONT);
@@ -204,6 +215,7 @@ async fn mysql_hangs_and_crashes() {
     let mut conn = server.connect().await;
     let traces = Traces::of_mysql(&server).await;
     server.signal(Signal::SIGSTOP);
+    until("it stands still", async || traces.are_stopped()).await;
     let mut asked = Box::pin(conn.execute("SELECT 1"));
     assert!(time::timeout(Duration::from_millis(200), &mut asked).await.is_err(), "it hangs");
     server.signal(Signal::SIGCONT);
