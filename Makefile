@@ -5,7 +5,7 @@
 export PATH := $(PATH):$(CURDIR)/.venv/bin:/usr/sbin
 
 # How many tests run at once: they mostly wait, for leases to end and for servers to start.
-export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
+export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
