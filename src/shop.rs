@@ -254,12 +254,12 @@ impl Shop {
         if let Some(strategy) = strategy {
             return Ok(strategy.row().store);
         }
-        let mut stores: Vec<_> = self.stocks.all().collect();
+        let stores: Vec<_> = self.stocks.all().collect();
         if let [(store, _)] = stores[..] {
             return Ok(store);
         }
         let (mut sold, mut on_sale) = (Vec::new(), None);
-        for (store, stock) in stores.drain(..) {
+        for (store, stock) in stores {
             let Some(tally) = stock.tally(product).await? else { continue };
             on_sale.get_or_insert(store);
             if tally.sold > 0 {

@@ -135,7 +135,7 @@ impl SqlClient {
         metrics: Arc<BackendMetrics>,
     ) -> Result<Self, InvalidUrl> {
         let target = Target::parse(dialect, &options.url)?;
-        let pool = Pool::new(&target, options.pool_size);
+        let pool = Pool::new(&target, options.pool_size, options.timeout);
         let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
         let (sender, up) = watch::channel(false);
         let (suspect, last_error) = (Arc::new(Notify::new()), LastError::default());

@@ -213,9 +213,11 @@ impl SqlStock {
             quantity: *quantity,
             fencing_token: None,
         };
+        // A buyer under a row lock may keep the row.
+        let wait = self.client.timeout();
         let mut looks = 0;
         loop {
-            let sold = transaction::sell(&mut session, Duration::ZERO, &selling).await;
+            let sold = transaction::sell(&mut session, wait, &selling).await;
             if let Some(entry) = sold.map_err(transaction::or_not)? {
                 let found = entry.found;
                 return Ok(Written::Sold(vec![Sold::new(entry, found, *quantity)]));

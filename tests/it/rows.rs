@@ -87,6 +87,25 @@ async fn a_row_that_somebody_else_keeps_is_busy() {
     }
 }
 
+/// One statement that meets a row which somebody keeps is busy, and sells nothing later.
+#[tokio::test]
+async fn one_statement_waits_no_longer_than_for_an_answer() {
+    let farm = farm().await;
+    let server = farm.server(&["--sql-timeout", "1s"]);
+    server.reset("p", 2).await;
+    let mut keeper = farm.postgres.connect().await;
+    let mut kept = keeper.begin().await.unwrap();
+    let keep = "SELECT stock FROM locklab_products WHERE product = 'p' FOR UPDATE";
+    kept.execute(keep).await.unwrap();
+    let buy = "/purchase?product=p&lock=postgres-atomic";
+    let reply = server.post(buy).await;
+    assert_eq!((reply.status, reply.outcome()), (StatusCode::OK, "busy"), "{}", reply.text);
+    assert!(error(&reply).contains("55P03"), "{}", reply.text);
+    kept.rollback().await.unwrap();
+    assert_eq!(server.post(buy).await.outcome(), "sold");
+    assert_eq!(audit(&server, "p", "postgres-atomic").await["sold"], 1);
+}
+
 /// Many wait for one row, the last of them for too long: none of them for an answer that never comes.
 #[tokio::test]
 async fn whoever_waits_too_long_in_a_queue_for_a_row_is_busy() {

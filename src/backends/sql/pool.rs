@@ -54,7 +54,10 @@ fn check<C: Connection<Database: sqlx::Database<Connection = C>>>(
 
 impl Pool {
     /// A pool that connects when it is first asked.
-    pub(super) fn new(target: &Target, size: u32) -> Self {
+    pub(super) fn new(target: &Target, size: u32, timeout: Duration) -> Self {
+        // For statements that are transactions of their own; others say themselves how long they wait.
+        let patience =
+            format!("SET lock_timeout = {}", timeout.as_millis().clamp(1, i32::MAX as u128));
         match target {
             Target::Postgres(target) => Self::Postgres(
                 PgPoolOptions::new()
@@ -63,8 +66,10 @@ impl Pool {
                     .acquire_slow_threshold(ACQUIRE_MAX)
                     .test_before_acquire(false)
                     .before_acquire(check)
-                    .after_connect(|connection, _| {
+                    .after_connect(move |connection, _| {
+                        let patience = patience.clone();
                         Box::pin(async move {
+                            connection.execute(&*patience).await?;
                             connection.execute(NOTICE_WHO_HAS_GONE).await.ok();
                             Ok(())
                         })

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use sqlx::{
-    Executor, FromRow, MySql, Postgres, mysql::MySqlRow, postgres::PgRow, query, query_as, raw_sql,
+    Arguments, Encode, Executor, FromRow, MySql, Postgres, Type,
+    mysql::{MySqlArguments, MySqlRow},
+    postgres::{PgArguments, PgRow},
+    query_as_with, query_with, raw_sql,
 };
 use tokio::time::{self, Duration, Instant};
 
@@ -110,25 +113,14 @@ impl Session {
     ) -> Result<Vec<T>, BackendError> {
         self.observe(op, wait, async |link| match link {
             Link::Postgres(connection) => {
-                let sql = numbered(sql);
-                let mut query = query_as::<Postgres, T>(&sql);
-                for value in values {
-                    query = match *value {
-                        Value::Number(number) => query.bind(number),
-                        Value::Text(text) => query.bind(text),
-                    };
-                }
-                query.fetch_all(&mut **connection).await
+                let (sql, values) = (numbered(sql), arguments(values)?);
+                query_as_with::<Postgres, T, PgArguments>(&sql, values)
+                    .fetch_all(&mut **connection)
+                    .await
             }
             Link::MySql(connection) => {
-                let mut query = query_as::<MySql, T>(sql);
-                for value in values {
-                    query = match *value {
-                        Value::Number(number) => query.bind(number),
-                        Value::Text(text) => query.bind(text),
-                    };
-                }
-                query.fetch_all(&mut **connection).await
+                let values: MySqlArguments = arguments(values)?;
+                query_as_with::<MySql, T, _>(sql, values).fetch_all(&mut **connection).await
             }
         })
         .await
@@ -150,25 +142,14 @@ impl Session {
     ) -> Result<u64, BackendError> {
         self.observe(op, wait, async |link| match link {
             Link::Postgres(connection) => {
-                let sql = numbered(sql);
-                let mut query = query::<Postgres>(&sql);
-                for value in values {
-                    query = match *value {
-                        Value::Number(number) => query.bind(number),
-                        Value::Text(text) => query.bind(text),
-                    };
-                }
-                Ok(query.execute(&mut **connection).await?.rows_affected())
+                let (sql, values) = (numbered(sql), arguments::<PgArguments>(values)?);
+                let query = query_with(&sql, values).execute(&mut **connection);
+                Ok(query.await?.rows_affected())
             }
             Link::MySql(connection) => {
-                let mut query = query::<MySql>(sql);
-                for value in values {
-                    query = match *value {
-                        Value::Number(number) => query.bind(number),
-                        Value::Text(text) => query.bind(text),
-                    };
-                }
-                Ok(query.execute(&mut **connection).await?.rows_affected())
+                let values: MySqlArguments = arguments(values)?;
+                let query = query_with(sql, values).execute(&mut **connection);
+                Ok(query.await?.rows_affected())
             }
         })
         .await
@@ -248,6 +229,23 @@ impl Drop for Session {
             link.close();
         }
     }
+}
+
+/// The values of a statement, as the driver sends them.
+fn arguments<'a, A: Arguments<'a>>(values: &[Value<'a>]) -> Result<A, sqlx::Error>
+where
+    Option<i64>: Encode<'a, A::Database> + Type<A::Database>,
+    Option<&'a str>: Encode<'a, A::Database> + Type<A::Database>,
+{
+    let mut arguments = A::default();
+    for value in values {
+        let added = match *value {
+            Value::Number(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
 }
 
 /// As Postgres wants it: `$1`, `$2`, … for each `?`.
