@@ -3,6 +3,7 @@
 
 mod anomaly;
 mod databases;
+mod output;
 mod partition;
 mod scenarios;
 mod secret;
@@ -14,6 +15,7 @@ use tokio::time::Duration;
 
 pub use self::anomaly::{AnomalyArgs, AnomalyName};
 pub use self::databases::DatabaseArgs;
+pub use self::output::OutputArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
 pub use self::scenarios::{Candidacy, LeaderArgs};
 pub use self::secret::Secret;

@@ -27,11 +27,11 @@ async fn main() -> ExitCode {
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
         Command::Leader(args) => match scenario::leader::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, args.json).into(),
+            Ok(report) => return scenario::show(&report, &args.output).into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },
         Command::Anomaly(args) => match scenario::anomaly::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, args.json).into(),
+            Ok(report) => return scenario::show(&report, &args.output).into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },
         Command::Candidate(candidacy) => {
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
         Command::Partition(args) => match scenario::partition::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, args.json).into(),
+            Ok(report) => return scenario::show(&report, &args.output).into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },
     };

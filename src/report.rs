@@ -1,12 +1,18 @@
-//! What a scenario found: one result, shown as text that fits a terminal, or as JSON.
+//! What a scenario found: one result, shown as text that fits a terminal, as JSON, or as a page.
 
+pub mod picture;
+pub mod provenance;
 pub mod timeline;
 
 use std::fmt::{self, Display, Write as _};
 
 use serde::Serialize;
 
-pub use self::timeline::Timeline;
+pub use self::{
+    picture::Picture,
+    provenance::{Host, ServerVersion},
+    timeline::Timeline,
+};
 
 /// How wide text may be.
 pub const WIDTH: usize = 80;
@@ -18,8 +24,16 @@ pub struct Report {
     pub scenario: &'static str,
     /// The version of Locklab.
     pub version: &'static str,
-    /// When it began, in milliseconds since 1970.
-    pub began_unix_ms: u128,
+    /// The commit that it was built from.
+    pub commit: &'static str,
+    /// When it began, as in RFC 3339.
+    pub timestamp: String,
+    /// What the order of buyers, their delays and their work were drawn from, if anything was.
+    pub seed: Option<u64>,
+    /// Where it ran.
+    pub host: Host,
+    /// Which servers it ran against.
+    pub servers: Vec<ServerVersion>,
     /// Its parts, in the order in which they were done.
     pub parts: Vec<Part>,
 }
@@ -33,9 +47,10 @@ pub struct Part {
     pub checks: Vec<Check>,
     /// What was measured.
     pub figures: Vec<Figure>,
-    /// Who held what, and when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<Timeline>,
+    /// The same side by side.
+    pub tables: Vec<Table>,
+    /// What can be seen of it.
+    pub pictures: Vec<Picture>,
     /// What was recorded, as it was recorded.
     pub evidence: Vec<serde_json::Value>,
 }
@@ -74,14 +89,31 @@ pub struct Figure {
     pub samples: Vec<f64>,
 }
 
+/// Figures or words in columns.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// The heads of its columns, with units.
+    pub columns: Vec<String>,
+    /// Its rows, each as wide as the head; the first cell names the row.
+    pub rows: Vec<Vec<String>>,
+}
+
 impl Report {
     /// A report without parts.
     #[must_use]
-    #[expect(clippy::disallowed_types, reason = "for people; nothing is measured by it")]
     pub fn new(scenario: &'static str) -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let began_unix_ms = since.unwrap_or_default().as_millis();
-        Self { scenario, version: env!("CARGO_PKG_VERSION"), began_unix_ms, parts: Vec::new() }
+        Self {
+            scenario,
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("LOCKLAB_REVISION"),
+            timestamp: provenance::now(),
+            seed: None,
+            host: Host::this(),
+            servers: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     /// Whether everything is as expected: the worst of all checks.
@@ -148,8 +180,10 @@ impl Display for Part {
         for figure in &self.figures {
             write_wrapped(f, "      ", &figure.to_string())?;
         }
-        if let Some(timeline) = &self.timeline {
-            write!(f, "{timeline}")?;
+        for picture in &self.pictures {
+            if let Picture::Timeline(timeline) = picture {
+                write!(f, "{timeline}")?;
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::time::{self, Duration, Instant};
 
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
-    cli::EXIT_USAGE,
+    cli::{EXIT_USAGE, OutputArgs},
     lab::LabError,
     report::{Met, Report},
 };
@@ -65,10 +65,10 @@ pub const EXIT_NOT_MEASURED: u8 = 2;
 
 /// Prints a report, and gives the exit code that says how the scenario ended.
 #[must_use]
-pub fn show(report: &Report, as_json: bool) -> u8 {
+pub fn show(report: &Report, output: &OutputArgs) -> u8 {
     let mut out = io::stdout().lock();
     // Whoever started this need not read it.
-    if as_json {
+    if output.json {
         serde_json::to_writer_pretty(&mut out, report).ok();
         writeln!(out).ok();
     } else {

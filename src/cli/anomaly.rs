@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::OutputArgs;
+
 /// Which anomalies are to be shown.
 #[derive(Debug, Clone, Args)]
 pub struct AnomalyArgs {
@@ -9,9 +11,9 @@ pub struct AnomalyArgs {
     #[arg(value_name = "NAME")]
     names: Vec<AnomalyName>,
 
-    /// Print the report as JSON, with every statement that was sent and its answer
-    #[arg(long)]
-    pub json: bool,
+    /// How it is told.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 impl AnomalyArgs {

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
-use super::{Config, DatabaseArgs, Secret, positive_duration};
+use super::{Config, DatabaseArgs, OutputArgs, Secret, positive_duration};
 use crate::{backends::Backend, duration};
 
 /// What is to be broken, and how.
@@ -43,9 +43,9 @@ pub struct PartitionArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// Print the report as JSON, with everything that was recorded
-    #[arg(long)]
-    pub json: bool,
+    /// How it is told.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 impl PartitionArgs {

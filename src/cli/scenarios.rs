@@ -4,7 +4,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, builder::PossibleValuesParser};
 use tokio::time::Duration;
 
-use super::positive_duration;
+use super::{OutputArgs, positive_duration};
 use crate::{product::Product, strategy::StrategyId};
 
 /// The locks under which a leader can be elected: all that are renewed. The last is the control.
@@ -33,9 +33,9 @@ pub struct LeaderArgs {
     #[arg(long, default_value = "200ms", value_parser = positive_duration)]
     pub work: Duration,
 
-    /// Print everything as JSON, with what was recorded
-    #[arg(long)]
-    pub json: bool,
+    /// How it is told.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 impl LeaderArgs {

@@ -9,6 +9,8 @@ use super::{WIDTH, write_wrapped};
 /// Lanes over one stretch of time.
 #[derive(Debug, Serialize)]
 pub struct Timeline {
+    /// What it shows.
+    pub title: String,
     /// Where it begins, by CLOCK_MONOTONIC.
     pub from_ns: u64,
     /// Where it ends.
@@ -60,6 +62,8 @@ pub enum Shade {
     Believed,
     /// Granted.
     Granted,
+    /// At the same time as somebody else's: what a lock is there to prevent.
+    Overlap,
 }
 
 impl Shade {
@@ -69,6 +73,7 @@ impl Shade {
         match self {
             Self::Believed => '░',
             Self::Granted => '█',
+            Self::Overlap => '▓',
         }
     }
 }
@@ -120,7 +125,8 @@ mod tests {
         };
         let legend = vec![(Shade::Granted, "granted"), (Shade::Believed, "only believed")];
         let letters = vec![('K', "killed")];
-        let timeline = Timeline { from_ns: 0, until_ns: 200, legend, letters, lanes: vec![lane] };
+        let (title, lanes) = ("who leads".to_owned(), vec![lane]);
+        let timeline = Timeline { title, from_ns: 0, until_ns: 200, legend, letters, lanes };
         let text = timeline.to_string();
         let lane = text.lines().next().unwrap();
         let count = |letter| lane.chars().filter(|it| *it == letter).count();

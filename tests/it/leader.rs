@@ -61,7 +61,7 @@ async fn leaders_are_elected_and_struck() {
         assert_eq!(fenced.len(), 1, "{title}");
         assert_eq!(sold.len(), written.len(), "all work is different: {title}");
         let late = fenced[0].0.split('-').next().unwrap();
-        let lanes = list(&part["timeline"], "lanes");
+        let lanes = list(&part["pictures"][0], "lanes");
         let stopped = lanes.iter().find(|lane| lane["name"] == format!("pid {late}")).unwrap();
         let marks: Vec<_> = list(stopped, "marks").iter().map(|mark| &mark["letter"]).collect();
         assert!(marks.contains(&&"S".into()) && marks.contains(&&"C".into()), "{title}: {marks:?}");

@@ -129,7 +129,7 @@ async fn a_node_forgets() {
     assert_eq!(control["audit"]["overlaps"]["grants"], 1);
     let guarded = recorded(part, "restart_delay_ms", &json!(6_000));
     assert_eq!((orders(guarded, "granted"), orders(guarded, "written")), (1, 1));
-    assert_eq!(list(&part["timeline"], "lanes").len(), 2);
+    assert_eq!(list(&part["pictures"][0], "lanes").len(), 2);
 }
 
 /// Without its protection, the expectation is not met, and the exit code says so.

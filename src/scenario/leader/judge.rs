@@ -6,7 +6,7 @@ use super::{Blow, Late, Struck, race::Ended};
 use crate::{
     history::trace::{Trace, Traces},
     report::{
-        Part,
+        Part, Picture,
         timeline::{Lane, Shade, Span, Timeline},
     },
     stock::Evidence,
@@ -76,7 +76,7 @@ pub(super) fn judge(
         let gaps = struck.iter().filter(|struck| struck.blow == blow);
         part.measure(name, "ms", gaps.map(|struck| struck.gap.as_secs_f64() * 1e3).collect());
     }
-    part.timeline = Some(timeline(ended, &traces));
+    part.pictures.push(Picture::Timeline(timeline(ended, &traces)));
     for line in verdict.evidence.iter().chain(&verdict.gaps) {
         part.evidence.push(serde_json::json!(line));
     }
@@ -116,6 +116,7 @@ fn timeline(ended: &Ended, traces: &Traces<'_>) -> Timeline {
         Lane { name: format!("pid {pid}"), spans: spans.collect(), marks: marks.clone() }
     });
     Timeline {
+        title: "Who leads, and who only believes so".to_owned(),
         from_ns: ended.from_ns,
         until_ns: ended.until_ns,
         legend: vec![(Shade::Granted, "leads"), (Shade::Believed, "only believes so")],

@@ -97,7 +97,8 @@ impl Recorded {
         let until_ns = spans.chain(marks).max()?;
         let legend = vec![(Shade::Granted, "granted"), (Shade::Believed, "only believed")];
         let letters = vec![('W', "sold")];
-        Some(Timeline { from_ns, until_ns, legend, letters, lanes })
+        let title = "Who held the lock, and who only believed so".to_owned();
+        Some(Timeline { title, from_ns, until_ns, legend, letters, lanes })
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     lock::Votes,
     order::{Outcome, Receipt},
     product::Product,
-    report::Part,
+    report::{Part, Picture},
     scenario::{ScenarioError, poll, progress},
     shop::Shop,
     strategy::StrategyId,
@@ -98,7 +98,7 @@ pub async fn restart(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioE
         if is_control {
             let claim = "control, restart delay 0: two holders, and both sell the unit";
             part.check(scene.claim(claim), seen.describe(), seen.is_sold_twice());
-            part.timeline = seen.recorded.timeline();
+            part.pictures.extend(seen.recorded.timeline().map(Picture::Timeline));
         } else {
             let claim = format!("restart delay {ms} ms: the second buyer gets nothing");
             part.check(scene.claim(&claim), seen.describe(), seen.is_kept_out());
@@ -139,7 +139,7 @@ pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     progress("clock: the clock of a node steps");
     let seen = meet(scene, &mut farm, redlock, Harm::NodeSteps).await?;
     part.check(scene.claim(&stepped), seen.describe(), seen.is_sold_twice());
-    part.timeline = seen.recorded.timeline();
+    part.pictures.extend(seen.recorded.timeline().map(Picture::Timeline));
     part.check(scene.claim(control_claim), control.describe(), control.is_kept_out());
     let step_ms = step.as_millis() as u64;
     part.evidence.push(seen.recorded.json(json!({ "step_ms": step_ms })));

@@ -20,7 +20,7 @@ use crate::{
     backends::embedded::{Embedded, locklab},
     order::Outcome,
     product::Product,
-    report::Part,
+    report::{Part, Picture},
     scenario::{PATIENCE, ScenarioError, poll, progress},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
@@ -112,7 +112,7 @@ async fn judge(
     let is_as_expected = is_as_expected && fresh == Outcome::Sold;
     part.check(scene.claim(&claim(lock)), seen, is_as_expected);
     if lock.row().name == "redlock" {
-        part.timeline = recorded.timeline();
+        part.pictures.extend(recorded.timeline().map(Picture::Timeline));
     }
     let conditions = json!({ "lock": lock.row().name, "reply": reply, "status": status.as_u16() });
     part.evidence.push(recorded.json(conditions));

@@ -1,0 +1,61 @@
+//! Pictures as data: what is drawn, and nothing about how.
+
+use serde::Serialize;
+
+use super::Timeline;
+
+/// Something to look at. Text shows only timelines.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Picture {
+    /// Who had something, and when.
+    Timeline(Timeline),
+    /// How samples are distributed: of each group, which part is at most so much.
+    Distribution(Groups),
+    /// Samples side by side: of each group the median, the least and the most.
+    Bars(Groups),
+    /// One quantity against another.
+    Lines(Lines),
+}
+
+/// Groups of samples in one unit.
+#[derive(Debug, Serialize)]
+pub struct Groups {
+    /// What is shown.
+    pub title: String,
+    /// In which unit the samples are.
+    pub unit: &'static str,
+    /// The groups, in the order in which they are shown.
+    pub groups: Vec<Group>,
+}
+
+/// Samples with a name.
+#[derive(Debug, Serialize)]
+pub struct Group {
+    /// Whose.
+    pub name: String,
+    /// All of them, in no order.
+    pub samples: Vec<f64>,
+}
+
+/// Lines over two axes.
+#[derive(Debug, Serialize)]
+pub struct Lines {
+    /// What is shown.
+    pub title: String,
+    /// What lies across, with its unit.
+    pub x: &'static str,
+    /// What goes up, with its unit.
+    pub y: &'static str,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// A line.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Of what.
+    pub name: String,
+    /// Through which points, from the left.
+    pub points: Vec<(f64, f64)>,
+}
