@@ -2,13 +2,19 @@
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
 pub mod anomaly;
+pub mod crash;
+pub mod deadlock;
 mod expectation;
+mod holder;
 pub mod leader;
 pub mod oversell;
 pub mod partition;
+pub mod pause;
 mod processes;
 pub mod race;
 mod recorded;
+pub mod retry;
+pub mod run_all;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -85,11 +91,11 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Leader(args) => (leader::run(config, args).await?, &args.output),
         Command::Partition(args) => (partition::run(config, args).await?, &args.output),
         Command::Anomaly(args) => (anomaly::run(config, args).await?, &args.output),
-        Command::Deadlock(_)
-        | Command::Crash(_)
-        | Command::Retry(_)
-        | Command::Pause(_)
-        | Command::RunAll(_) => return Ok(0),
+        Command::Deadlock(args) => (deadlock::run(config, args).await?, &args.report),
+        Command::Crash(args) => (crash::run(config, args).await?, &args.report),
+        Command::Retry(args) => (retry::run(config, args).await?, &args.report),
+        Command::Pause(args) => (pause::run(config, args).await?, &args.report),
+        Command::RunAll(args) => (run_all::run(config, args).await?, &args.report),
     };
     Ok(show(&report, output))
 }
