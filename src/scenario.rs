@@ -18,6 +18,8 @@ use crate::{
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What to do when it took longer, or went another way than planned.
+const AGAIN: &str = "see what else keeps the machine busy, and run it again";
 
 /// Why a scenario could not be done at all.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +37,10 @@ pub enum ScenarioError {
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     /// What was recorded could not be read.
-    #[error(transparent)]
+    #[error("{0}; see whether its server runs, or leave its flag out to get a private one")]
     Backend(#[from] BackendError),
     /// The operating system refused.
-    #[error(transparent)]
+    #[error("{0}; see what this user may do here (id, ulimit -a)")]
     System(#[from] io::Error),
 }
 
@@ -104,7 +106,7 @@ async fn poll<T>(
         }
         if Instant::now() >= deadline {
             return Err(ScenarioError::NotMeasured(format!(
-                "waited {} s in vain until {what}",
+                "waited {} s in vain until {what}: {AGAIN}",
                 PATIENCE.as_secs()
             )));
         }

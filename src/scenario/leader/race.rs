@@ -23,7 +23,7 @@ use crate::{
     lab::Lab,
     product::Product,
     report::timeline::Mark,
-    scenario::ScenarioError,
+    scenario::{AGAIN, ScenarioError},
     strategy::StrategyId,
 };
 
@@ -146,7 +146,7 @@ impl Race {
             }
         };
         let told = time::timeout(PATIENCE, told).await;
-        told.map_err(|_| ScenarioError::NotMeasured(format!("never came about: {what}")))
+        told.map_err(|_| ScenarioError::NotMeasured(format!("never came about: {what}; {AGAIN}")))
     }
 
     /// Waits until the leader has done a piece of work.
@@ -247,8 +247,9 @@ impl Race {
         let mut lanes = Vec::new();
         for mut candidate in self.candidates {
             let ended = time::timeout(PATIENCE, candidate.child.wait()).await;
-            ended
-                .map_err(|_| ScenarioError::NotMeasured("a candidate did not end".to_owned()))??;
+            ended.map_err(|_| {
+                ScenarioError::NotMeasured(format!("a candidate did not end; {AGAIN}"))
+            })??;
             lanes.push((candidate.pid, candidate.marks));
         }
         drain.abort();

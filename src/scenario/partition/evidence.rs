@@ -11,7 +11,7 @@ use crate::{
     lab::Lab,
     product::Product,
     report::timeline::{Lane, Mark, Shade, Span, Timeline},
-    scenario::ScenarioError,
+    scenario::{AGAIN, ScenarioError},
     stock::Tally,
     strategy::StrategyId,
     verdict::{self, Verdict},
@@ -43,7 +43,7 @@ impl Recorded {
             evidence = lab.shop().evidence(product, lock.row().store).await?;
         }
         let evidence = evidence.ok_or_else(|| {
-            ScenarioError::NotMeasured(format!("{product} is not on sale any more"))
+            ScenarioError::NotMeasured(format!("{product} is not on sale any more; {AGAIN}"))
         })?;
         let verdict = verdict::judge(&evidence.tally, &evidence.history, evidence.recorded);
         let product = product.clone();
