@@ -7,6 +7,7 @@ mod embed;
 mod manual;
 mod output;
 mod partition;
+mod race;
 mod scenarios;
 mod secret;
 
@@ -21,6 +22,9 @@ pub use self::embed::Embed;
 pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::output::OutputArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
+pub use self::race::{
+    CrashArgs, DeadlockArgs, Expect, OversellArgs, PauseArgs, RetryArgs, RunAllArgs, RunArgs,
+};
 pub use self::scenarios::{Candidacy, LeaderArgs};
 pub use self::secret::Secret;
 use crate::{backends::redis::RedisMode, duration, stock::STOCK_MAX};
@@ -58,6 +62,21 @@ pub enum Command {
     Serve,
     /// Ask the server at --listen whether it is ready
     Healthcheck,
+    /// Have buyers race for the last units, and show whether more are sold than there are
+    Oversell(OversellArgs),
+    /// Have buyers take the same locks in opposite orders, and show how long they block each other
+    Deadlock(DeadlockArgs),
+    /// Kill the holder of a lock, or let it work for longer than its lease, and show what the next does
+    Crash(CrashArgs),
+    /// Compare what losers can do, from giving up to waiting in line
+    Retry(RetryArgs),
+    /// Stop the process of a holder until its lease is over: the ghost that writes late
+    Pause(PauseArgs),
+    /// Do all of that, as the PHP lab did
+    RunAll(RunAllArgs),
+    /// A process of buyers
+    #[command(hide = true)]
+    Buyers,
     /// Have processes elect a leader, kill, stop and depose it, and show who led and who believed so
     Leader(LeaderArgs),
     /// A process that stands for election
@@ -291,6 +310,12 @@ impl Config {
     #[must_use]
     pub fn embedding(self, embed: Vec<Embed>) -> Self {
         Self { embed, ..self }
+    }
+
+    /// The same, with at least so many records kept of each product.
+    #[must_use]
+    pub fn keeping(self, records: u32) -> Self {
+        Self { history: self.history.max(records), ..self }
     }
 
     /// What `/reset` demands.

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
-use tokio::time::{self, Duration};
+use tokio::{
+    sync::watch,
+    time::{self, Duration},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -85,7 +88,7 @@ impl Step {
 }
 
 /// What strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// This purchase stands still, as in a long garbage collection; the process goes on.
     Pause(Duration),
@@ -109,7 +112,7 @@ pub enum Kind {
 }
 
 /// An action at a step: `pause:2s@before-write`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// What strikes.
     pub action: Action,
@@ -164,6 +167,8 @@ pub struct Faults {
     faults: Arc<[Fault]>,
     /// How long they have made the purchase stand still, in µs.
     paused: Arc<AtomicU64>,
+    /// Whether they make it stand still now.
+    standing: watch::Sender<bool>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -177,7 +182,7 @@ impl Faults {
     /// These faults; each that strikes is counted.
     #[must_use]
     pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
-        Self { faults: faults.into(), paused: Arc::default(), metrics: Some(metrics) }
+        Self { faults: faults.into(), metrics: Some(metrics), ..Self::default() }
     }
 
     /// Each of them.
@@ -197,6 +202,12 @@ impl Faults {
         Duration::from_micros(self.paused.load(Ordering::Relaxed))
     }
 
+    /// Tells whether they make the purchase stand still now.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<bool> {
+        self.standing.subscribe()
+    }
+
     /// Lets what was asked for at this step happen.
     ///
     /// # Errors
@@ -207,7 +218,9 @@ impl Faults {
                 Action::Pause(length) => {
                     self.count(Kind::Pause);
                     let active = self.metrics.as_ref().map(|metrics| metrics.paused());
+                    self.standing.send_replace(true);
                     time::sleep(length).await;
+                    self.standing.send_replace(false);
                     drop(active);
                     self.paused.fetch_add(length.as_micros() as u64, Ordering::Relaxed);
                 }

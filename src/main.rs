@@ -19,26 +19,13 @@ async fn main() -> ExitCode {
             return if shown.use_stderr() { EXIT_USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    let (message, code) = match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => match server::run(&cli.config).await {
+    let (config, command) = (cli.config, cli.command.unwrap_or(Command::Serve));
+    let (message, code) = match command {
+        Command::Serve => match server::run(&config).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Leader(args) => match scenario::leader::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
-        Command::Anomaly(args) => match scenario::anomaly::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
-        Command::Candidate(candidacy) => {
-            match scenario::leader::candidate::run(&cli.config, &candidacy).await {
-                Ok(()) => return ExitCode::SUCCESS,
-                Err(error) => (error.to_string(), error.exit().into()),
-            }
-        }
         Command::Completions(args) => match print(&args.script()) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
@@ -47,12 +34,12 @@ async fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Healthcheck => match healthcheck::check(cli.config.listen).await {
+        Command::Healthcheck => match healthcheck::check(config.listen).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Partition(args) => match scenario::partition::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
+        command => match scenario::run(&config, &command).await {
+            Ok(code) => return code.into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },
     };

@@ -72,7 +72,7 @@ pub enum Violation {
 pub const ITEMS_MAX: usize = 16;
 
 /// Units of one product.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// What to buy.
     pub product: Product,
@@ -81,7 +81,7 @@ pub struct Item {
 }
 
 /// What a buyer wants.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     /// Names the order, and the sale, if there is one.
     pub id: Token,
@@ -103,6 +103,7 @@ pub struct Order {
     /// How long to wait for somebody else's.
     pub patience: Patience,
     /// What is to go wrong.
+    #[serde(skip)]
     pub faults: Faults,
 }
 
@@ -260,6 +261,17 @@ impl Receipt {
         let failure = failure.into();
         self.outcome = failure.outcome();
         self.failure = Some(failure);
+    }
+
+    /// Why nothing was sold, in words that buyers read; the first two are those of the PHP lab.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match self.outcome {
+            Outcome::Sold => None,
+            Outcome::SoldOut => Some("Insufficient stock".to_owned()),
+            Outcome::Busy if self.failure.is_none() => Some("Failed to acquire lock".to_owned()),
+            _ => self.failure.as_ref().map(ToString::to_string),
+        }
     }
 
     /// Whether a fault ended the purchase.

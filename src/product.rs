@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// The longest product name, in bytes.
 pub const PRODUCT_NAME_MAX: usize = 64;
 
@@ -11,7 +13,7 @@ pub const PRODUCT_NAME_VALID: &str = "1 to 64 of the characters A-Z a-z 0-9 _ . 
 pub const PRODUCT_NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]{1,64}$";
 
 /// The name of a product. Cheap to clone: every step of a purchase carries it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Product(Arc<str>);
 
 impl Product {

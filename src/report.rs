@@ -1,7 +1,9 @@
 //! What a scenario found: one result, shown as text that fits a terminal, as JSON, or as a page.
 
+mod entry;
 pub mod picture;
 pub mod provenance;
+mod run;
 pub mod timeline;
 
 use std::fmt::{self, Display, Write as _};
@@ -9,8 +11,10 @@ use std::fmt::{self, Display, Write as _};
 use serde::Serialize;
 
 pub use self::{
+    entry::Entry,
     picture::Picture,
     provenance::{Host, ServerVersion},
+    run::{Run, Runs},
     timeline::Timeline,
 };
 
@@ -34,6 +38,9 @@ pub struct Report {
     pub host: Host,
     /// Which servers it ran against.
     pub servers: Vec<ServerVersion>,
+    /// What became of every purchase, if that is what it is about.
+    #[serde(flatten)]
+    pub runs: Runs,
     /// Its parts, in the order in which they were done.
     pub parts: Vec<Part>,
 }
@@ -112,6 +119,7 @@ impl Report {
             seed: None,
             host: Host::this(),
             servers: Vec::new(),
+            runs: Runs::default(),
             parts: Vec::new(),
         }
     }

@@ -2,18 +2,25 @@
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
 pub mod anomaly;
+mod expectation;
 pub mod leader;
+pub mod oversell;
 pub mod partition;
+mod processes;
+pub mod race;
+mod recorded;
 
 use std::io::{self, IsTerminal, Write};
 
 use tokio::time::{self, Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
-    cli::{EXIT_USAGE, OutputArgs},
-    lab::LabError,
+    cli::{Command, Config, EXIT_USAGE, Embed, OutputArgs},
+    lab::{Lab, LabError},
     report::{Met, Report},
+    strategy::StrategyId,
 };
 
 /// How long anything may take that is waited for.
@@ -65,6 +72,32 @@ pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
 /// The exit code of a scenario in which something could not be measured.
 pub const EXIT_NOT_MEASURED: u8 = 2;
 
+/// Does what a command says, shows what was found, and gives the exit code that says how it ended.
+///
+/// # Errors
+/// It could not be done.
+pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError> {
+    let (report, output) = match command {
+        Command::Serve | Command::Healthcheck | Command::Completions(_) | Command::Man(_) => {
+            return Ok(0);
+        }
+        Command::Buyers => return race::buyers::run(config).await.map(|()| 0),
+        Command::Candidate(candidacy) => {
+            return leader::candidate::run(config, candidacy).await.map(|()| 0);
+        }
+        Command::Oversell(args) => (oversell::run(config, args).await?, &args.report),
+        Command::Leader(args) => (leader::run(config, args).await?, &args.output),
+        Command::Partition(args) => (partition::run(config, args).await?, &args.output),
+        Command::Anomaly(args) => (anomaly::run(config, args).await?, &args.output),
+        Command::Deadlock(_)
+        | Command::Crash(_)
+        | Command::Retry(_)
+        | Command::Pause(_)
+        | Command::RunAll(_) => return Ok(0),
+    };
+    Ok(show(&report, output))
+}
+
 /// Prints a report, and gives the exit code that says how the scenario ended.
 #[must_use]
 pub fn show(report: &Report, output: &OutputArgs) -> u8 {
@@ -81,6 +114,18 @@ pub fn show(report: &Report, output: &OutputArgs) -> u8 {
         Met::No => EXIT_NOT_AS_EXPECTED,
         Met::Unknown => EXIT_NOT_MEASURED,
     }
+}
+
+/// A lab with what these strategies need, and room for so many records of a product.
+async fn open(
+    config: &Config,
+    strategies: &[StrategyId],
+    records: u32,
+) -> Result<Lab, ScenarioError> {
+    let rows = strategies.iter().map(|id| id.row());
+    let embeds = rows.flat_map(|row| [row.backend, row.store.into()]).map(Embed::of).collect();
+    let config = config.clone().keeping(records.saturating_mul(2)).embedding(embeds);
+    Ok(Lab::open(&config, CancellationToken::new()).await?)
 }
 
 /// Says what is being done, to whoever sits before a terminal.

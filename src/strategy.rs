@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use crate::{
@@ -150,7 +151,8 @@ impl fmt::Display for Expected {
 }
 
 /// A strategy by its place in [`STRATEGIES`]: small, `Copy`, and an index for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub struct StrategyId(usize);
 
 impl StrategyId {
@@ -169,6 +171,20 @@ impl StrategyId {
     #[must_use]
     pub fn row(self) -> &'static Strategy {
         STRATEGIES[self.0]
+    }
+}
+
+impl From<StrategyId> for &'static str {
+    fn from(id: StrategyId) -> Self {
+        id.row().name
+    }
+}
+
+impl TryFrom<String> for StrategyId {
+    type Error = UnknownStrategy;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
     }
 }
 

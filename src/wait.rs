@@ -4,7 +4,8 @@
 mod on_release;
 mod wakeup;
 
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
+use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -15,8 +16,21 @@ pub use self::{
 };
 
 /// A named way to wait (`retry=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    Serialize,
+    Deserialize,
+)]
 #[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// Gives up after the first try.
     #[default]
@@ -47,7 +61,7 @@ impl Policy {
 }
 
 /// How long, how often and in which way somebody waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Patience {
     /// The way.
     pub policy: Policy,
@@ -59,7 +73,10 @@ pub struct Patience {
     pub max_retries: u32,
     /// Time from the first try after which there is one last try.
     pub wait: Duration,
+    /// What random delays are drawn from.
+    pub seed: u64,
     /// Cancelled when nobody waits for the answer any more.
+    #[serde(skip)]
     pub gone: CancellationToken,
 }
 
@@ -71,6 +88,7 @@ impl Default for Patience {
             cap: Duration::from_secs(2),
             max_retries: 15,
             wait: Duration::from_secs(10),
+            seed: rand::random(),
             gone: CancellationToken::new(),
         }
     }
@@ -93,6 +111,12 @@ impl Patience {
                 rng.random_range(self.base..=most).min(self.cap)
             }
         }
+    }
+
+    /// Where its random delays come from.
+    #[must_use]
+    pub fn rng(&self) -> SmallRng {
+        SmallRng::seed_from_u64(self.seed)
     }
 
     fn retries(&self) -> u32 {

@@ -90,7 +90,9 @@ pub(super) fn command() -> Command {
     let global: Vec<Arg> = [SERVERS, SERVING, LOGS].into_iter().flat_map(under).cloned().collect();
     command.mut_subcommands(|subcommand| {
         let name = subcommand.get_name().to_owned();
-        let inherited = global.iter().cloned().map(|arg| {
+        let is_own = |arg: &Arg| subcommand.get_arguments().any(|own| own.get_id() == arg.get_id());
+        let inherited: Vec<Arg> = global.iter().filter(|arg| !is_own(arg)).cloned().collect();
+        let inherited = inherited.into_iter().map(|arg| {
             let is_used = uses(&name, &arg);
             if is_used { arg } else { arg.hide_short_help(true) }
         });

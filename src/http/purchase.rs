@@ -262,7 +262,7 @@ fn patience(fields: &mut Fields) -> Result<Patience, Problem> {
         cap: fields.take(&CAP)?.map_or(default.cap, |cap| cap.0),
         max_retries: fields.take(&MAX_RETRIES)?.map_or(default.max_retries, |most| most.0),
         wait: fields.take(&WAIT)?.map_or(default.wait, |wait| wait.0),
-        gone: default.gone,
+        ..default
     })
 }
 

@@ -114,7 +114,7 @@ impl PurchaseReply {
             stock_before: single.stock_before.unwrap_or(-1),
             stock_after: single.stock_after.unwrap_or(-1),
             duration_ms: millis(receipt.duration),
-            error: explain(receipt),
+            error: receipt.error(),
             outcome: receipt.outcome,
             lock: order.strategy.row().name,
             order_id: receipt.order_id.clone(),
@@ -128,15 +128,6 @@ impl PurchaseReply {
             extensions: (order.extensions > 0).then_some(receipt.renewals),
             items: is_cart.then(|| items.collect()),
         }
-    }
-}
-
-fn explain(receipt: &Receipt) -> Option<String> {
-    match receipt.outcome {
-        Outcome::Sold => None,
-        Outcome::SoldOut => Some("Insufficient stock".to_owned()),
-        Outcome::Busy if receipt.failure.is_none() => Some("Failed to acquire lock".to_owned()),
-        _ => receipt.failure.as_ref().map(ToString::to_string),
     }
 }
 

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rand::{SeedableRng, rngs::SmallRng};
 use redis::Pipeline;
 use tokio::time::{Duration, Instant};
 use tracing::Instrument;
@@ -84,7 +83,7 @@ impl Sell for Optimistic {
     async fn sell(&self, order: &Order, _: &dyn Stock, receipt: &mut Receipt, trail: &mut Trail) {
         let tries =
             Mutex::new(Tries { receipt, trail, work: Duration::ZERO, spent: Duration::ZERO });
-        let mut rng = SmallRng::seed_from_u64(rand::random());
+        let mut rng = order.patience.rng();
         let attempt = || async {
             let started = Instant::now();
             let tried = self.attempt(order, &tries).await;

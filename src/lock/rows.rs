@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::{Duration, Instant};
 use tracing::Instrument;
 
@@ -67,7 +66,7 @@ impl Sell for Rows {
             spent: Duration::ZERO,
             undone: None,
         });
-        let mut rng = SmallRng::seed_from_u64(rand::random());
+        let mut rng = order.patience.rng();
         let until = started + order.patience.wait;
         let attempt = || async {
             match self.attempt(order, until, &tries).await {

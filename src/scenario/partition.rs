@@ -5,7 +5,6 @@
 
 mod away;
 mod crowd;
-mod evidence;
 mod farm;
 mod holders;
 mod namespace;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::RngExt;
 use tokio::time::{self, Duration, Instant};
 use tracing::{Instrument, Span};
 
@@ -48,6 +48,7 @@ impl Section<'_> {
     pub async fn acquire_all(&mut self) -> Option<Vec<Held>> {
         let Order { items, patience, ttl, .. } = self.order;
         let deadline = Instant::now() + patience.wait;
+        let mut rng = patience.rng();
         loop {
             let mut held = Vec::with_capacity(items.len());
             for (item, Item { product, .. }) in items.iter().enumerate() {
@@ -86,7 +87,7 @@ impl Section<'_> {
             }
             self.receipt.retries += 1;
             // Whoever waited for us has begun again as well: not in step, or we would meet again.
-            let pause = rand::rng().random_range(Duration::ZERO..=*ttl);
+            let pause = rng.random_range(Duration::ZERO..=*ttl);
             let pause = pause.min(deadline.saturating_duration_since(Instant::now()));
             patience.gone.run_until_cancelled(time::sleep(pause)).await;
         }
@@ -210,8 +211,7 @@ impl Section<'_> {
             return wait::on_release(patience, &**lock, product, attempt).await;
         }
         // Who waits in a queue tries again only when it has lost its place there.
-        let mut rng = SmallRng::seed_from_u64(rand::random());
-        wait::retry(patience, &mut rng, attempt).await
+        wait::retry(patience, &mut patience.rng(), attempt).await
     }
 
     fn note_grant(&mut self, item: usize, leased: &Leased, asked: Instant) {

@@ -1,10 +1,7 @@
 //! A candidate: a process that stands for election until its standard input ends, and says on its
 //! standard output what becomes of it.
 
-use std::{
-    io::{self, Write},
-    thread,
-};
+use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
@@ -16,7 +13,7 @@ use crate::{
     fault::Faults,
     lab::Lab,
     order::{Item, Order},
-    scenario::ScenarioError,
+    scenario::{ScenarioError, processes},
     shop::term::Career,
     token::Token,
     wait::{Patience, Policy},
@@ -52,8 +49,6 @@ pub enum News {
     Deposed,
     /// It has given up leading.
     Resigned,
-    /// It tells nothing more: said by whoever listens.
-    Ends,
 }
 
 impl From<Career> for News {
@@ -109,12 +104,6 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
     led.map_err(|error| ScenarioError::NotMeasured(error.to_string()))
 }
 
-/// A line at a time: whoever reads it acts at once.
 fn tell(news: News) {
-    let told = Told { at_ns: clock::now_ns(), news };
-    let mut out = io::stdout().lock();
-    // Nobody may be there any more, which standard input says as well.
-    if let Ok(line) = serde_json::to_string(&told) {
-        writeln!(out, "{line}").and_then(|()| out.flush()).ok();
-    }
+    processes::tell(&Told { at_ns: clock::now_ns(), news });
 }

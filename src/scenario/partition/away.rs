@@ -9,7 +9,6 @@ use tokio::time::Duration;
 use super::{
     Scene,
     crowd::{Attempt, Crowd, order},
-    evidence::Recorded,
     farm::Farm,
 };
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     order::{Order, Outcome},
     product::Product,
     report::Part,
-    scenario::{ScenarioError, progress},
+    scenario::{ScenarioError, progress, recorded::Recorded},
     wait::{Patience, Policy},
 };
 

@@ -12,7 +12,6 @@ use tokio::{
 use super::{
     Scene,
     crowd::order,
-    evidence::Recorded,
     farm::{Farm, Wanted},
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     order::{Outcome, Receipt},
     product::Product,
     report::{Part, Picture},
-    scenario::{ScenarioError, poll, progress},
+    scenario::{ScenarioError, poll, progress, recorded::Recorded},
     shop::Shop,
     strategy::StrategyId,
     wait::{Patience, Policy},
@@ -98,7 +97,7 @@ pub async fn restart(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioE
         if is_control {
             let claim = "control, restart delay 0: two holders, and both sell the unit";
             part.check(scene.claim(claim), seen.describe(), seen.is_sold_twice());
-            part.pictures.extend(seen.recorded.timeline().map(Picture::Timeline));
+            part.pictures.extend(seen.recorded.timeline(|_| None).map(Picture::Timeline));
         } else {
             let claim = format!("restart delay {ms} ms: the second buyer gets nothing");
             part.check(scene.claim(&claim), seen.describe(), seen.is_kept_out());
@@ -139,7 +138,7 @@ pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     progress("clock: the clock of a node steps");
     let seen = meet(scene, &mut farm, redlock, Harm::NodeSteps).await?;
     part.check(scene.claim(&stepped), seen.describe(), seen.is_sold_twice());
-    part.pictures.extend(seen.recorded.timeline().map(Picture::Timeline));
+    part.pictures.extend(seen.recorded.timeline(|_| None).map(Picture::Timeline));
     part.check(scene.claim(control_claim), control.describe(), control.is_kept_out());
     let step_ms = step.as_millis() as u64;
     part.evidence.push(seen.recorded.json(json!({ "step_ms": step_ms })));

@@ -12,7 +12,6 @@ use tokio::time::{self, Duration};
 use super::{
     Scene,
     crowd::order,
-    evidence::Recorded,
     farm::{Farm, Wanted},
 };
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     order::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{AGAIN, PATIENCE, ScenarioError, poll, progress},
+    scenario::{AGAIN, PATIENCE, ScenarioError, poll, progress, recorded::Recorded},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
@@ -114,7 +113,7 @@ async fn judge(
     let is_as_expected = is_as_expected && fresh == Outcome::Sold;
     part.check(scene.claim(&claim(lock)), seen, is_as_expected);
     if lock.row().name == "redlock" {
-        part.pictures.extend(recorded.timeline().map(Picture::Timeline));
+        part.pictures.extend(recorded.timeline(|_| None).map(Picture::Timeline));
     }
     let conditions = json!({ "lock": lock.row().name, "reply": reply, "status": status.as_u16() });
     part.evidence.push(recorded.json(conditions));

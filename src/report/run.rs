@@ -1,0 +1,138 @@
+//! One run of a race as data: the members of the PHP lab's export, and more.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{Entry, Host, Report, ServerVersion};
+use crate::{order::Outcome, stock::Tally};
+
+/// What became of every purchase of a run.
+#[derive(Debug, Serialize)]
+pub struct Run {
+    /// The strategy.
+    pub strategy: &'static str,
+    /// What losers did.
+    pub retry: &'static str,
+    /// Which of the runs, from 1.
+    pub run: u32,
+    /// Over how many processes the buyers were spread.
+    pub processes: u32,
+    /// Units on sale.
+    pub initial_stock: i64,
+    /// What the stock says in the end; updates may have been lost.
+    pub final_stock: i64,
+    /// Purchases.
+    pub total_attempts: usize,
+    /// Purchases whose buyers were told that they have the unit.
+    pub successes: usize,
+    /// The others.
+    pub failures: usize,
+    /// Whether more was sold than there was.
+    pub oversold: bool,
+    /// Units really sold, by the ledger.
+    pub sold: i64,
+    /// Units sold beyond what there was, by the ledger.
+    pub units_oversold: i64,
+    /// Units sold that the stock still has, because a write overwrote their sale.
+    pub lost_updates: i64,
+    /// Part of the purchases that did not get the lock.
+    pub contention_rate: f64,
+    /// From the start of the first purchase to the end of the last.
+    pub duration_ms: f64,
+    /// The verdict over what was recorded.
+    pub audit: Value,
+    /// Each purchase.
+    pub entries: Vec<Entry>,
+}
+
+/// Every run of a report.
+#[derive(Debug, Default)]
+pub struct Runs(pub Vec<Run>);
+
+/// One run, as the PHP lab wrote it into a file, and where it comes from.
+#[derive(Debug, Serialize)]
+pub struct Export<'a> {
+    scenario: &'static str,
+    #[serde(flatten)]
+    run: &'a Run,
+    timestamp: &'a str,
+    version: &'static str,
+    commit: &'static str,
+    seed: Option<u64>,
+    host: &'a Host,
+    servers: &'a [ServerVersion],
+}
+
+impl Run {
+    /// Sums up what became of purchases.
+    #[must_use]
+    pub fn new(strategy: &'static str, tally: &Tally, audit: Value, entries: Vec<Entry>) -> Self {
+        let successes = entries.iter().filter(|entry| entry.success).count();
+        let locked_out = entries.iter().filter(|entry| entry.outcome == Outcome::Busy).count();
+        let began = entries.iter().map(|entry| entry.began_ns).min().unwrap_or_default();
+        let ended = entries.iter().map(|entry| entry.ended_ns).max().unwrap_or_default();
+        Self {
+            strategy,
+            retry: "none",
+            run: 1,
+            processes: 1,
+            initial_stock: tally.initial,
+            final_stock: tally.stock,
+            total_attempts: entries.len(),
+            successes,
+            failures: entries.len() - successes,
+            oversold: tally.oversold() > 0,
+            sold: tally.sold,
+            units_oversold: tally.oversold(),
+            lost_updates: tally.lost_updates(),
+            contention_rate: locked_out as f64 / entries.len().max(1) as f64,
+            duration_ms: ended.saturating_sub(began) as f64 / 1e6,
+            audit,
+            entries,
+        }
+    }
+
+    /// How many purchases ended so.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.entries.iter().filter(|entry| entry.outcome == outcome).count()
+    }
+
+    /// How many purchases were not decided: a server failed.
+    #[must_use]
+    pub fn undecided(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.is_decided()).count()
+    }
+}
+
+/// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's export.
+impl Serialize for Runs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Members<'a> {
+            #[serde(flatten)]
+            single: Option<&'a Run>,
+            #[serde(skip_serializing_if = "<[Run]>::is_empty")]
+            runs: &'a [Run],
+        }
+        let single = if let [single] = &self.0[..] { Some(single) } else { None };
+        Members { single, runs: &self.0 }.serialize(serializer)
+    }
+}
+
+impl Report {
+    /// One of its runs, for a file of its own.
+    #[must_use]
+    pub fn export<'a>(&'a self, run: &'a Run) -> Export<'a> {
+        Export {
+            scenario: self.scenario,
+            run,
+            timestamp: &self.timestamp,
+            version: self.version,
+            commit: self.commit,
+            seed: self.seed,
+            host: &self.host,
+            servers: &self.servers,
+        }
+    }
+}

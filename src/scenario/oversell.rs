@@ -1,0 +1,220 @@
+//! `locklab oversell`: buyers come at the same instant for fewer units than there are buyers. How many
+//! are sold, under which strategy?
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    ScenarioError,
+    expectation::{Conditions, Promise, judge},
+    open, progress,
+    race::{self, Plan},
+    recorded::Recorded,
+};
+use crate::{
+    cli::{Config, OversellArgs},
+    lab::Lab,
+    order::Outcome,
+    report::{
+        Part, Picture, Report, Run, Table,
+        picture::{Group, Groups},
+    },
+    strategy::StrategyId,
+    wait::Patience,
+};
+
+/// Has buyers race under one strategy after the other.
+///
+/// # Errors
+/// The configuration is not valid, the store is not there, or a file could not be written.
+pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, ScenarioError> {
+    let locks = args.locks();
+    let lab = open(config, &locks, args.concurrency).await?;
+    let mut report = Report::new("oversell");
+    report.seed = Some(args.run.seed());
+    for &lock in &locks {
+        let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await?;
+        report.parts.push(part);
+        report.runs.0.extend(runs);
+    }
+    lab.close(Instant::now()).await;
+    if let Some(path) = &args.output {
+        export(&report, path, locks.len() > 1, args.run.runs > 1)?;
+    }
+    report.parts.push(side_by_side(&report.runs.0, locks.len()));
+    Ok(report)
+}
+
+/// Runs under one strategy, and whether they are as expected.
+async fn sell(
+    lab: &Lab,
+    config: &Config,
+    args: &OversellArgs,
+    lock: StrategyId,
+    seed: u64,
+) -> Result<(Part, Vec<Run>), ScenarioError> {
+    let OversellArgs { stock, concurrency, delay, ttl, retry, processes, .. } = *args;
+    let name = lock.row().name;
+    let spread = if processes == 1 { String::new() } else { format!(", {processes} processes") };
+    let mut part = Part::new(format!(
+        "{name}: {concurrency} buyers of {stock}, work {delay:?}, ttl {ttl:?}{spread}"
+    ));
+    let conditions = Conditions {
+        processes,
+        buyers: concurrency.into(),
+        stock,
+        work: delay,
+        ttl,
+        are_patient: retry != crate::wait::Policy::None,
+    };
+    let promise = Promise::of(args.expect(), lock, &conditions);
+    if let Some(reason) = lab.backends().reason_against(lock.row()) {
+        part.unknown(promise.claim(), reason);
+        return Ok((part, Vec::new()));
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    let mut timeline = None;
+    for number in 1..=args.run.runs {
+        progress(&format!("oversell: {concurrency} buyers of {stock} under {name}, run {number}"));
+        let product = race::product("oversell", lock)?;
+        lab.shop().reset(&product, stock, Some(lock)).await?;
+        let mut plans: Vec<Plan> = (0..concurrency)
+            .map(|buyer| {
+                let mut plan = Plan::new(buyer, lock, &product);
+                (plan.order.delay, plan.order.ttl) = (delay, ttl);
+                plan.order.patience = Patience { policy: retry, ..Patience::default() };
+                plan
+            })
+            .collect();
+        race::shuffle(&mut plans, seed.wrapping_add(u64::from(number) - 1));
+        let entries = race::run(lab, config, plans, processes).await?;
+        let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+        if !args.report.quiet && !args.report.json {
+            tell(&entries);
+        }
+        let whose = |id: &str| {
+            let of_order = entries.iter().find(|entry| entry.order_id == id);
+            of_order.map(|entry| entry.process_id.clone())
+        };
+        if timeline.is_none()
+            || recorded.tally.oversold() > 0 && runs.iter().all(|run| !run.oversold)
+        {
+            timeline = recorded.timeline(whose);
+        }
+        let conditions = json!({ "run": number, "lock": name });
+        part.evidence.push(recorded.json(conditions));
+        let run = Run::new(name, &recorded.tally, recorded.audit(), entries);
+        runs.push(Run { run: number, processes, retry: retry.name(), ..run });
+    }
+    judge(&mut part, promise, &conditions, &runs);
+    part.pictures.extend(timeline.map(Picture::Timeline));
+    Ok((part, runs))
+}
+
+/// Says what became of each purchase, as the PHP lab did.
+fn tell(entries: &[crate::report::Entry]) {
+    let mut err = io::stderr().lock();
+    for entry in entries {
+        let outcome = <&str>::from(entry.outcome);
+        // Whoever started this need not read it.
+        writeln!(
+            err,
+            "  {outcome:<11} {:<9} stock {} -> {}  {:.1} ms",
+            entry.process_id, entry.stock_before, entry.stock_after, entry.duration_ms
+        )
+        .ok();
+    }
+}
+
+/// All runs in one table.
+fn side_by_side(runs: &[Run], strategies: usize) -> Part {
+    let mut part = Part::new("What was sold");
+    let columns = [
+        "strategy",
+        "tries",
+        "told sold",
+        "sold out",
+        "no lock",
+        "other",
+        "left",
+        "oversold",
+        "lost updates",
+        "contention",
+        "ms",
+    ];
+    let rows = runs.iter().map(|run| {
+        let (sold_out, busy) = (run.count(Outcome::SoldOut), run.count(Outcome::Busy));
+        vec![
+            run.strategy.to_owned(),
+            run.total_attempts.to_string(),
+            run.successes.to_string(),
+            sold_out.to_string(),
+            busy.to_string(),
+            (run.failures - sold_out - busy).to_string(),
+            run.final_stock.to_string(),
+            run.units_oversold.to_string(),
+            run.lost_updates.to_string(),
+            format!("{:.0} %", run.contention_rate * 100.0),
+            format!("{:.1}", run.duration_ms),
+        ]
+    });
+    part.tables.push(Table {
+        title: "Purchases by how they ended, and units by the ledger".to_owned(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    });
+    let groups = |sample: fn(&Run) -> Vec<f64>| {
+        let mut groups: Vec<Group> = Vec::new();
+        for run in runs {
+            match groups.iter_mut().find(|group| group.name == run.strategy) {
+                Some(group) => group.samples.extend(sample(run)),
+                None => groups.push(Group { name: run.strategy.to_owned(), samples: sample(run) }),
+            }
+        }
+        groups
+    };
+    part.pictures.push(Picture::Distribution(Groups {
+        title: "How long purchases took".to_owned(),
+        unit: "ms",
+        groups: groups(|run| run.entries.iter().map(|entry| entry.duration_ms).collect()),
+    }));
+    if strategies > 1 {
+        part.pictures.push(Picture::Bars(Groups {
+            title: "Units sold that were not there".to_owned(),
+            unit: "units",
+            groups: groups(|run| vec![run.units_oversold as f64]),
+        }));
+    }
+    part
+}
+
+/// Writes each run into a file of its own.
+fn export(report: &Report, path: &Path, by_strategy: bool, by_run: bool) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)?;
+    }
+    for run in &report.runs.0 {
+        let mut prefix = String::new();
+        if by_strategy {
+            prefix += &format!("{}_", run.strategy);
+        }
+        if by_run {
+            prefix += &format!("run{}_", run.run);
+        }
+        let path = prefixed(path, &prefix);
+        fs::write(&path, serde_json::to_vec_pretty(&report.export(run))?)?;
+    }
+    Ok(())
+}
+
+/// The same path, with something before its file's name, as the PHP lab had it.
+fn prefixed(path: &Path, prefix: &str) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    path.with_file_name(format!("{prefix}{}", name.unwrap_or_default()))
+}

@@ -1,0 +1,146 @@
+//! `locklab buyers`: a process of buyers, which does what its standard input says.
+
+use std::{
+    io::{self, BufRead},
+    sync::Arc,
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{self, Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Plan;
+use crate::{
+    cli::Config,
+    clock,
+    fault::Faults,
+    lab::Lab,
+    metrics::Metrics,
+    order::{Order, Outcome},
+    report::Entry,
+    scenario::{ScenarioError, processes::tell},
+    shop::Shop,
+    token::Token,
+};
+
+/// What a process of buyers is told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// What its buyers are to do.
+    Plans(Vec<Plan>),
+    /// When they start, in nanoseconds by CLOCK_MONOTONIC.
+    Start {
+        /// When.
+        at_ns: u64,
+    },
+}
+
+/// What it tells.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// Its servers are there, and it knows what its buyers are to do.
+    Ready,
+    /// A buyer stands still, as a fault asked.
+    Standing {
+        /// Which.
+        buyer: u32,
+    },
+    /// What became of each purchase of a buyer.
+    Ended(Vec<Entry>),
+}
+
+/// Carries out plans until standard input ends.
+///
+/// # Errors
+/// The servers are not there, or what it is told makes no sense.
+pub async fn run(config: &Config) -> Result<(), ScenarioError> {
+    let lab = Lab::open(config, CancellationToken::new()).await?;
+    let (sender, mut said) = mpsc::channel(2);
+    // A thread of its own, which nobody waits for when this process ends.
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            let Ok(said) = serde_json::from_str::<Said>(&line) else { return };
+            if sender.blocking_send(said).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut plans, mut buyers) = (Vec::new(), JoinSet::new());
+    while let Some(said) = said.recv().await {
+        match said {
+            Said::Plans(those) => {
+                plans = those;
+                tell(&Told::Ready);
+            }
+            Said::Start { at_ns } => {
+                let start =
+                    Instant::now() + Duration::from_nanos(at_ns.saturating_sub(clock::now_ns()));
+                for plan in std::mem::take(&mut plans) {
+                    let (shop, metrics) = (Arc::clone(lab.shop()), lab.metrics());
+                    buyers.spawn(async move {
+                        let standing = |buyer| tell(&Told::Standing { buyer });
+                        tell(&Told::Ended(buy(&shop, &metrics, plan, start, standing).await));
+                    });
+                }
+            }
+        }
+    }
+    // Nobody listens any more.
+    buyers.shutdown().await;
+    lab.close(Instant::now()).await;
+    Ok(())
+}
+
+/// Does what a plan says, from an instant on. `standing` is told when a fault makes the buyer stand still.
+pub async fn buy(
+    shop: &Shop,
+    metrics: &Arc<Metrics>,
+    plan: Plan,
+    start: Instant,
+    standing: impl Fn(u32),
+) -> Vec<Entry> {
+    let Plan { buyer, mut order, faults, after, until } = plan;
+    let ends = start + until.unwrap_or_default();
+    let mut entries = Vec::new();
+    time::sleep_until(start + after).await;
+    loop {
+        order.faults = Faults::new(faults.clone(), Arc::clone(metrics));
+        let began_ns = clock::now_ns();
+        let receipt = {
+            let mut stands = order.faults.standing();
+            let purchase = shop.purchase(&order);
+            tokio::pin!(purchase);
+            loop {
+                tokio::select! {
+                    biased;
+                    receipt = &mut purchase => break receipt,
+                    // It ends with the order, which outlives this.
+                    Ok(()) = stands.changed() => {
+                        if *stands.borrow_and_update() {
+                            standing(buyer);
+                        }
+                    }
+                }
+            }
+        };
+        entries.push(Entry::new(buyer, &order, &receipt, began_ns, clock::now_ns()));
+        if Instant::now() >= ends || receipt.outcome == Outcome::SoldOut {
+            return entries;
+        }
+        order = again(order);
+    }
+}
+
+/// The next order of the same buyer.
+fn again(mut order: Order) -> Order {
+    order.id = Token::random();
+    order.patience.seed = order.patience.seed.wrapping_add(1);
+    order
+}

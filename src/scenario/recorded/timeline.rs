@@ -1,0 +1,117 @@
+//! A picture of what was recorded: who held the lock when, who only believed so, and who sold.
+
+use super::Recorded;
+use crate::{
+    history::{
+        lease::Lease,
+        trace::{Trace, Traces},
+    },
+    report::timeline::{Lane, Mark, Shade, Span, Timeline},
+};
+
+impl Recorded {
+    /// Who held the lock, and who believed so, each in a lane of their own; `None` if nobody did. Whoever
+    /// `name` does not know is numbered.
+    pub fn timeline(&self, name: impl Fn(&str) -> Option<String>) -> Option<Timeline> {
+        let traces = Traces::new(&self.history);
+        let mut lanes: Vec<(&Trace<'_>, Lane)> =
+            traces.iter().filter_map(|trace| Some((trace, self.lane(trace)?))).collect();
+        lanes.sort_by_key(|(_, lane)| lane.spans.iter().map(|span| span.from_ns).min());
+        for (number, (trace, lane)) in lanes.iter_mut().enumerate() {
+            lane.name = name(trace.order_id).unwrap_or_else(|| format!("buyer {}", number + 1));
+        }
+        let mut lanes: Vec<Lane> = lanes.into_iter().map(|(_, lane)| lane).collect();
+        mark_overlaps(&mut lanes);
+        let spans = || lanes.iter().flat_map(|lane| &lane.spans);
+        let marks = || lanes.iter().flat_map(|lane| &lane.marks).map(|mark| mark.at_ns);
+        let from_ns = spans().map(|span| span.from_ns).chain(marks()).min()?;
+        let until_ns = spans().map(|span| span.until_ns).chain(marks()).max()?;
+        let shades = [
+            (Shade::Granted, "granted"),
+            (Shade::Believed, "only believed"),
+            (Shade::Overlap, "while another believed so too"),
+        ];
+        let letters = [
+            ('T', "the lease ends by its ttl"),
+            ('W', "sold"),
+            ('X', "sold a unit that was not there"),
+        ];
+        let has_shade = |shade| spans().any(|span| span.shade == shade);
+        let has_letter =
+            |letter| lanes.iter().flat_map(|lane| &lane.marks).any(|mark| mark.letter == letter);
+        Some(Timeline {
+            title: "Who held the lock, and who only believed so".to_owned(),
+            from_ns,
+            until_ns,
+            legend: shades.into_iter().filter(|(shade, _)| has_shade(*shade)).collect(),
+            letters: letters.into_iter().filter(|(letter, _)| has_letter(*letter)).collect(),
+            lanes,
+        })
+    }
+
+    /// The lane of an order that had a lease.
+    fn lane(&self, trace: &Trace<'_>) -> Option<Lane> {
+        let leases: Vec<Lease<'_>> = trace.leases().collect();
+        if leases.is_empty() {
+            return None;
+        }
+        let (mut spans, mut marks) = (Vec::new(), Vec::new());
+        for lease in leases {
+            let from_ns = lease.at_ns;
+            let believed_ns = lease.believed_until().max(from_ns);
+            spans.push(Span { from_ns, until_ns: believed_ns, shade: Shade::Believed });
+            if lease.exclusive {
+                let until_ns = lease.stood_until().max(from_ns);
+                spans.push(Span { from_ns, until_ns, shade: Shade::Granted });
+            }
+            if let Some(at_ns) = lease.until_ns.filter(|until_ns| *until_ns <= believed_ns) {
+                marks.push(Mark { at_ns, letter: 'T' });
+            }
+        }
+        for sale in trace.sales() {
+            let letter = if sale.sold > self.tally.initial { 'X' } else { 'W' };
+            marks.push(Mark { at_ns: sale.at_ns, letter });
+        }
+        Some(Lane { name: String::new(), spans, marks })
+    }
+}
+
+/// Marks when somebody believed to hold it while another one did as well.
+fn mark_overlaps(lanes: &mut [Lane]) {
+    let believed: Vec<(usize, Span)> = lanes
+        .iter()
+        .enumerate()
+        .flat_map(|(lane, it)| it.spans.iter().map(move |span| (lane, *span)))
+        .filter(|(_, span)| span.shade == Shade::Believed)
+        .collect();
+    for (index, lane) in lanes.iter_mut().enumerate() {
+        let own = believed.iter().filter(|(lane, _)| *lane == index).map(|(_, span)| span);
+        let overlaps: Vec<Span> = own
+            .flat_map(|own| {
+                let others = believed.iter().filter(|(lane, _)| *lane != index);
+                let common = others.map(|(_, other)| Span {
+                    from_ns: own.from_ns.max(other.from_ns),
+                    until_ns: own.until_ns.min(other.until_ns),
+                    shade: Shade::Overlap,
+                });
+                common.filter(|span| span.from_ns < span.until_ns)
+            })
+            .collect();
+        lane.spans.extend(joined(overlaps));
+    }
+}
+
+/// The same time, in as few spans as possible.
+fn joined(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| span.from_ns);
+    let mut joined: Vec<Span> = Vec::new();
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.from_ns <= last.until_ns => {
+                last.until_ns = last.until_ns.max(span.until_ns);
+            }
+            _ => joined.push(span),
+        }
+    }
+    joined
+}
