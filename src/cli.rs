@@ -3,6 +3,8 @@
 
 mod anomaly;
 mod databases;
+mod embed;
+mod manual;
 mod output;
 mod partition;
 mod race;
@@ -16,6 +18,8 @@ use tokio::time::Duration;
 
 pub use self::anomaly::{AnomalyArgs, AnomalyName};
 pub use self::databases::DatabaseArgs;
+pub use self::embed::Embed;
+pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::output::OutputArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
 pub use self::race::{
@@ -23,19 +27,25 @@ pub use self::race::{
 };
 pub use self::scenarios::{Candidacy, LeaderArgs};
 pub use self::secret::Secret;
-use crate::{
-    backends::{Backend, redis::RedisMode},
-    duration,
-    stock::STOCK_MAX,
-};
+use crate::{backends::redis::RedisMode, duration, stock::STOCK_MAX};
 
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
 
+/// The flags of servers, in help.
+const SERVERS: &str = "Servers";
+/// The flags that only a server over HTTP needs.
+const SERVING: &str = "Serving";
+/// The flags of what a server tells about itself.
+const LOGS: &str = "Logs and traces";
+/// What follows all help.
+const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something could \
+                          not be measured; 64 invalid usage.";
+
 /// Sells one scarce item over HTTP under whichever distributed lock you name, and tells the truth
 /// about what happened.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What the server needs to know.
     #[command(flatten)]
@@ -50,7 +60,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve over HTTP (the default)
     Serve,
-    /// Ask a running server's /readyz, at the address of --listen; exit code 0 if it is ready
+    /// Ask the server at --listen whether it is ready
     Healthcheck,
     /// Have buyers race for the last units, and show whether more are sold than there are
     Oversell(OversellArgs),
@@ -77,13 +87,25 @@ pub enum Command {
     Partition(PartitionArgs),
     /// Show what goes wrong with locks of Postgres and MySQL, each beside what goes well
     Anomaly(AnomalyArgs),
+    /// Print a script by which a shell completes flags and subcommands
+    ///
+    /// For this session of bash: source <(locklab completions bash). For all of them, write it where the
+    /// shell looks for completions: ~/.local/share/bash-completion/completions/locklab for bash,
+    /// ~/.config/fish/completions/locklab.fish for fish, a file _locklab in a folder of $fpath for zsh.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one of each subcommand
+    ///
+    /// To read it: locklab man | man -l -
+    Man(ManArgs),
 }
 
 /// The configuration.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = SERVERS)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", global = true)]
+    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", global = true, help_heading = SERVING,
+          value_parser = address)]
     pub listen: SocketAddr,
 
     /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it, or
@@ -102,13 +124,13 @@ pub struct Config {
     redlock_urls: Vec<Secret>,
 
     /// The longest wait for a node of Redlock, to connect and to answer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", global = true,
+    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub redlock_timeout: Duration,
 
     /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets it
     /// vote at once, and two buyers hold one lock
-    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true,
+    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true, hide_short_help = true,
           value_parser = duration::parse_flag)]
     pub redlock_restart_delay: Duration,
 
@@ -128,7 +150,7 @@ pub struct Config {
 
     /// The longest wait for etcd, to connect and to answer: a write waits for the disks of most
     /// members (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", global = true,
+    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub etcd_timeout: Duration,
 
@@ -139,13 +161,13 @@ pub struct Config {
 
     /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of most
     /// servers (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", global = true,
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub zookeeper_timeout: Duration,
 
     /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has died;
     /// ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s", global = true,
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub zookeeper_session_timeout: Duration,
 
@@ -153,108 +175,80 @@ pub struct Config {
     #[command(flatten)]
     pub databases: DatabaseArgs,
 
-    /// Servers to start privately where no URL names others, separated by commas
+    /// Servers to start privately where no URL names others, separated by commas; empty means none
     #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
     embed: Vec<Embed>,
 
     /// How commands share connections; pooled is an exhibit of unfair queueing
-    #[arg(long, env = "LOCKLAB_REDIS_MODE", default_value = "multiplexed", global = true)]
+    #[arg(
+        long,
+        env = "LOCKLAB_REDIS_MODE",
+        default_value = "multiplexed",
+        global = true,
+        hide_short_help = true
+    )]
     pub redis_mode: RedisMode,
 
     /// Connections to Redis with --redis-mode pooled
-    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, global = true,
+    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, global = true, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub redis_pool_size: u32,
 
     /// The longest wait for a connection to a backend, and for a reply (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", global = true,
+    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub command_timeout: Duration,
 
     /// Units of the product "default" to put on sale at the start, unless it is on sale already
-    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, global = true,
+    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, global = true, help_heading = SERVING,
           value_parser = clap::value_parser!(u64).range(0..=STOCK_MAX))]
     pub stock: u64,
 
     /// Purchases in flight at once; more are answered with 503
-    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, global = true,
+    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, global = true, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
     /// Records of purchases that are kept of each of a hundred products; 0 records nothing
-    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true,
+    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub history: u32,
 
     /// Tickets that may wait in the queue of a product; more are answered with 429
-    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, global = true,
+    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, global = true, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub queue_max: u32,
 
     /// How long to finish what is under way when told to stop (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true,
+    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true, help_heading = SERVING,
           value_parser = duration::parse_flag)]
     pub drain_timeout: Duration,
 
     /// Makes /reset and fault= demand this as a bearer token; empty means none
-    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true)]
+    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true, help_heading = SERVING)]
     admin_token: Option<Secret>,
 
     /// What to log: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true, help_heading = LOGS)]
     pub log: String,
 
     /// How to log
-    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", global = true)]
+    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", global = true, help_heading = LOGS)]
     pub log_format: LogFormat,
 
     /// Log purchases that take at least this long (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", global = true,
+    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", global = true, help_heading = LOGS,
           value_parser = duration::parse_flag)]
     pub log_slow: Duration,
 
     /// Where a collector takes OpenTelemetry traces, as OTLP over HTTP: http://host:4318
-    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, global = true)]
+    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, global = true, help_heading = LOGS)]
     otlp_endpoint: Option<Secret>,
 
     /// Which part of purchases to trace, from 0 to 1, unless their traceparent decides
-    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true,
+    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true, help_heading = LOGS,
           value_parser = ratio)]
     pub otlp_sample: f64,
-}
-
-/// What can be started privately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Embed {
-    /// The Redis that holds the stock; it is started anyway, if there is no other.
-    Redis,
-    /// Five Redis servers, as the nodes of Redlock.
-    Redlock,
-    /// An etcd cluster of three members.
-    Etcd,
-    /// A ZooKeeper of one server.
-    Zookeeper,
-    /// A PostgreSQL.
-    Postgres,
-    /// A MySQL or MariaDB.
-    Mysql,
-    /// All of them.
-    All,
-}
-
-impl Embed {
-    /// The servers behind strategies of a backend.
-    #[must_use]
-    pub fn of(backend: Backend) -> Self {
-        match backend {
-            Backend::Redis => Self::Redis,
-            Backend::Redlock => Self::Redlock,
-            Backend::Etcd => Self::Etcd,
-            Backend::ZooKeeper => Self::Zookeeper,
-            Backend::Postgres => Self::Postgres,
-            Backend::MySql => Self::Mysql,
-        }
-    }
 }
 
 /// How log lines look.
@@ -342,6 +336,10 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:0")
+}
+
 fn ratio(text: &str) -> Result<f64, &'static str> {
     let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or("expected a number from 0 to 1")
@@ -349,12 +347,8 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        super::manual::command().debug_assert();
     }
 }

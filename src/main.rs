@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use locklab::{
     cli::{Cli, Command, EXIT_USAGE},
     healthcheck, scenario, server,
@@ -13,7 +12,7 @@ use locklab::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(shown) => {
             shown.print().ok();
@@ -27,6 +26,14 @@ async fn main() -> ExitCode {
             Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
+        Command::Completions(args) => match print(&args.script()) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (error.to_string(), ExitCode::FAILURE),
+        },
+        Command::Man(args) => match args.write().and_then(|page| print(&page)) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (error.to_string(), ExitCode::FAILURE),
+        },
         Command::Healthcheck => match healthcheck::check(config.listen).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
@@ -38,4 +45,13 @@ async fn main() -> ExitCode {
     };
     writeln!(io::stderr(), "locklab: {message}").ok();
     code
+}
+
+/// Whoever asked for it need not read to the end.
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -31,6 +31,8 @@ use crate::{
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What to do when it took longer, or went another way than planned.
+const AGAIN: &str = "see what else keeps the machine busy, and run it again";
 
 /// Why a scenario could not be done at all.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +50,10 @@ pub enum ScenarioError {
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     /// What was recorded could not be read.
-    #[error(transparent)]
+    #[error("{0}; see whether its server runs, or leave its flag out to get a private one")]
     Backend(#[from] BackendError),
     /// The operating system refused.
-    #[error(transparent)]
+    #[error("{0}; see what this user may do here (id, ulimit -a)")]
     System(#[from] io::Error),
 }
 
@@ -82,7 +84,9 @@ pub const EXIT_NOT_MEASURED: u8 = 2;
 /// It could not be done.
 pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError> {
     let (report, output) = match command {
-        Command::Serve | Command::Healthcheck => return Ok(0),
+        Command::Serve | Command::Healthcheck | Command::Completions(_) | Command::Man(_) => {
+            return Ok(0);
+        }
         Command::Buyers => return race::buyers::run(config).await.map(|()| 0),
         Command::Candidate(candidacy) => {
             return leader::candidate::run(config, candidacy).await.map(|()| 0);
@@ -153,7 +157,7 @@ async fn poll<T>(
         }
         if Instant::now() >= deadline {
             return Err(ScenarioError::NotMeasured(format!(
-                "waited {} s in vain until {what}",
+                "waited {} s in vain until {what}: {AGAIN}",
                 PATIENCE.as_secs()
             )));
         }

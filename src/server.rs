@@ -24,7 +24,9 @@ pub enum ServerError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}; name another with --listen, or port 0 for a free one"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -35,7 +37,7 @@ pub enum ServerError {
     #[error(transparent)]
     Lab(#[from] LabError),
     /// The operating system refused something else.
-    #[error(transparent)]
+    #[error("{0}; see what this user may do here (id, ulimit -a)")]
     System(#[from] io::Error),
 }
 

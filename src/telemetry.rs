@@ -29,7 +29,10 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The log filter is not one.
-    #[error("--log (LOCKLAB_LOG): {0}")]
+    #[error(
+        "--log (LOCKLAB_LOG): {0}; expected error, warn, info, debug, trace, or a filter such as \
+         info,locklab=debug"
+    )]
     Log(#[from] ParseError),
     /// The collector's address is not one. It is not repeated, for it may hold a password.
     #[error(
@@ -38,7 +41,7 @@ pub enum TelemetryError {
     )]
     Endpoint,
     /// The exporter could not be built.
-    #[error("--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): {0}")]
+    #[error("--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): {0}; expected http://host:port")]
     Exporter(#[from] ExporterBuildError),
 }
 

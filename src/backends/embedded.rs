@@ -98,7 +98,10 @@ pub enum EmbeddedError {
     #[error("{0}")]
     NotInstalled(&'static str),
     /// The operating system refused.
-    #[error("could not start {program}: {source}")]
+    #[error(
+        "could not start {program}: {source}; see whether it runs by itself and whether temporary files have \
+         room, or name a server that runs"
+    )]
     Start {
         /// What was to be started.
         program: &'static str,
@@ -106,7 +109,11 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// It ended, or never answered.
-    #[error("{program} did not answer on port {port}; it said: {log}")]
+    #[error(
+        "{program} did not answer on port {port}; it said: {}; put right what it names, or name a server \
+         that runs",
+        said(log)
+    )]
     Silent {
         /// What was started.
         program: &'static str,
@@ -241,6 +248,10 @@ impl Embedded {
             tracing::warn!(pid = self.server.as_raw(), "the embedded server did not end in time");
         }
     }
+}
+
+fn said(log: &str) -> &str {
+    if log.is_empty() { "nothing" } else { log }
 }
 
 async fn read_pid(guard: &mut Child) -> io::Result<Pid> {

@@ -14,7 +14,7 @@ pub struct DatabaseArgs {
     pub(super) postgres_url: Option<Secret>,
 
     /// Connections to Postgres, twice: so many for purchases, and so many for sessions that hold locks
-    #[arg(long, env = "LOCKLAB_POSTGRES_POOL_SIZE", default_value_t = 10, global = true,
+    #[arg(long, env = "LOCKLAB_POSTGRES_POOL_SIZE", default_value_t = 10, global = true, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub postgres_pool_size: u32,
 
@@ -24,13 +24,13 @@ pub struct DatabaseArgs {
     pub(super) mysql_url: Option<Secret>,
 
     /// Connections to MySQL, twice: so many for purchases, and so many for sessions that hold locks
-    #[arg(long, env = "LOCKLAB_MYSQL_POOL_SIZE", default_value_t = 10, global = true,
+    #[arg(long, env = "LOCKLAB_MYSQL_POOL_SIZE", default_value_t = 10, global = true, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub mysql_pool_size: u32,
 
     /// The longest wait for Postgres or MySQL, to connect and to answer, apart from waits for locks: a
     /// commit waits for the disk (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_SQL_TIMEOUT", default_value = "2s", global = true,
+    #[arg(long, env = "LOCKLAB_SQL_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
           value_parser = positive_duration)]
     pub sql_timeout: Duration,
 }

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{judge::judge, race::Race};
-use super::{ScenarioError, progress};
+use super::{AGAIN, ScenarioError, progress};
 use crate::{
     cli::{Config, Embed, LeaderArgs},
     lab::Lab,
@@ -130,7 +130,9 @@ async fn elect(
     let ended = race.end().await?;
     let evidence = lab.shop().evidence(&product, strategy.row().store).await.map_err(failed)?;
     let evidence = evidence.ok_or_else(|| {
-        ScenarioError::NotMeasured(format!("nothing is known any more of {product}"))
+        ScenarioError::NotMeasured(format!(
+            "nothing is known any more of {product}: it was reset or its store restarted; {AGAIN}"
+        ))
     })?;
     judge(part, strategy, &struck, &ended, &evidence);
     Ok(())

@@ -19,7 +19,7 @@ use tokio::{
     time::{self, Duration},
 };
 
-use super::ScenarioError;
+use super::{AGAIN, ScenarioError};
 use crate::{cli::Config, lab::Lab};
 
 /// How long anything may take: several times what the slowest lock needs to be free again.
@@ -149,7 +149,7 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         let seen = time::timeout(PATIENCE, told).await;
         seen.map_err(|_| {
             let seconds = PATIENCE.as_secs();
-            ScenarioError::NotMeasured(format!("waited {seconds} s in vain until {what}"))
+            ScenarioError::NotMeasured(format!("waited {seconds} s in vain until {what}; {AGAIN}"))
         })
     }
 
@@ -163,7 +163,7 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         let drain = tokio::spawn(async move { while self.told.recv().await.is_some() {} });
         for (mut child, pid) in self.children {
             let ended = time::timeout(PATIENCE, child.wait()).await;
-            ended.map_err(|_| ScenarioError::NotMeasured(format!("{pid} did not end")))??;
+            ended.map_err(|_| ScenarioError::NotMeasured(format!("{pid} did not end; {AGAIN}")))??;
         }
         drain.abort();
         Ok(())

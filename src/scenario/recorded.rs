@@ -9,7 +9,7 @@ use crate::{
     history::Record,
     lab::Lab,
     product::Product,
-    scenario::ScenarioError,
+    scenario::{AGAIN, ScenarioError},
     stock::Tally,
     strategy::StrategyId,
     verdict::{self, Verdict},
@@ -41,7 +41,7 @@ impl Recorded {
             evidence = lab.shop().evidence(product, lock.row().store).await?;
         }
         let evidence = evidence.ok_or_else(|| {
-            ScenarioError::NotMeasured(format!("{product} is not on sale any more"))
+            ScenarioError::NotMeasured(format!("{product} is not on sale any more; {AGAIN}"))
         })?;
         let verdict = verdict::judge(&evidence.tally, &evidence.history, evidence.recorded);
         let product = product.clone();

@@ -70,6 +70,8 @@ fn rooms_stay_apart() {
         ("zookeeper_client", &["src/backends", "src/lock"]),
         ("sqlx", &["src/backends", "src/lock", "src/stock"]),
         ("clap", &["src/cli", "src/main.rs", "src/backends/redis.rs"]),
+        ("clap_complete", &["src/cli"]),
+        ("clap_mangen", &["src/cli"]),
         // The only one is clap, which `cli.rs` asks for variables by name.
         ("env::var", &[]),
         ("env::vars", &[]),

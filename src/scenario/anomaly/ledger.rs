@@ -205,7 +205,9 @@ impl Ledger {
             client.session_soon().await?.change(PATIENCE, Op::Reset, &sql, &[]).await
         };
         dropped.await.map(|_| ()).map_err(|error| {
-            ScenarioError::NotMeasured(format!("{stock} and {sales} are left behind: {error}"))
+            ScenarioError::NotMeasured(format!(
+                "{stock} and {sales} are left behind: {error}; drop them"
+            ))
         })
     }
 }

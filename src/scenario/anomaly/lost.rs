@@ -17,7 +17,7 @@ use crate::{
     order::{Item, Order, Outcome, Receipt},
     product::Product,
     report::Part,
-    scenario::{PATIENCE, ScenarioError, poll},
+    scenario::{AGAIN, PATIENCE, ScenarioError, poll},
     stock::{Store, Tally},
     strategy::StrategyId,
     token::Token,
@@ -92,7 +92,8 @@ async fn race(
     let (before, granted) = tokio::try_join!(strikes, waits)?;
     let after = ledger.ask(HOLDER, &[lock.as_str().into()]).await?;
     if granted != Some(1) || (before, after) != (Some(holder_id), Some(second_id)) {
-        let text = format!("the lock was not passed on: {before:?} held it, then {after:?}");
+        let text =
+            format!("the lock was not passed on: {before:?} held it, then {after:?}; {AGAIN}");
         return Err(ScenarioError::NotMeasured(text));
     }
     let second_look = second.look(item, &left, &[item.into()]).await?;

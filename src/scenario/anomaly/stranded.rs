@@ -16,7 +16,7 @@ use crate::{
     },
     metrics::Op,
     report::Part,
-    scenario::{ScenarioError, poll},
+    scenario::{AGAIN, ScenarioError, poll},
 };
 /// A question, over the session of Postgres that answered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ async fn strand(pooled: &Pooled) -> Result<Fate, ScenarioError> {
     let (mut same, mut next) =
         if sessions[0] == taken.session { (one, other) } else { (other, one) };
     if !sessions.contains(&taken.session) {
-        let text = format!("nobody was given session {}, but {sessions:?}", taken.session);
+        let text = format!("nobody was given session {}, but {sessions:?}; {AGAIN}", taken.session);
         return Err(ScenarioError::NotMeasured(text));
     }
     next.run(Op::Rollback, "ROLLBACK").await?;

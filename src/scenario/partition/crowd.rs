@@ -15,7 +15,7 @@ use crate::{
     lock::Votes,
     order::{Item, Order, Outcome, Receipt},
     product::Product,
-    scenario::{PATIENCE, ScenarioError},
+    scenario::{AGAIN, PATIENCE, ScenarioError},
     shop::Shop,
     strategy::StrategyId,
     token::Token,
@@ -109,7 +109,7 @@ impl Crowd {
             }
             let changed = time::timeout_at(deadline, self.count.changed()).await;
             if !matches!(changed, Ok(Ok(()))) && see(&self.attempts.lock()).is_none() {
-                let text = format!("waited in vain until {what}: {}", self.summary());
+                let text = format!("waited in vain until {what}: {}; {AGAIN}", self.summary());
                 return Err(ScenarioError::NotMeasured(text));
             }
         }
@@ -122,7 +122,7 @@ impl Crowd {
     pub async fn leave(mut self) -> Result<Vec<Attempt>, ScenarioError> {
         let all = async { while self.buyers.join_next().await.is_some() {} };
         if time::timeout(PATIENCE, all).await.is_err() {
-            let text = format!("waited in vain until it was sold out: {}", self.summary());
+            let text = format!("waited in vain until it was sold out: {}; {AGAIN}", self.summary());
             return Err(ScenarioError::NotMeasured(text));
         }
         Ok(std::mem::take(&mut *self.attempts.lock()))

@@ -49,7 +49,7 @@ impl Namespace {
         let stdout = keeper.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (mut line, mut stdout) = (String::new(), BufReader::new(stdout));
         if time::timeout(PATIENCE, stdout.read_line(&mut line)).await?? == 0 {
-            return Err(io::Error::other("unshare --net is not permitted"));
+            return Err(io::Error::other("unshare --net is not permitted: it takes root"));
         }
         let pid = keeper.id().ok_or(io::ErrorKind::NotFound)?.to_string();
         // The name of the device is what nobody else can take at the same time.

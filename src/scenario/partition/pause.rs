@@ -20,7 +20,7 @@ use crate::{
     order::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{PATIENCE, ScenarioError, poll, progress, recorded::Recorded},
+    scenario::{AGAIN, PATIENCE, ScenarioError, poll, progress, recorded::Recorded},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
@@ -74,7 +74,9 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     stale.signal(Signal::SIGCONT).map_err(io::Error::from)?;
     let replies = time::timeout(PATIENCE, join_all(purchases)).await;
     let replies = replies.map_err(|_| {
-        ScenarioError::NotMeasured("the server that was stopped did not answer again".to_owned())
+        ScenarioError::NotMeasured(format!(
+            "the server that was stopped did not answer again; {AGAIN}"
+        ))
     })?;
     for ((lock, sale), reply) in locks.into_iter().zip(sales).zip(replies) {
         let (status, body) = reply.map_err(io::Error::other)?.map_err(io::Error::other)?;
