@@ -27,6 +27,7 @@ pub async fn run(config: &Config, args: &AnomalyArgs) -> Result<Report, Scenario
     progress("anomaly: servers are started");
     let scene = Scene::open(config, args.names()).await?;
     let mut report = Report::new("anomaly");
+    report.servers = scene.versions().await;
     for &name in args.names() {
         let mut part = Part::new(title(name));
         progress(&format!("anomaly: {}", part.title));

@@ -66,6 +66,7 @@ pub async fn run(config: &Config, args: &LeaderArgs) -> Result<Report, ScenarioE
     let config = config.clone().embedding(embeds);
     let lab = Lab::open(&config, CancellationToken::new()).await?;
     let mut report = Report::new("leader");
+    report.servers = lab.backends().versions().await;
     for id in args.locks() {
         progress(&format!("leader: elections under {}", id.row().name));
         let mut part = Part::new(title(id));

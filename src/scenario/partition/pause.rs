@@ -36,7 +36,7 @@ const BASE: Duration = Duration::from_millis(50);
 /// # Errors
 /// Something could not be measured.
 pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
-    let farm = Farm::open(scene.config, Wanted { all: true, ..scene.wanted() }).await?;
+    let farm = scene.open(Wanted { all: true, ..scene.wanted() }).await?;
     let mut locks = Vec::new();
     let controls = [scene.lock("safe")?, scene.lock("redlock")?];
     for lock in controls.into_iter().chain(Scene::fenced()) {
