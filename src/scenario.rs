@@ -4,11 +4,13 @@
 pub mod anomaly;
 pub mod leader;
 pub mod partition;
+mod progress;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use tokio::time::{self, Duration, Instant};
 
+use self::progress::Progress;
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
     cli::{EXIT_USAGE, OutputArgs},
@@ -78,14 +80,6 @@ pub fn show(report: &Report, output: &OutputArgs) -> u8 {
         Met::Yes => 0,
         Met::No => EXIT_NOT_AS_EXPECTED,
         Met::Unknown => EXIT_NOT_MEASURED,
-    }
-}
-
-/// Says what is being done, to whoever sits before a terminal.
-fn progress(what: &str) {
-    let mut err = io::stderr().lock();
-    if err.is_terminal() {
-        writeln!(err, "{what} …").ok();
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     order::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{PATIENCE, ScenarioError, poll, progress},
+    scenario::{PATIENCE, Progress, ScenarioError, poll},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
@@ -46,7 +46,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
         }
     }
     let names: Vec<&str> = locks.iter().map(|lock| lock.row().name).collect();
-    progress(&format!("pause: a server is stopped that sells under {}", names.join(", ")));
+    let what = format!("pause: a server is stopped that sells under {}", names.join(", "));
+    let _progress = Progress::spinner(what);
     let stale = locklab::start(&farm.flags).await?;
     let fresh = Arc::clone(farm.labs[0].shop());
     for &lock in &locks {
