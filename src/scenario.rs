@@ -15,7 +15,7 @@ use crate::{
     backends::{BackendError, embedded::EmbeddedError},
     cli::{EXIT_USAGE, OutputArgs},
     lab::LabError,
-    report::{Met, Report},
+    report::{Met, Report, Text},
 };
 
 /// How long anything may take that is waited for.
@@ -68,13 +68,13 @@ pub const EXIT_NOT_MEASURED: u8 = 2;
 /// Prints a report, and gives the exit code that says how the scenario ended.
 #[must_use]
 pub fn show(report: &Report, output: &OutputArgs) -> u8 {
-    let mut out = io::stdout().lock();
     // Whoever started this need not read it.
     if output.json {
+        let mut out = io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, report).ok();
         writeln!(out).ok();
     } else {
-        write!(out, "{report}").ok();
+        write!(anstream::stdout(), "{}", Text { report, quiet: output.quiet }).ok();
     }
     match report.met() {
         Met::Yes => 0,
