@@ -9,6 +9,7 @@ pub mod etcd;
 pub mod redis;
 pub mod redlock;
 pub mod sql;
+pub mod version;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
 #[cfg(not(feature = "zookeeper"))]

@@ -4,9 +4,12 @@ mod entry;
 pub mod picture;
 pub mod provenance;
 mod run;
+pub mod summary;
+mod table;
+mod text;
 pub mod timeline;
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::Display;
 
 use serde::Serialize;
 
@@ -15,6 +18,7 @@ pub use self::{
     picture::Picture,
     provenance::{Host, ServerVersion},
     run::{Run, Runs},
+    text::Text,
     timeline::Timeline,
 };
 
@@ -130,6 +134,13 @@ impl Report {
         let checks = self.parts.iter().flat_map(|part| &part.checks);
         checks.map(|check| check.met).max().unwrap_or(Met::Unknown)
     }
+
+    /// How many checks are as expected, and how many there are.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let checks = || self.parts.iter().flat_map(|part| &part.checks);
+        (checks().filter(|check| check.met == Met::Yes).count(), checks().count())
+    }
 }
 
 impl Part {
@@ -170,72 +181,6 @@ impl Part {
     }
 }
 
-impl Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
-            writeln!(f, "{part}")?;
-        }
-        let checks = self.parts.iter().flat_map(|part| &part.checks);
-        let (mut yes, mut all) = (0, 0);
-        for check in checks {
-            yes += usize::from(check.met == Met::Yes);
-            all += 1;
-        }
-        writeln!(f, "{}: {yes} of {all} as expected", self.scenario)
-    }
-}
-
-impl Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.title)?;
-        for Check { claim, seen, met } in &self.checks {
-            let mark = match met {
-                Met::Yes => "yes",
-                Met::No => "NO",
-                Met::Unknown => "?",
-            };
-            write_wrapped(f, &format!("  {mark:<4}"), &format!("{claim}: {seen}"))?;
-        }
-        for figure in &self.figures {
-            write_wrapped(f, "      ", &figure.to_string())?;
-        }
-        for picture in &self.pictures {
-            if let Picture::Timeline(timeline) = picture {
-                write!(f, "{timeline}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, samples } = self;
-        let mut sorted = samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        let [Some(least), Some(most)] = [sorted.first(), sorted.last()] else { return Ok(()) };
-        let median = sorted[sorted.len() / 2];
-        match samples.len() {
-            1 => write!(f, "{name}: {median:.1} {unit} (measured once)"),
-            many => write!(f, "{name}: {median:.1} {unit} ({least:.1} to {most:.1}, {many} times)"),
-        }
-    }
-}
-
-/// Writes a text after a mark, in lines that fit.
-fn write_wrapped(f: &mut fmt::Formatter<'_>, mark: &str, text: &str) -> fmt::Result {
-    let mut line = mark.to_owned();
-    for word in text.split_whitespace() {
-        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > mark.len() {
-            writeln!(f, "{}", line.trim_end())?;
-            line = " ".repeat(mark.len());
-        }
-        let gap = if line.len() > mark.len() { " " } else { "" };
-        write!(line, "{gap}{word}")?;
-    }
-    writeln!(f, "{}", line.trim_end())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,18 +199,5 @@ mod tests {
         assert_eq!(report(&[Met::Yes, Met::Yes]).met(), Met::Yes);
         assert_eq!(report(&[Met::Yes, Met::Unknown]).met(), Met::Unknown);
         assert_eq!(report(&[Met::No, Met::Unknown, Met::Yes]).met(), Met::No);
-    }
-
-    #[test]
-    fn text_fits_a_terminal() {
-        let mut part = Part::new("a part");
-        part.check("word ".repeat(50), "x".repeat(30), true);
-        part.measure("how long", "ms", vec![3.0, 1.0, 2.0]);
-        part.measure("nothing", "ms", Vec::new());
-        let text = Report { parts: vec![part], ..Report::new("test") }.to_string();
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert!(text.contains("how long: 2.0 ms (1.0 to 3.0, 3 times)"), "{text}");
-        assert!(!text.contains("nothing"), "{text}");
-        assert!(text.ends_with("test: 1 of 1 as expected\n"), "{text}");
     }
 }

@@ -11,21 +11,23 @@ pub mod oversell;
 pub mod partition;
 pub mod pause;
 mod processes;
+mod progress;
 pub mod race;
 mod recorded;
 pub mod retry;
 pub mod run_all;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::progress::Progress;
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
     cli::{Command, Config, EXIT_USAGE, Embed, OutputArgs},
     lab::{Lab, LabError},
-    report::{Met, Report},
+    report::{Met, Report, Text},
     strategy::StrategyId,
 };
 
@@ -107,13 +109,13 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
 /// Prints a report, and gives the exit code that says how the scenario ended.
 #[must_use]
 pub fn show(report: &Report, output: &OutputArgs) -> u8 {
-    let mut out = io::stdout().lock();
     // Whoever started this need not read it.
     if output.json {
+        let mut out = io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, report).ok();
         writeln!(out).ok();
     } else {
-        write!(out, "{report}").ok();
+        write!(anstream::stdout(), "{}", Text { report, quiet: output.quiet }).ok();
     }
     match report.met() {
         Met::Yes => 0,
@@ -132,14 +134,6 @@ async fn open(
     let embeds = rows.flat_map(|row| [row.backend, row.store.into()]).map(Embed::of).collect();
     let config = config.clone().keeping(records.saturating_mul(2)).embedding(embeds);
     Ok(Lab::open(&config, CancellationToken::new()).await?)
-}
-
-/// Says what is being done, to whoever sits before a terminal.
-fn progress(what: &str) {
-    let mut err = io::stderr().lock();
-    if err.is_terminal() {
-        writeln!(err, "{what} …").ok();
-    }
 }
 
 /// Looks again and again until there is something to see.

@@ -103,6 +103,19 @@ impl EtcdClient {
         self.circuit.state()
     }
 
+    /// What each member says that it is, if it says so in time.
+    ///
+    /// # Cancellation
+    /// Safe: nothing is changed.
+    pub async fn versions(&self, patience: Duration) -> Vec<Option<String>> {
+        let ask = self.members.iter().map(|member| async move {
+            let mut member = member.clone();
+            let status = time::timeout(patience, member.status()).await.ok()?.ok()?;
+            Some(format!("etcd {}", status.version()))
+        });
+        join_all(ask).await
+    }
+
     /// Waits until a key is deleted after a revision, or until nobody tells any more: whoever waits has
     /// to look again in any case.
     ///

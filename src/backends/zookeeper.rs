@@ -7,6 +7,7 @@
 //! connection to come back, to be carried out when nobody expects it any more.
 
 mod hosts;
+mod version;
 
 use std::sync::Arc;
 

@@ -5,6 +5,8 @@ use std::{fs, thread};
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
+use super::Report;
+
 /// The machine on which a scenario ran. What it does not tell is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
@@ -28,6 +30,20 @@ pub struct ServerVersion {
 }
 
 impl Host {
+    /// It in a few words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let Self { system, processor, cores, memory_mib } = self.clone();
+        let known = [
+            system,
+            processor,
+            cores.map(|cores| format!("{cores} cores")),
+            memory_mib.map(|mib| format!("{mib} MiB")),
+        ];
+        let known: Vec<String> = known.into_iter().flatten().collect();
+        if known.is_empty() { "unknown".to_owned() } else { known.join(", ") }
+    }
+
     /// This machine.
     #[must_use]
     pub fn this() -> Self {
@@ -43,6 +59,22 @@ impl Host {
             cores: thread::available_parallelism().ok().map(usize::from),
             memory_mib: memory_kib.map(|kib| kib / 1024),
         }
+    }
+}
+
+impl Report {
+    /// Where its figures come from, in a sentence.
+    #[must_use]
+    pub fn provenance(&self) -> String {
+        let Self { version, commit, timestamp, seed, host, servers, .. } = self;
+        let seed = seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string());
+        let servers: Vec<String> =
+            servers.iter().map(|it| format!("{} {}", it.backend, it.version)).collect();
+        let servers = if servers.is_empty() { "unknown".to_owned() } else { servers.join(", ") };
+        format!(
+            "seed: {seed}; locklab {version} ({commit}) at {timestamp}; host: {}; servers: {servers}",
+            host.describe()
+        )
     }
 }
 

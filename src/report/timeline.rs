@@ -4,7 +4,10 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::{WIDTH, write_wrapped};
+use super::{WIDTH, text::wrap};
+
+/// The longest name that is shown whole.
+const NAME_MAX: usize = 30;
 
 /// The most lanes of a picture in text.
 const LANES_MAX: usize = 12;
@@ -84,7 +87,8 @@ impl Shade {
 impl Display for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.lanes.iter().map(|lane| lane.name.chars().count()).max().unwrap_or(0);
-        let columns = WIDTH.saturating_sub(names + 5).max(10);
+        let names = names.min(NAME_MAX);
+        let columns = WIDTH - (names + 5);
         let all = self.until_ns.saturating_sub(self.from_ns).max(1);
         let column = |at_ns: u64| {
             let since = at_ns.clamp(self.from_ns, self.until_ns) - self.from_ns;
@@ -101,7 +105,7 @@ impl Display for Timeline {
             for mark in marks {
                 cells[column(mark.at_ns)] = mark.letter;
             }
-            writeln!(f, "  {name:>names$} |{}|", cells.iter().collect::<String>())?;
+            writeln!(f, "  {name:>names$.names$} |{}|", cells.iter().collect::<String>())?;
         }
         let more = self.lanes.len().saturating_sub(LANES_MAX);
         if more > 0 {
@@ -117,7 +121,9 @@ impl Display for Timeline {
         let letters = self.letters.iter().map(|(letter, text)| (*letter, text));
         let legend: Vec<String> =
             shades.chain(letters).map(|(letter, text)| format!("{letter} {text}")).collect();
-        write_wrapped(f, &" ".repeat(names + 4), &legend.join("  "))
+        let indent = names + 4;
+        write!(f, "{:indent$}", "")?;
+        wrap(f, indent, &legend.join("  "))
     }
 }
 
@@ -142,6 +148,16 @@ mod tests {
         let count = |letter| lane.chars().filter(|it| *it == letter).count();
         assert_eq!(lane.chars().count(), WIDTH, "{text}");
         assert!(count('█') > count('░') && count('░') > 10 && count('K') == 1, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let lane = Lane { name: "long".repeat(50), spans: Vec::new(), marks: Vec::new() };
+        let (title, legend) = ("who".to_owned(), vec![(Shade::Overlap, "two at once")]);
+        let (letters, lanes) = (Vec::new(), vec![lane]);
+        let timeline = Timeline { title, from_ns: 0, until_ns: 9, legend, letters, lanes };
+        let text = timeline.to_string();
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     }
 }

@@ -13,7 +13,7 @@ mod stale;
 mod stranded;
 
 use self::{ledger::Ledger, scene::Scene};
-use super::{ScenarioError, progress};
+use super::{Progress, ScenarioError};
 use crate::{
     cli::{AnomalyArgs, AnomalyName, Config},
     report::{Part, Report},
@@ -24,12 +24,13 @@ use crate::{
 /// # Errors
 /// The configuration is not valid.
 pub async fn run(config: &Config, args: &AnomalyArgs) -> Result<Report, ScenarioError> {
-    progress("anomaly: servers are started");
+    let progress = Progress::spinner("anomaly: servers are started");
     let scene = Scene::open(config, args.names()).await?;
     let mut report = Report::new("anomaly");
+    report.servers = scene.versions().await;
     for &name in args.names() {
         let mut part = Part::new(title(name));
-        progress(&format!("anomaly: {}", part.title));
+        progress.say(format!("anomaly: {}", part.title));
         if let Err(error) = show(name, &scene, &mut part).await {
             part.unknown("it was shown to its end", error);
         }

@@ -6,10 +6,10 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ScenarioError,
+    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
     holder::{self, Holder},
-    open, progress,
+    open,
     race::{self, Plan},
     recorded::Recorded,
 };
@@ -69,11 +69,13 @@ impl Frees {
 pub async fn run(config: &Config, args: &CrashArgs) -> Result<Report, ScenarioError> {
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("crash");
+    report.servers = lab.backends().versions().await;
     report.seed = Some(args.run.seed());
+    let bar = Progress::bar(args.lock.len() as u64, "crash");
     for &lock in &args.lock {
         let name = lock.row().name;
         let what = if args.ttl_edge { "works for too long" } else { "is killed" };
-        progress(&format!("crash: a holder under {name} {what}"));
+        bar.say(format!("a holder under {name} {what}"));
         let mut part = Part::new(if args.ttl_edge {
             format!("{name}: ttl {:?}, but the holder works for {:?}", args.ttl, args.work)
         } else {
@@ -93,6 +95,7 @@ pub async fn run(config: &Config, args: &CrashArgs) -> Result<Report, ScenarioEr
             part.measure("from the kill until the next buyer had the lock", "ms", blocked);
         }
         report.parts.push(part);
+        bar.tick();
     }
     lab.close(Instant::now()).await;
     Ok(report)

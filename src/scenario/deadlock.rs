@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ScenarioError, holder, open, progress,
+    Progress, ScenarioError, holder, open,
     race::{self, Plan},
     recorded::Recorded,
 };
@@ -69,8 +69,10 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
     }
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("deadlock");
+    report.servers = lab.backends().versions().await;
     report.seed = Some(args.run.seed());
     let order = if args.mitigate { "sorted" } else { "opposite orders" };
+    let bar = Progress::bar(args.lock.len() as u64, "deadlock");
     for &lock in &args.lock {
         let name = lock.row().name;
         let mut part = Part::new(format!(
@@ -82,7 +84,7 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
         } else {
             let mut took = Vec::new();
             for number in 1..=args.run.runs {
-                progress(&format!("deadlock: {order} under {name}, run {number}"));
+                bar.say(format!("{order} under {name}, run {number}"));
                 let seed = report.seed.unwrap_or_default().wrapping_add(u64::from(number) - 1);
                 let run = circle(&lab, config, args, (lock, number), seed, &mut part).await;
                 let Some(run) = part.known(run) else { continue };
@@ -92,6 +94,7 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
             part.measure("until a process had both, or gave up", "ms", took);
         }
         report.parts.push(part);
+        bar.tick();
     }
     lab.close(Instant::now()).await;
     Ok(report)

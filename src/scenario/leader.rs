@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{judge::judge, race::Race};
-use super::{AGAIN, ScenarioError, progress};
+use super::{AGAIN, Progress, ScenarioError};
 use crate::{
     cli::{Config, Embed, LeaderArgs},
     lab::Lab,
@@ -64,10 +64,12 @@ enum Late {
 pub async fn run(config: &Config, args: &LeaderArgs) -> Result<Report, ScenarioError> {
     let embeds = args.locks().map(|id| Embed::of(id.row().backend)).collect();
     let config = config.clone().embedding(embeds);
+    let progress = Progress::spinner("leader: servers are started");
     let lab = Lab::open(&config, CancellationToken::new()).await?;
+    drop(progress);
     let mut report = Report::new("leader");
+    report.servers = lab.backends().versions().await;
     for id in args.locks() {
-        progress(&format!("leader: elections under {}", id.row().name));
         let mut part = Part::new(title(id));
         if let Err(error) = elect(&lab, &config, args, id, &mut part).await {
             part.unknown("elections took place", error);
@@ -122,9 +124,13 @@ async fn elect(
     lab.shop().reset(&product, UNITS, Some(strategy)).await.map_err(failed)?;
     let mut race = Race::start(lab, config, args, strategy, &product).await?;
     let mut struck = Vec::new();
+    let blows = [Blow::Kill, Blow::Stop, Blow::Resign];
+    let what = format!("leader: elections under {}", strategy.row().name);
+    let progress = Progress::bar(u64::from(args.rounds) * blows.len() as u64, what);
     for _ in 0..args.rounds {
-        for blow in [Blow::Kill, Blow::Stop, Blow::Resign] {
+        for blow in blows {
             struck.push(race.strike(blow).await?);
+            progress.tick();
         }
     }
     let ended = race.end().await?;

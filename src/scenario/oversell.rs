@@ -11,9 +11,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    ScenarioError,
+    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
-    open, progress,
+    open,
     race::{self, Plan},
     recorded::Recorded,
 };
@@ -37,6 +37,7 @@ pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, Scenari
     let locks = args.locks();
     let lab = open(config, &locks, args.concurrency).await?;
     let mut report = Report::new("oversell");
+    report.servers = lab.backends().versions().await;
     report.seed = Some(args.run.seed());
     for &lock in &locks {
         let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await?;
@@ -81,7 +82,9 @@ async fn sell(
     let mut runs: Vec<Run> = Vec::new();
     let mut timeline = None;
     for number in 1..=args.run.runs {
-        progress(&format!("oversell: {concurrency} buyers of {stock} under {name}, run {number}"));
+        let spinner = Progress::spinner(format!(
+            "{concurrency} buyers of {stock} under {name}, run {number}"
+        ));
         let product = race::product("oversell", lock)?;
         lab.shop().reset(&product, stock, Some(lock)).await?;
         let mut plans: Vec<Plan> = (0..concurrency)
@@ -95,6 +98,7 @@ async fn sell(
         race::shuffle(&mut plans, seed.wrapping_add(u64::from(number) - 1));
         let entries = race::run(lab, config, plans, processes).await?;
         let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+        drop(spinner);
         if !args.report.quiet && !args.report.json {
             tell(&entries);
         }

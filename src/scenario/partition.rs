@@ -11,12 +11,13 @@ mod namespace;
 mod pause;
 mod proxy;
 
+use parking_lot::Mutex;
 use serde_json::json;
 
 use self::farm::{Farm, Wanted};
 use crate::{
     cli::{Config, How, PartName, PartitionArgs},
-    report::{Part, Report},
+    report::{Part, Report, ServerVersion},
     scenario::ScenarioError,
     strategy::{Expected, Family, StrategyId},
 };
@@ -26,18 +27,32 @@ struct Scene<'a> {
     config: &'a Config,
     args: &'a PartitionArgs,
     run: u32,
+    /// The servers that there have been, in any part.
+    servers: &'a Mutex<Vec<ServerVersion>>,
 }
 
 impl Scene<'_> {
     /// Starts servers, and says in the part's title how nodes are cut off.
     async fn farm(&self, wanted: Wanted, part: &mut Part) -> Result<Farm, ScenarioError> {
-        let farm = Farm::open(self.config, wanted).await?;
+        let farm = self.open(wanted).await?;
         let why_no_namespaces = &farm.without_namespaces;
         let cut_by = if why_no_namespaces.is_none() { "namespaces" } else { "a proxy" };
         let told = json!({ "cut_by": cut_by, "why_no_namespaces": why_no_namespaces });
         if !part.evidence.contains(&told) {
             part.title += &format!(" [cut by {cut_by}]");
             part.evidence.push(told);
+        }
+        Ok(farm)
+    }
+
+    /// Starts servers, and notes which versions they have.
+    async fn open(&self, wanted: Wanted) -> Result<Farm, ScenarioError> {
+        let farm = Farm::open(self.config, wanted).await?;
+        for version in farm.labs[0].backends().versions().await {
+            let mut servers = self.servers.lock();
+            if !servers.contains(&version) {
+                servers.push(version);
+            }
         }
         Ok(farm)
     }
@@ -78,13 +93,13 @@ pub async fn run(config: &Config, args: &PartitionArgs) -> Result<Report, Scenar
         return Err(ScenarioError::Usage(text.to_owned()));
     }
     let mut report = Report::new("partition");
-    let hows = args.hows();
+    let (hows, servers) = (args.hows(), Mutex::default());
     for &name in args.parts() {
         let mut part = Part::new(title(name));
         let mut recoveries: Vec<(How, Vec<f64>)> =
             hows.iter().map(|&how| (how, Vec::new())).collect();
         for run in 1..=args.runs {
-            let scene = Scene { config, args, run };
+            let scene = Scene { config, args, run, servers: &servers };
             match name {
                 PartName::Minority | PartName::Majority => {
                     let mut farm = scene.farm(scene.wanted(), &mut part).await?;
@@ -109,6 +124,7 @@ pub async fn run(config: &Config, args: &PartitionArgs) -> Result<Report, Scenar
         }
         report.parts.push(part);
     }
+    report.servers = servers.into_inner();
     Ok(report)
 }
 

@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ScenarioError,
+    Progress, ScenarioError,
     holder::{self, Holder},
-    open, progress,
+    open,
     recorded::Recorded,
 };
 use crate::{
@@ -73,7 +73,9 @@ impl Fate {
 pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioError> {
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("pause");
+    report.servers = lab.backends().versions().await;
     report.seed = Some(args.run.seed());
+    let bar = Progress::bar(args.lock.len() as u64, "pause");
     for &lock in &args.lock {
         let (name, fate) = (lock.row().name, Fate::of(lock));
         let title = format!("{name}: a holder is stopped before its write, ttl {:?}", args.ttl);
@@ -81,14 +83,16 @@ pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioEr
         if let Some(reason) = lab.backends().reason_against(lock.row()) {
             part.unknown(fate.claim(), reason);
             report.parts.push(part);
+            bar.tick();
             continue;
         }
         for number in 1..=args.run.runs {
-            progress(&format!("pause: a holder under {name} is stopped, run {number}"));
+            bar.say(format!("a holder under {name} is stopped, run {number}"));
             let run = stop(&lab, config, args, lock, number, &mut part).await;
             report.runs.0.extend(part.known(run));
         }
         report.parts.push(part);
+        bar.tick();
     }
     lab.close(Instant::now()).await;
     Ok(report)

@@ -4,9 +4,9 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    ScenarioError,
+    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
-    open, progress,
+    open,
     race::{self, Plan},
     recorded::Recorded,
 };
@@ -35,6 +35,7 @@ const WAIT: Duration = Duration::from_secs(45);
 pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioError> {
     let lab = open(config, &[args.lock], args.concurrency).await?;
     let mut report = Report::new("retry");
+    report.servers = lab.backends().versions().await;
     let seed = args.run.seed();
     report.seed = Some(seed);
     let RetryArgs { lock, concurrency, stock, delay, ttl, processes, .. } = *args;
@@ -55,13 +56,16 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
     if let Some(reason) = lab.backends().reason_against(lock.row()) {
         part.unknown(promise.claim(), reason);
     } else {
+        let rounds = u64::from(args.run.runs) * args.policies().count() as u64;
+        let bar = Progress::bar(rounds, "retry");
         // Round by round, so that whatever else the machine does hits all policies.
         for number in 1..=args.run.runs {
             for policy in args.policies() {
-                progress(&format!("retry: {} , run {number}", policy.name()));
+                bar.say(format!("losers do {}, run {number}", policy.name()));
                 let seed = seed.wrapping_add(u64::from(number) - 1);
                 let run = once(&lab, config, args, policy, seed, &mut part).await?;
                 report.runs.0.push(Run { run: number, ..run });
+                bar.tick();
             }
         }
         judge(&mut part, promise, &conditions, &report.runs.0);

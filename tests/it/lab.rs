@@ -10,11 +10,17 @@ use locklab::{
     cli::Cli,
     lab::Lab,
     metrics::{Metrics, Op},
+    report::ServerVersion,
 };
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::{
+    sql_servers::{MySql, Postgres},
+    zookeeper_server::ZooKeeper,
+};
 
 async fn open() -> Lab {
     let config = Cli::parse_from(["locklab"]).config;
@@ -39,6 +45,42 @@ async fn a_purchase_without_a_socket() {
     let stock = router.oneshot(get("/stock/default")).await.unwrap();
     assert_eq!(read(stock).await["sold"], 1);
     assert!(lab.close(Instant::now() + Duration::from_secs(10)).await);
+}
+
+/// Servers say which versions they are; one that is away is unknown, and one that there is not is not told.
+#[tokio::test]
+async fn servers_name_their_versions() {
+    let zookeeper = ZooKeeper::shared();
+    let (postgres, mysql) = (Postgres::shared().await, MySql::shared().await);
+    let arguments = [
+        ["locklab", "--embed=redlock,etcd"],
+        ["--zookeeper-hosts", &zookeeper.hosts],
+        ["--postgres-url", &postgres.url],
+        ["--mysql-url", &mysql.url],
+    ];
+    let config = Cli::parse_from(arguments.concat()).config;
+    let lab = Lab::open(&config, CancellationToken::new()).await.unwrap();
+    let versions = lab.backends().versions().await;
+    let told: Vec<_> = versions.iter().map(|it| (it.backend, it.version.as_str())).collect();
+    let expected = [
+        ("redis", ""),
+        ("redlock", "5 × "),
+        ("etcd", "3 × etcd "),
+        ("zookeeper", "ZooKeeper "),
+        ("postgres", "PostgreSQL "),
+        ("mysql", ""),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for ((backend, version), (expected, product)) in told.iter().zip(expected) {
+        assert_eq!(*backend, expected, "{told:?}");
+        assert!(version.starts_with(product), "{told:?}");
+        assert!(version.ends_with(|c: char| c.is_ascii_digit()), "{told:?}");
+    }
+    lab.close(Instant::now() + Duration::from_secs(10)).await;
+    let config = Cli::parse_from(["locklab", "--redis-url", "redis://127.0.0.1:1"]).config;
+    let lab = Lab::open(&config, CancellationToken::new()).await.unwrap();
+    let unknown = ServerVersion { backend: "redis", version: "unknown".to_owned() };
+    assert_eq!(lab.backends().versions().await, [unknown]);
 }
 
 /// The resident memory of this process, in bytes.

@@ -45,6 +45,7 @@ mod redis_server;
 mod redlock;
 mod release;
 mod renewal;
+mod report_text;
 mod resets;
 mod rows;
 mod rules;

@@ -8,10 +8,12 @@ use crate::{
     backends::{
         embedded::{self, Embedded, EmbeddedError},
         sql::{Dialect, SqlClient, SqlOptions},
+        version,
     },
     cli::{AnomalyName, Config, Secret},
     lab::LabError,
     metrics::Metrics,
+    report::ServerVersion,
     scenario::ScenarioError,
 };
 
@@ -88,6 +90,14 @@ impl Scene {
             pooled,
             embedded: own_postgres.into_iter().chain(own_mysql).collect(),
         })
+    }
+
+    /// The versions of the databases.
+    pub(super) async fn versions(&self) -> Vec<ServerVersion> {
+        let direct = self.pooled.as_ref().map(|pooled| &pooled.direct);
+        let postgres = self.postgres.as_ref().or(direct);
+        let clients = [postgres, self.mysql.as_ref()].into_iter().filter_map(Result::ok);
+        join_all(clients.map(version::of_client)).await
     }
 
     /// A Postgres.

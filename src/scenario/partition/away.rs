@@ -17,7 +17,7 @@ use crate::{
     order::{Order, Outcome},
     product::Product,
     report::Part,
-    scenario::{ScenarioError, progress, recorded::Recorded},
+    scenario::{Progress, ScenarioError, recorded::Recorded},
     wait::{Patience, Policy},
 };
 
@@ -52,7 +52,7 @@ pub async fn minority(
     part: &mut Part,
 ) -> Result<(), ScenarioError> {
     let units = scene.args.purchases;
-    progress(&format!("minority: {MINORITY} nodes {}", past(how)));
+    let progress = Progress::spinner(format!("minority: {MINORITY} nodes {}", past(how)));
     let seen = go_away(scene, farm, how, MINORITY).await?;
     let sold: Vec<&Attempt> = seen.began.iter().filter(|it| it.outcome == Outcome::Sold).collect();
     let claim = format!("two of five {}: purchases go on", past(how));
@@ -66,7 +66,7 @@ pub async fn minority(
     part.check(scene.claim("every unit is sold once"), seen.recorded.numbers(), is_exact);
     part.evidence.push(seen.recorded.json(json!({ "away": MINORITY, "how": past(how) })));
 
-    progress(&format!("minority: {MAJORITY} nodes {}, as the control", past(how)));
+    progress.say(format!("minority: {MAJORITY} nodes {}, as the control", past(how)));
     let control = go_away(scene, farm, how, MAJORITY).await?;
     let sold = control.ended.iter().filter(|it| it.outcome == Outcome::Sold).count();
     let text = outcomes(&control.ended);
@@ -87,7 +87,7 @@ pub async fn majority(
     part: &mut Part,
 ) -> Result<f64, ScenarioError> {
     let (units, delay) = (scene.args.purchases, scene.args.restart_delay);
-    progress(&format!("majority: {MAJORITY} nodes {}", past(how)));
+    let _progress = Progress::spinner(format!("majority: {MAJORITY} nodes {}", past(how)));
     let seen = go_away(scene, farm, how, MAJORITY).await?;
     let is_met = seen.ended.iter().all(|it| it.outcome == Outcome::Unavailable);
     let claim = format!("three of five {}: every purchase is `unavailable`", past(how));

@@ -22,7 +22,7 @@ use crate::{
     order::{Outcome, Receipt},
     product::Product,
     report::{Part, Picture},
-    scenario::{ScenarioError, poll, progress, recorded::Recorded},
+    scenario::{Progress, ScenarioError, poll, recorded::Recorded},
     shop::Shop,
     strategy::StrategyId,
     wait::{Patience, Policy},
@@ -91,7 +91,8 @@ impl Seen {
 pub async fn restart(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
     let ms = scene.args.restart_delay.as_millis();
     for (is_control, delay) in [(true, Duration::ZERO), (false, scene.args.restart_delay)] {
-        progress(&format!("restart: a node forgets, restart delay {} ms", delay.as_millis()));
+        let what = format!("restart: a node forgets, restart delay {} ms", delay.as_millis());
+        let _progress = Progress::spinner(what);
         let mut farm = scene.farm(Wanted { restart_delay: delay, ..scene.wanted() }, part).await?;
         let seen = meet(scene, &mut farm, scene.lock("redlock")?, Harm::NodeCrashes).await?;
         if is_control {
@@ -133,9 +134,9 @@ pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
         }
         Err(error) => return Err(error),
     };
-    progress("clock: nothing steps, as the control");
+    let progress = Progress::spinner("clock: nothing steps, as the control");
     let control = meet(scene, &mut farm, redlock, Harm::Nothing).await?;
-    progress("clock: the clock of a node steps");
+    progress.say("clock: the clock of a node steps");
     let seen = meet(scene, &mut farm, redlock, Harm::NodeSteps).await?;
     part.check(scene.claim(&stepped), seen.describe(), seen.is_sold_twice());
     part.pictures.extend(seen.recorded.timeline(|_| None).map(Picture::Timeline));
@@ -150,7 +151,7 @@ pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
             part.unknown(scene.claim(&claim), reason);
             continue;
         }
-        progress(&format!("clock: the clock of the stock's Redis steps, under {name}"));
+        progress.say(format!("clock: the clock of the stock's Redis steps, under {name}"));
         let seen = meet(scene, &mut farm, lock, Harm::StockSteps).await?;
         part.check(scene.claim(&claim), seen.describe(), seen.recorded.is_exact(1));
         part.evidence.push(seen.recorded.json(json!({ "step_ms": step_ms, "lock": name })));

@@ -20,7 +20,7 @@ use crate::{
     order::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{AGAIN, PATIENCE, ScenarioError, poll, progress, recorded::Recorded},
+    scenario::{AGAIN, PATIENCE, Progress, ScenarioError, poll, recorded::Recorded},
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
@@ -35,7 +35,7 @@ const BASE: Duration = Duration::from_millis(50);
 /// # Errors
 /// Something could not be measured.
 pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
-    let farm = Farm::open(scene.config, Wanted { all: true, ..scene.wanted() }).await?;
+    let farm = scene.open(Wanted { all: true, ..scene.wanted() }).await?;
     let mut locks = Vec::new();
     let controls = [scene.lock("safe")?, scene.lock("redlock")?];
     for lock in controls.into_iter().chain(Scene::fenced()) {
@@ -45,7 +45,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
         }
     }
     let names: Vec<&str> = locks.iter().map(|lock| lock.row().name).collect();
-    progress(&format!("pause: a server is stopped that sells under {}", names.join(", ")));
+    let what = format!("pause: a server is stopped that sells under {}", names.join(", "));
+    let _progress = Progress::spinner(what);
     let stale = locklab::start(&farm.flags).await?;
     let fresh = Arc::clone(farm.labs[0].shop());
     for &lock in &locks {

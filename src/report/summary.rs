@@ -1,0 +1,51 @@
+//! Samples in a few numbers.
+
+/// What samples come to. There is none without samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// The least.
+    pub least: f64,
+    /// The one in the middle, or half-way between the two that are.
+    pub median: f64,
+    /// The most.
+    pub most: f64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Summary {
+    /// Of samples that are numbers; others are left out.
+    #[must_use]
+    pub fn of(samples: &[f64]) -> Option<Self> {
+        let sorted = sorted(samples);
+        let (&least, &most) = (sorted.first()?, sorted.last()?);
+        let count = sorted.len();
+        // Halved first: the sum might be too much for a number.
+        let median = sorted[(count - 1) / 2] / 2.0 + sorted[count / 2] / 2.0;
+        Some(Self { least, median, most, count })
+    }
+}
+
+/// The samples that are numbers, the least first.
+pub(super) fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = samples.iter().copied().filter(|it| it.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_come_to_a_few_numbers() {
+        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[f64::NAN, f64::INFINITY]), None);
+        let summary = |samples: &[f64]| Summary::of(samples).unwrap();
+        assert_eq!(summary(&[3.0, 1.0, 2.0]).median, 2.0);
+        assert_eq!(summary(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        assert_eq!(summary(&[f64::MAX, f64::MAX]).median, f64::MAX);
+        let one = summary(&[7.0, f64::NAN]);
+        assert_eq!((one.least, one.median, one.most, one.count), (7.0, 7.0, 7.0, 1));
+    }
+}
