@@ -139,20 +139,13 @@ fn tell(entries: &[crate::report::Entry]) {
 /// All runs in one table.
 fn side_by_side(runs: &[Run], strategies: usize) -> Part {
     let mut part = Part::new("What was sold");
-    let columns = [
-        "strategy",
-        "tries",
-        "told sold",
-        "sold out",
-        "no lock",
-        "other",
-        "left",
-        "oversold",
-        "lost updates",
-        "contention",
-        "ms",
-    ];
-    let rows = runs.iter().map(|run| {
+    let table = |title: &str, columns: &[&str], row: fn(&Run) -> Vec<String>| Table {
+        title: title.to_owned(),
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        rows: runs.iter().map(row).collect(),
+    };
+    let columns = ["strategy", "tries", "sold", "sold out", "no lock", "other", "contention", "ms"];
+    part.tables.push(table("How purchases ended", &columns, |run| {
         let (sold_out, busy) = (run.count(Outcome::SoldOut), run.count(Outcome::Busy));
         vec![
             run.strategy.to_owned(),
@@ -161,18 +154,17 @@ fn side_by_side(runs: &[Run], strategies: usize) -> Part {
             sold_out.to_string(),
             busy.to_string(),
             (run.failures - sold_out - busy).to_string(),
-            run.final_stock.to_string(),
-            run.units_oversold.to_string(),
-            run.lost_updates.to_string(),
             format!("{:.0} %", run.contention_rate * 100.0),
             format!("{:.1}", run.duration_ms),
         ]
-    });
-    part.tables.push(Table {
-        title: "Purchases by how they ended, and units by the ledger".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    });
+    }));
+    let columns = ["strategy", "on sale", "sold", "left", "oversold", "lost updates"];
+    part.tables.push(table("Units, by the ledger", &columns, |run| {
+        let units =
+            [run.initial_stock, run.sold, run.final_stock, run.units_oversold, run.lost_updates];
+        let units = units.iter().map(i64::to_string);
+        [run.strategy.to_owned()].into_iter().chain(units).collect()
+    }));
     let groups = |sample: fn(&Run) -> Vec<f64>| {
         let mut groups: Vec<Group> = Vec::new();
         for run in runs {
