@@ -1,4 +1,4 @@
-.PHONY: help run run-all test bench bench-locks bench-databases
+.PHONY: help run run-all test docs bench bench-locks bench-databases
 
 # The k6 that scripts/k6 installs, when there is no other; and where Debian keeps some servers, which is off
 # the path of those who are not root.
@@ -50,6 +50,10 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	cargo clippy --quiet --locked --no-default-features -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps
 	cargo test --quiet --locked
+
+docs: ## run every command that the pages in docs/ show, and write down what it prints
+	cargo build --quiet --release --locked
+	LOCKLAB_DOCS=$(CURDIR)/target/release/locklab RUST_TEST_THREADS=1 cargo test --quiet --locked --test it -- docs::
 
 bench: ## purchases per second, as a ratio to a route that touches nothing
 	@scripts/need cc build-essential

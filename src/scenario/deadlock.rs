@@ -138,7 +138,7 @@ async fn circle(
     let entries = race::run(lab, config, plans, args.processes).await?;
     let (mut audits, mut is_ok, mut sold) = (Vec::new(), true, 0);
     let mut held = Vec::new();
-    for product in &products {
+    for (index, product) in products.iter().enumerate() {
         let recorded = Recorded::of(std::slice::from_ref(lab), product, lock).await?;
         is_ok &= recorded.verdict.ok;
         held.extend(recorded.held_ms());
@@ -149,7 +149,7 @@ async fn circle(
                 of_order.map(|entry| entry.process_id.clone())
             };
             part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
-                timeline.title = format!("Who held the lock of {product}");
+                timeline.title = format!("Who held the lock of product {index}");
                 Picture::Timeline(timeline)
             }));
         }

@@ -11,6 +11,7 @@ mod contract;
 mod dashboard_linter;
 mod dashboard_style;
 mod dashboards;
+mod docs;
 mod drill;
 mod embedded;
 mod etcd;

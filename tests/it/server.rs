@@ -193,7 +193,12 @@ impl Drop for Server {
 
 /// The binary under test, with an environment of its own.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_locklab"));
+    command_of(env!("CARGO_BIN_EXE_locklab"), arguments)
+}
+
+/// The same of another binary.
+pub fn command_of(binary: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.env_clear().env("PATH", path).args(arguments).stdin(Stdio::null());
     // A busy machine is no fault: what is to take less says so with a flag.
