@@ -26,14 +26,20 @@ async fn main() -> ExitCode {
             Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Leader(args) => match scenario::leader::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
-        Command::Anomaly(args) => match scenario::anomaly::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
+        Command::Leader(args) => {
+            let run = scenario::leader::run(&cli.config, &args);
+            match scenario::tell(&args.output, run).await {
+                Ok(code) => return code.into(),
+                Err(error) => (error.to_string(), error.exit().into()),
+            }
+        }
+        Command::Anomaly(args) => {
+            let run = scenario::anomaly::run(&cli.config, &args);
+            match scenario::tell(&args.output, run).await {
+                Ok(code) => return code.into(),
+                Err(error) => (error.to_string(), error.exit().into()),
+            }
+        }
         Command::Candidate(candidacy) => {
             match scenario::leader::candidate::run(&cli.config, &candidacy).await {
                 Ok(()) => return ExitCode::SUCCESS,
@@ -44,10 +50,13 @@ async fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Partition(args) => match scenario::partition::run(&cli.config, &args).await {
-            Ok(report) => return scenario::show(&report, &args.output).into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
+        Command::Partition(args) => {
+            let run = scenario::partition::run(&cli.config, &args);
+            match scenario::tell(&args.output, run).await {
+                Ok(code) => return code.into(),
+                Err(error) => (error.to_string(), error.exit().into()),
+            }
+        }
     };
     writeln!(io::stderr(), "locklab: {message}").ok();
     code

@@ -1,5 +1,7 @@
 //! What a scenario found: one result, shown as text that fits a terminal, as JSON, or as a page.
 
+mod draw;
+mod html;
 pub mod picture;
 pub mod provenance;
 pub mod summary;
@@ -12,6 +14,7 @@ use std::fmt::Display;
 use serde::Serialize;
 
 pub use self::{
+    html::page,
     picture::Picture,
     provenance::{Host, ServerVersion},
     text::Text,

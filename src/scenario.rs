@@ -6,7 +6,14 @@ pub mod leader;
 pub mod partition;
 mod progress;
 
-use std::io::{self, Write};
+use std::{
+    fs::{self, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use tempfile::NamedTempFile;
 
 use tokio::time::{self, Duration, Instant};
 
@@ -15,7 +22,7 @@ use crate::{
     backends::{BackendError, embedded::EmbeddedError},
     cli::{EXIT_USAGE, OutputArgs},
     lab::LabError,
-    report::{Met, Report, Text},
+    report::{self, Met, Report, Text},
 };
 
 /// How long anything may take that is waited for.
@@ -65,6 +72,36 @@ pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
 /// The exit code of a scenario in which something could not be measured.
 pub const EXIT_NOT_MEASURED: u8 = 2;
 
+/// Runs a scenario and shows its report; gives the exit code that says how it ended.
+///
+/// # Errors
+/// The report could not be written where it is wanted, which is found out before anything is run; or the
+/// scenario could not be done.
+pub async fn tell(
+    output: &OutputArgs,
+    scenario: impl Future<Output = Result<Report, ScenarioError>>,
+) -> Result<u8, ScenarioError> {
+    check(output)?;
+    Ok(show(&scenario.await?, output))
+}
+
+/// Whether a report can be shown so.
+///
+/// # Errors
+/// The page cannot be written where it is wanted.
+pub fn check(output: &OutputArgs) -> Result<(), ScenarioError> {
+    let Some(path) = &output.html else { return Ok(()) };
+    let refused = |why: &dyn std::fmt::Display| {
+        let path = path.display();
+        let valid = "expected a file in a folder that can be written to";
+        ScenarioError::Usage(format!("--html {path}: {why}; {valid}"))
+    };
+    if fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+        return Err(refused(&"it is there, and no file"));
+    }
+    page_in(path).map(drop).map_err(|error| refused(&error))
+}
+
 /// Prints a report, and gives the exit code that says how the scenario ended.
 #[must_use]
 pub fn show(report: &Report, output: &OutputArgs) -> u8 {
@@ -76,11 +113,35 @@ pub fn show(report: &Report, output: &OutputArgs) -> u8 {
     } else {
         write!(anstream::stdout(), "{}", Text { report, quiet: output.quiet }).ok();
     }
-    match report.met() {
+    let code = match report.met() {
         Met::Yes => 0,
         Met::No => EXIT_NOT_AS_EXPECTED,
         Met::Unknown => EXIT_NOT_MEASURED,
+    };
+    let Some(path) = &output.html else { return code };
+    match write_page(report, path) {
+        Ok(()) => code,
+        Err(error) => {
+            writeln!(io::stderr(), "locklab: --html {}: {error}", path.display()).ok();
+            if code == 0 { EXIT_NOT_MEASURED } else { code }
+        }
     }
+}
+
+/// Nobody ever sees half a page.
+fn write_page(report: &Report, path: &Path) -> io::Result<()> {
+    let mut file = page_in(path)?;
+    file.write_all(report::page(report).as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A file beside a page, which is to become that.
+fn page_in(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As readable as any other file.
+    let permissions = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".locklab-").permissions(permissions).tempfile_in(folder)
 }
 
 /// Looks again and again until there is something to see.
