@@ -43,6 +43,7 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || scripts/need - libfaketime
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
+	@scripts/need chromium chromium
 	@scripts/k6
 	@scripts/foreign
 	cargo fmt --check

@@ -1,6 +1,8 @@
 //! What a scenario found: one result, shown as text that fits a terminal, as JSON, or as a page.
 
+mod draw;
 mod entry;
+mod html;
 pub mod picture;
 pub mod provenance;
 mod run;
@@ -15,6 +17,7 @@ use serde::Serialize;
 
 pub use self::{
     entry::Entry,
+    html::page,
     picture::Picture,
     provenance::{Host, ServerVersion},
     run::{Run, Runs},

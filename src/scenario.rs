@@ -1,5 +1,5 @@
 //! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
-//! the command line. Each is one file below `scenario/`, and gives a [`Report`].
+//! the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
 
 pub mod anomaly;
 pub mod crash;
@@ -16,18 +16,19 @@ pub mod race;
 mod recorded;
 pub mod retry;
 pub mod run_all;
+mod show;
 
-use std::io::{self, Write};
+use std::io;
 
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::progress::Progress;
+pub use self::show::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED};
+use self::{progress::Progress, show::tell};
 use crate::{
     backends::{BackendError, embedded::EmbeddedError},
-    cli::{Command, Config, EXIT_USAGE, Embed, OutputArgs},
+    cli::{Command, Config, EXIT_USAGE, Embed},
     lab::{Lab, LabError},
-    report::{Met, Report, Text},
     strategy::StrategyId,
 };
 
@@ -75,52 +76,26 @@ impl ScenarioError {
     }
 }
 
-/// The exit code of a scenario in which something was not as expected.
-pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
-/// The exit code of a scenario in which something could not be measured.
-pub const EXIT_NOT_MEASURED: u8 = 2;
-
 /// Does what a command says, shows what was found, and gives the exit code that says how it ended.
 ///
 /// # Errors
 /// It could not be done.
 pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError> {
-    let (report, output) = match command {
-        Command::Serve | Command::Healthcheck | Command::Completions(_) | Command::Man(_) => {
-            return Ok(0);
-        }
-        Command::Buyers => return race::buyers::run(config).await.map(|()| 0),
+    match command {
+        Command::Serve | Command::Healthcheck | Command::Completions(_) | Command::Man(_) => Ok(0),
+        Command::Buyers => race::buyers::run(config).await.map(|()| 0),
         Command::Candidate(candidacy) => {
-            return leader::candidate::run(config, candidacy).await.map(|()| 0);
+            leader::candidate::run(config, candidacy).await.map(|()| 0)
         }
-        Command::Oversell(args) => (oversell::run(config, args).await?, &args.report),
-        Command::Leader(args) => (leader::run(config, args).await?, &args.output),
-        Command::Partition(args) => (partition::run(config, args).await?, &args.output),
-        Command::Anomaly(args) => (anomaly::run(config, args).await?, &args.output),
-        Command::Deadlock(args) => (deadlock::run(config, args).await?, &args.report),
-        Command::Crash(args) => (crash::run(config, args).await?, &args.report),
-        Command::Retry(args) => (retry::run(config, args).await?, &args.report),
-        Command::Pause(args) => (pause::run(config, args).await?, &args.report),
-        Command::RunAll(args) => (run_all::run(config, args).await?, &args.report),
-    };
-    Ok(show(&report, output))
-}
-
-/// Prints a report, and gives the exit code that says how the scenario ended.
-#[must_use]
-pub fn show(report: &Report, output: &OutputArgs) -> u8 {
-    // Whoever started this need not read it.
-    if output.json {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, report).ok();
-        writeln!(out).ok();
-    } else {
-        write!(anstream::stdout(), "{}", Text { report, quiet: output.quiet }).ok();
-    }
-    match report.met() {
-        Met::Yes => 0,
-        Met::No => EXIT_NOT_AS_EXPECTED,
-        Met::Unknown => EXIT_NOT_MEASURED,
+        Command::Oversell(args) => tell(&args.report, oversell::run(config, args)).await,
+        Command::Deadlock(args) => tell(&args.report, deadlock::run(config, args)).await,
+        Command::Crash(args) => tell(&args.report, crash::run(config, args)).await,
+        Command::Retry(args) => tell(&args.report, retry::run(config, args)).await,
+        Command::Pause(args) => tell(&args.report, pause::run(config, args)).await,
+        Command::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
+        Command::Leader(args) => tell(&args.output, leader::run(config, args)).await,
+        Command::Partition(args) => tell(&args.output, partition::run(config, args)).await,
+        Command::Anomaly(args) => tell(&args.output, anomaly::run(config, args)).await,
     }
 }
 

@@ -33,6 +33,25 @@ pub(super) fn sorted(samples: &[f64]) -> Vec<f64> {
     sorted
 }
 
+/// A number to be looked at: about three digits that count.
+#[must_use]
+pub fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".to_owned(),
+        it if !(1e-3..1e6).contains(&it) => format!("{number:.1e}"),
+        it => {
+            let decimals =
+                if it < 10.0 { 2 + usize::from(it < 1.0) } else { usize::from(it < 100.0) };
+            let text = format!("{number:.decimals$}");
+            // Ticks of axes are round.
+            if decimals == 0 {
+                return text;
+            }
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +66,14 @@ mod tests {
         assert_eq!(summary(&[f64::MAX, f64::MAX]).median, f64::MAX);
         let one = summary(&[7.0, f64::NAN]);
         assert_eq!((one.least, one.median, one.most, one.count), (7.0, 7.0, 7.0, 1));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.0, 0.25, 1.0, 1.234, 20.0, 45.67, 123.4, 999_999.0, 1e300, -1e-9];
+        let texts = texts.map(short);
+        let expected =
+            ["0", "0.25", "1", "1.23", "20", "45.7", "123", "999999", "1.0e300", "-1.0e-9"];
+        assert_eq!(texts, expected);
     }
 }

@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// Whether a column is one of figures, which are compared digit by digit.
-    fn has_numbers(&self, column: usize) -> bool {
+    pub(super) fn has_numbers(&self, column: usize) -> bool {
         let mut cells = self.rows.iter().filter_map(|row| row.get(column)).peekable();
         cells.peek().is_some()
             && cells.all(|it| it.starts_with(|c: char| c.is_ascii_digit() || "–-?".contains(c)))

@@ -6,6 +6,13 @@ use serde::Serialize;
 
 use super::{WIDTH, text::wrap};
 
+/// The letter of a unit that was sold.
+pub const SOLD: char = 'W';
+/// The letter of the write that sold a unit which was not there: pictures point at it.
+pub const TOO_MUCH: char = 'X';
+/// The letter of the end of a lease by its ttl.
+pub const EXPIRY: char = 'T';
+
 /// The longest name that is shown whole.
 const NAME_MAX: usize = 30;
 

@@ -46,6 +46,8 @@ mod redis_server;
 mod redlock;
 mod release;
 mod renewal;
+mod report_page;
+mod report_pictures;
 mod report_text;
 mod resets;
 mod rows;

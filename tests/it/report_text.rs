@@ -1,6 +1,10 @@
 //! How a report is printed, and where colours and progress are shown.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use crate::server::command;
 
@@ -77,4 +81,34 @@ fn quiet_is_what_was_expected_and_the_last_line() {
     assert!(quiet.ends_with("\nanomaly: 0 of 1 as expected\n"), "{quiet}");
     assert!(whole.lines().all(|line| line.chars().count() <= 80), "{whole}");
     assert!(quiet.lines().all(|line| whole.lines().any(|it| it == line)), "{quiet}");
+}
+
+/// Refused before anything is run: nobody waits for a report that is lost.
+#[test]
+fn a_page_that_cannot_be_written_is_refused_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing/page.html");
+    for path in [folder.path(), &missing, Path::new("/dev/null"), Path::new("")] {
+        let output = command(&[&SCENARIO[..], &["--html", path.to_str().unwrap()]].concat());
+        let output = { output }.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(output.stdout.is_empty(), "it was run: {}", text(&output.stdout));
+        assert!(said.contains("--html") && said.contains(path.to_str().unwrap()), "{said}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// A page takes the place of an older one, and nothing else is left in its folder.
+#[test]
+fn a_page_is_written_beside_the_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    fs::write(&page, "an older one").unwrap();
+    let output = run(&["--html", page.to_str().unwrap()], &[]);
+    assert!(text(&output.stdout).ends_with("anomaly: 0 of 1 as expected\n"));
+    let written = fs::read_to_string(&page).unwrap();
+    assert!(written.starts_with("<!DOCTYPE html>") && written.ends_with("</html>"), "{written}");
+    assert!(written.contains("<strong>not measured</strong>"), "{written}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -6,7 +6,7 @@ use crate::{
         lease::Lease,
         trace::{Trace, Traces},
     },
-    report::timeline::{Lane, Mark, Shade, Span, Timeline},
+    report::timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
 };
 
 impl Recorded {
@@ -32,9 +32,9 @@ impl Recorded {
             (Shade::Overlap, "while another believed so too"),
         ];
         let letters = [
-            ('T', "the lease ends by its ttl"),
-            ('W', "sold"),
-            ('X', "sold a unit that was not there"),
+            (EXPIRY, "the lease ends by its ttl"),
+            (SOLD, "sold"),
+            (TOO_MUCH, "sold a unit that was not there"),
         ];
         let has_shade = |shade| spans().any(|span| span.shade == shade);
         let has_letter =
@@ -72,11 +72,11 @@ impl Recorded {
                 spans.push(Span { from_ns, until_ns, shade: Shade::Granted });
             }
             if let Some(at_ns) = lease.until_ns.filter(|until_ns| *until_ns <= believed_ns) {
-                marks.push(Mark { at_ns, letter: 'T' });
+                marks.push(Mark { at_ns, letter: EXPIRY });
             }
         }
         for sale in trace.sales() {
-            let letter = if sale.sold > self.tally.initial { 'X' } else { 'W' };
+            let letter = if sale.sold > self.tally.initial { TOO_MUCH } else { SOLD };
             marks.push(Mark { at_ns: sale.at_ns, letter });
         }
         Some(Lane { name: String::new(), spans, marks })
