@@ -163,7 +163,8 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         let drain = tokio::spawn(async move { while self.told.recv().await.is_some() {} });
         for (mut child, pid) in self.children {
             let ended = time::timeout(PATIENCE, child.wait()).await;
-            ended.map_err(|_| ScenarioError::NotMeasured(format!("{pid} did not end; {AGAIN}")))??;
+            ended
+                .map_err(|_| ScenarioError::NotMeasured(format!("{pid} did not end; {AGAIN}")))??;
         }
         drain.abort();
         Ok(())
