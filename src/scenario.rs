@@ -2,6 +2,7 @@
 //! the command line. Each is one file below `scenario/`, and gives a [`Report`].
 
 pub mod anomaly;
+pub mod choose_ttl;
 mod expectation;
 pub mod leader;
 pub mod oversell;
@@ -88,6 +89,7 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Oversell(args) => (oversell::run(config, args).await?, &args.report),
         Command::Leader(args) => (leader::run(config, args).await?, &args.output),
         Command::Partition(args) => (partition::run(config, args).await?, &args.output),
+        Command::ChooseTtl(args) => (choose_ttl::run(config, args).await?, &args.output),
         Command::Anomaly(args) => (anomaly::run(config, args).await?, &args.output),
         Command::Deadlock(_)
         | Command::Crash(_)
