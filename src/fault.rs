@@ -11,10 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
-use tokio::{
-    sync::watch,
-    time::{self, Duration},
-};
+use tokio::time::{self, Duration};
 use utoipa::ToSchema;
 
 use crate::{
@@ -167,8 +164,6 @@ pub struct Faults {
     faults: Arc<[Fault]>,
     /// How long they have made the purchase stand still, in µs.
     paused: Arc<AtomicU64>,
-    /// Whether they make it stand still now.
-    standing: watch::Sender<bool>,
     metrics: Option<Arc<Metrics>>,
 }
 
@@ -202,12 +197,6 @@ impl Faults {
         Duration::from_micros(self.paused.load(Ordering::Relaxed))
     }
 
-    /// Tells whether they make the purchase stand still now.
-    #[must_use]
-    pub fn standing(&self) -> watch::Receiver<bool> {
-        self.standing.subscribe()
-    }
-
     /// Lets what was asked for at this step happen.
     ///
     /// # Errors
@@ -218,9 +207,7 @@ impl Faults {
                 Action::Pause(length) => {
                     self.count(Kind::Pause);
                     let active = self.metrics.as_ref().map(|metrics| metrics.paused());
-                    self.standing.send_replace(true);
                     time::sleep(length).await;
-                    self.standing.send_replace(false);
                     drop(active);
                     self.paused.fetch_add(length.as_micros() as u64, Ordering::Relaxed);
                 }

@@ -135,6 +135,9 @@ impl Lab {
         if redlock.is_ok() {
             let named = config.redlock_urls().into_iter().map(Secret::redacted_url);
             let urls: Vec<String> = nodes.iter().map(|node| node.url()).chain(named).collect();
+            let exposed = config.redlock_urls().into_iter().map(|url| url.expose().to_owned());
+            let exposed: Vec<String> = nodes.iter().map(|node| node.url()).chain(exposed).collect();
+            reach.push(("REDLOCK_URLS", exposed.join(",")));
             places.push((Backend::Redlock, urls.join(",")));
         }
         if etcd.is_ok() {

@@ -30,7 +30,7 @@
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
 //! | [`telemetry`], [`span`], [`purchase_log`] | log lines, and spans for OpenTelemetry |
-//! | [`product`], [`token`], [`run`], [`duration`], [`clock`] | small types that everybody uses |
+//! | [`product`], [`token`], [`run`], [`duration`], [`clock`], [`sample`] | small things that everybody uses |
 //!
 //! # Invariants
 //!
@@ -63,6 +63,7 @@ pub mod release;
 pub mod renewal;
 pub mod report;
 pub mod run;
+pub mod sample;
 pub mod scenario;
 pub mod server;
 pub mod shop;

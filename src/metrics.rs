@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
-use tokio::time::Duration;
+use tokio::{sync::watch, time::Duration};
 
 pub use self::{
     backend::BackendMetrics,
@@ -115,6 +115,7 @@ pub struct Metrics {
     pub presence: Presence,
     faults: Vec<Counter>,
     paused: Gauge,
+    pauses: watch::Sender<u64>,
     repeated: Counter,
     /// Granted, refused, failed.
     redlock_votes: [Counter; 3],
@@ -141,6 +142,7 @@ impl Metrics {
             strategies: StrategyId::all().map(|id| StrategyMetrics::new(&recorder, id)).collect(),
             presence: Presence::new(&recorder),
             paused: def::FAULTS_ACTIVE.gauge(&recorder, &[("fault", fault::Kind::Pause.into())]),
+            pauses: watch::Sender::default(),
             faults: def::FAULTS_INJECTED.counters::<fault::Kind>(&recorder, &[], "fault"),
             repeated: def::PURCHASES_REPEATED.counter(&recorder, &[]),
             redlock_votes: ["granted", "refused", "failed"]
@@ -327,7 +329,13 @@ impl Metrics {
 
     /// A fault makes a purchase stand still; the gauge falls when the guard is dropped.
     pub fn paused(&self) -> Raised {
+        self.pauses.send_modify(|pauses| *pauses += 1);
         Raised::one(self.paused.clone())
+    }
+
+    /// How often that was, for whoever waits for it.
+    pub fn pauses(&self) -> watch::Receiver<u64> {
+        self.pauses.subscribe()
     }
 
     /// A product was reset.

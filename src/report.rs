@@ -151,6 +151,17 @@ impl Part {
         self.checks.push(check);
     }
 
+    /// What something came to; if it did not, nothing can be said.
+    pub fn known<T>(&mut self, result: Result<T, impl Display>) -> Option<T> {
+        match result {
+            Ok(known) => Some(known),
+            Err(error) => {
+                self.unknown("it can be measured", error);
+                None
+            }
+        }
+    }
+
     /// Something was measured; without samples, nothing was.
     pub fn measure(&mut self, name: impl Into<String>, unit: &'static str, samples: Vec<f64>) {
         if !samples.is_empty() {

@@ -3,13 +3,19 @@
 
 pub mod anomaly;
 pub mod choose_ttl;
+pub mod crash;
+pub mod deadlock;
 mod expectation;
+mod holder;
 pub mod leader;
 pub mod oversell;
 pub mod partition;
+pub mod pause;
 mod processes;
 pub mod race;
 mod recorded;
+pub mod retry;
+pub mod run_all;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -91,11 +97,11 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Partition(args) => (partition::run(config, args).await?, &args.output),
         Command::ChooseTtl(args) => (choose_ttl::run(config, args).await?, &args.output),
         Command::Anomaly(args) => (anomaly::run(config, args).await?, &args.output),
-        Command::Deadlock(_)
-        | Command::Crash(_)
-        | Command::Retry(_)
-        | Command::Pause(_)
-        | Command::RunAll(_) => return Ok(0),
+        Command::Deadlock(args) => (deadlock::run(config, args).await?, &args.report),
+        Command::Crash(args) => (crash::run(config, args).await?, &args.report),
+        Command::Retry(args) => (retry::run(config, args).await?, &args.report),
+        Command::Pause(args) => (pause::run(config, args).await?, &args.report),
+        Command::RunAll(args) => (run_all::run(config, args).await?, &args.report),
     };
     Ok(show(&report, output))
 }

@@ -144,7 +144,11 @@ impl Rows {
         }
         let wait = until.saturating_duration_since(Instant::now());
         let mut transaction = Transaction::begin(&self.client, until, wait).await?;
-        for item in &order.items {
+        for (index, item) in order.items.iter().enumerate() {
+            if index > 0 && reading == Reading::ForUpdate {
+                // A crash closes the connection: the transaction is dropped as it is.
+                order.faults.strike(Step::LockRow).await?;
+            }
             match transaction.read(&item.product, reading).await {
                 Ok(row) => rows.push(row),
                 Err(error) => {

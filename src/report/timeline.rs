@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::{WIDTH, write_wrapped};
 
+/// The most lanes of a picture in text.
+const LANES_MAX: usize = 12;
+
 /// Lanes over one stretch of time.
 #[derive(Debug, Serialize)]
 pub struct Timeline {
@@ -88,7 +91,7 @@ impl Display for Timeline {
             let column = u128::from(since) * columns as u128 / u128::from(all);
             (column as usize).min(columns - 1)
         };
-        for Lane { name, spans, marks } in &self.lanes {
+        for Lane { name, spans, marks } in self.lanes.iter().take(LANES_MAX) {
             let mut cells = vec![' '; columns];
             let mut spans = spans.clone();
             spans.sort_by_key(|span| span.shade);
@@ -100,9 +103,16 @@ impl Display for Timeline {
             }
             writeln!(f, "  {name:>names$} |{}|", cells.iter().collect::<String>())?;
         }
-        let seconds = all as f64 / 1e9;
+        let more = self.lanes.len().saturating_sub(LANES_MAX);
+        if more > 0 {
+            writeln!(f, "  {:>names$}  and {more} more", "")?;
+        }
+        let end = match all as f64 / 1e6 {
+            ms if ms < 1_000.0 => format!("{ms:.1} ms"),
+            ms => format!("{:.1} s", ms / 1e3),
+        };
         let width = columns.saturating_sub(1);
-        writeln!(f, "  {:>names$}  0{:>width$}", "", format!("{seconds:.1} s"))?;
+        writeln!(f, "  {:>names$}  0{:>width$}", "", end)?;
         let shades = self.legend.iter().map(|(shade, text)| (shade.letter(), text));
         let letters = self.letters.iter().map(|(letter, text)| (*letter, text));
         let legend: Vec<String> =

@@ -72,19 +72,29 @@ impl Promise {
     }
 }
 
+/// What runs came to, in words; what is the same in several is said once.
+fn tell(runs: &[Run]) -> String {
+    let mut told: Vec<(String, usize)> = Vec::new();
+    for run in runs {
+        let found = if run.audit["ok"] == true { "audit ok" } else { "audit NOT ok" };
+        let (sold, initial, oversold) = (run.sold, run.initial_stock, run.units_oversold);
+        let line = format!("{sold} sold of {initial}, {oversold} oversold, {found}");
+        match told.iter_mut().find(|(it, _)| *it == line) {
+            Some((_, count)) => *count += 1,
+            None => told.push((line, 1)),
+        }
+    }
+    let told = told.into_iter().map(|(line, count)| match count {
+        _ if runs.len() == 1 => line,
+        1 => format!("1 run: {line}"),
+        count => format!("{count} runs: {line}"),
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 /// Holds runs to what was promised.
 pub fn judge(part: &mut Part, promise: Promise, conditions: &Conditions, runs: &[Run]) {
-    let seen: Vec<String> = runs
-        .iter()
-        .map(|run| {
-            let found = if run.audit["ok"] == true { "audit ok" } else { "audit NOT ok" };
-            format!(
-                "{} sold of {}, {} oversold, {found}",
-                run.sold, run.initial_stock, run.units_oversold
-            )
-        })
-        .collect();
-    let seen = seen.join("; ");
+    let seen = tell(runs);
     let is_exact = |run: &Run| run.audit["ok"] == true && !run.oversold;
     match promise {
         Promise::Exact if runs.iter().any(|run| run.sold == 0) => {

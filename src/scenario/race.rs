@@ -26,6 +26,8 @@ use crate::{
     wait::Patience,
 };
 
+/// Said of a process that was still needed; its own standard error says why.
+const GONE: &str = "a process of buyers has ended";
 /// From the word to the start: time in which the word comes to everybody.
 const START: Duration = Duration::from_millis(20);
 
@@ -97,7 +99,7 @@ pub async fn run(
         let start = Instant::now() + START;
         let buyers = plans.into_iter().map(|plan| {
             let (shop, metrics) = (Arc::clone(lab.shop()), lab.metrics());
-            tokio::spawn(async move { buyers::buy(&shop, &metrics, plan, start, |_| ()).await })
+            tokio::spawn(async move { buyers::buy(&shop, &metrics, plan, start).await })
         });
         let entries = join_all(buyers).await.into_iter().collect::<Result<Vec<_>, _>>();
         entries.map_err(std::io::Error::other)?.concat()
@@ -151,12 +153,13 @@ impl Crew {
             processes.say(index, &Said::Plans(plans)).await?;
         }
         let mut ready = 0;
-        processes
-            .until("every process of buyers is ready", |_, told| {
-                ready += usize::from(matches!(told, Some(Told::Ready)));
-                (ready == count).then_some(())
-            })
-            .await?;
+        let see = |_, told: Option<Told>| {
+            ready += usize::from(matches!(told, Some(Told::Ready)));
+            let is_over = told.is_none() || ready == count;
+            is_over.then(|| told.map(|_| ()).ok_or_else(|| GONE.to_owned()))
+        };
+        let are_ready = processes.until("every process of buyers is ready", see).await?;
+        are_ready.map_err(ScenarioError::NotMeasured)?;
         Ok(Self { processes, out, entries: Vec::new() })
     }
 
@@ -178,14 +181,18 @@ impl Crew {
     /// None did in time.
     pub async fn standing(&mut self) -> Result<(), ScenarioError> {
         let (out, entries) = (&mut self.out, &mut self.entries);
-        let see = |_, told| match told? {
-            Told::Standing { .. } => Some(()),
-            told => {
+        let see = |_, told| match told {
+            Some(Told::Standing) => Some(Ok(())),
+            Some(Told::Ready) => None,
+            Some(told @ Told::Ended(_)) => {
                 keep(told, out, entries);
-                None
+                let ended = entries.last().map_or("nothing", |entry| entry.outcome.into());
+                Some(Err(format!("a buyer was to stand still, but ended: {ended}")))
             }
+            None => Some(Err(GONE.to_owned())),
         };
-        self.processes.until("a buyer stands still", see).await
+        let stands = self.processes.until("a buyer stands still", see).await?;
+        stands.map_err(ScenarioError::NotMeasured)
     }
 
     /// Does to a process what a signal does. One that is killed tells nothing more.
@@ -203,12 +210,12 @@ impl Crew {
     pub async fn entries(&mut self) -> Result<Vec<Entry>, ScenarioError> {
         let (out, entries) = (&mut self.out, &mut self.entries);
         let see = |_, told: Option<Told>| {
-            if let Some(told) = told {
-                keep(told, out, entries);
-            }
-            (*out == 0).then_some(())
+            let Some(told) = told else { return Some(Err(GONE.to_owned())) };
+            keep(told, out, entries);
+            (*out == 0).then_some(Ok(()))
         };
-        self.processes.until("every buyer has ended", see).await?;
+        let ended = self.processes.until("every buyer has ended", see).await?;
+        ended.map_err(ScenarioError::NotMeasured)?;
         Ok(std::mem::take(&mut self.entries))
     }
 

@@ -41,6 +41,7 @@ mod prometheus_server;
 mod proxy;
 mod queries;
 mod queue;
+mod races;
 mod redis_server;
 mod redlock;
 mod release;

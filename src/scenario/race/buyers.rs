@@ -48,10 +48,7 @@ pub enum Told {
     /// Its servers are there, and it knows what its buyers are to do.
     Ready,
     /// A buyer stands still, as a fault asked.
-    Standing {
-        /// Which.
-        buyer: u32,
-    },
+    Standing,
     /// What became of each purchase of a buyer.
     Ended(Vec<Entry>),
 }
@@ -73,6 +70,12 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
         }
     });
     let (mut plans, mut buyers) = (Vec::new(), JoinSet::new());
+    let mut pauses = lab.metrics().pauses();
+    tokio::spawn(async move {
+        while pauses.changed().await.is_ok() {
+            tell(&Told::Standing);
+        }
+    });
     while let Some(said) = said.recv().await {
         match said {
             Said::Plans(those) => {
@@ -85,8 +88,7 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
                 for plan in std::mem::take(&mut plans) {
                     let (shop, metrics) = (Arc::clone(lab.shop()), lab.metrics());
                     buyers.spawn(async move {
-                        let standing = |buyer| tell(&Told::Standing { buyer });
-                        tell(&Told::Ended(buy(&shop, &metrics, plan, start, standing).await));
+                        tell(&Told::Ended(buy(&shop, &metrics, plan, start).await));
                     });
                 }
             }
@@ -98,14 +100,8 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-/// Does what a plan says, from an instant on. `standing` is told when a fault makes the buyer stand still.
-pub async fn buy(
-    shop: &Shop,
-    metrics: &Arc<Metrics>,
-    plan: Plan,
-    start: Instant,
-    standing: impl Fn(u32),
-) -> Vec<Entry> {
+/// Does what a plan says, from an instant on.
+pub async fn buy(shop: &Shop, metrics: &Arc<Metrics>, plan: Plan, start: Instant) -> Vec<Entry> {
     let Plan { buyer, mut order, faults, after, until } = plan;
     let ends = start + until.unwrap_or_default();
     let mut entries = Vec::new();
@@ -113,23 +109,7 @@ pub async fn buy(
     loop {
         order.faults = Faults::new(faults.clone(), Arc::clone(metrics));
         let began_ns = clock::now_ns();
-        let receipt = {
-            let mut stands = order.faults.standing();
-            let purchase = shop.purchase(&order);
-            tokio::pin!(purchase);
-            loop {
-                tokio::select! {
-                    biased;
-                    receipt = &mut purchase => break receipt,
-                    // It ends with the order, which outlives this.
-                    Ok(()) = stands.changed() => {
-                        if *stands.borrow_and_update() {
-                            standing(buyer);
-                        }
-                    }
-                }
-            }
-        };
+        let receipt = shop.purchase(&order).await;
         entries.push(Entry::new(buyer, &order, &receipt, began_ns, clock::now_ns()));
         if Instant::now() >= ends || receipt.outcome == Outcome::SoldOut {
             return entries;

@@ -49,6 +49,13 @@ impl Recorded {
         })
     }
 
+    /// How long each lease was believed in, in ms.
+    pub fn held_ms(&self) -> Vec<f64> {
+        let traces = Traces::new(&self.history);
+        let leases = traces.iter().flat_map(Trace::leases);
+        leases.map(|it| it.believed_until().saturating_sub(it.at_ns) as f64 / 1e6).collect()
+    }
+
     /// The lane of an order that had a lease.
     fn lane(&self, trace: &Trace<'_>) -> Option<Lane> {
         let leases: Vec<Lease<'_>> = trace.leases().collect();

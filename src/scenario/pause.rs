@@ -1,0 +1,156 @@
+//! `locklab pause`: the process of a holder really stands still (SIGSTOP), just before it writes, until
+//! its lease is over and somebody else has sold. Then it goes on: the ghost of Kleppmann's "How to do
+//! distributed locking" (2016). Only a store that refuses it makes that harmless.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use super::{
+    ScenarioError,
+    holder::{self, Holder},
+    open, progress,
+    recorded::Recorded,
+};
+use crate::{
+    cli::{Config, PauseArgs},
+    fault::Step,
+    lab::Lab,
+    order::Outcome,
+    report::{Entry, Part, Picture, Report, Run},
+    strategy::{Expected, Family, StrategyId},
+};
+
+/// How long the ghost stands still by itself, so that its process can be stopped meanwhile.
+const STANDS: Duration = Duration::from_millis(500);
+/// How often the other buyer asks for the lock.
+const BASE: Duration = Duration::from_millis(20);
+/// How much longer than a lease it waits: sessions outlive a ttl.
+const SLACK: Duration = Duration::from_secs(10);
+/// Records that are kept of a product.
+const RECORDS: u32 = 100;
+
+/// What becomes of the ghost's write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It lands: the unit is sold twice.
+    Lands,
+    /// The store refuses it.
+    Refused,
+    /// Nobody else was let in, or what it does is one step at the store: the unit is sold once.
+    Harmless,
+}
+
+impl Fate {
+    /// What a strategy is listed to do.
+    fn of(strategy: StrategyId) -> Self {
+        match strategy.row().expected {
+            Expected::Oversells
+            | Expected::OversellsOrSticks
+            | Expected::ExactOnOneServer
+            | Expected::ExactWithinTtl
+            | Expected::ExactWhileRenewed => Self::Lands,
+            Expected::ExactAlways => Self::Refused,
+            Expected::ExactWhileConnected | Expected::Exact | Expected::ExactInLayers => {
+                Self::Harmless
+            }
+        }
+    }
+
+    fn claim(self) -> &'static str {
+        match self {
+            Self::Lands => "control: the ghost's write lands, the unit is sold twice",
+            Self::Refused => "the ghost's write is refused as `fenced`, the unit sold once",
+            Self::Harmless => "the ghost sells nothing that another one has: the unit is sold once",
+        }
+    }
+}
+
+/// Does it under one strategy after the other.
+///
+/// # Errors
+/// The configuration is not valid, or the store is not there.
+pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioError> {
+    let lab = open(config, &args.lock, RECORDS).await?;
+    let mut report = Report::new("pause");
+    report.seed = Some(args.run.seed());
+    for &lock in &args.lock {
+        let (name, fate) = (lock.row().name, Fate::of(lock));
+        let title = format!("{name}: a holder is stopped before its write, ttl {:?}", args.ttl);
+        let mut part = Part::new(title);
+        if let Some(reason) = lab.backends().reason_against(lock.row()) {
+            part.unknown(fate.claim(), reason);
+            report.parts.push(part);
+            continue;
+        }
+        for number in 1..=args.run.runs {
+            progress(&format!("pause: a holder under {name} is stopped, run {number}"));
+            let run = stop(&lab, config, args, lock, number, &mut part).await;
+            report.runs.0.extend(part.known(run));
+        }
+        report.parts.push(part);
+    }
+    lab.close(Instant::now()).await;
+    Ok(report)
+}
+
+async fn stop(
+    lab: &Lab,
+    config: &Config,
+    args: &PauseArgs,
+    lock: StrategyId,
+    number: u32,
+    part: &mut Part,
+) -> Result<Run, ScenarioError> {
+    let plan = holder::on_sale(lab, "pause", lock, 1).await?;
+    let mut ghost = plan(0);
+    ghost.order.ttl = args.ttl;
+    let mut other = holder::patient(plan(1), BASE, args.ttl + SLACK);
+    other.order.ttl = args.ttl;
+    let product = ghost.order.items.first().map(|item| item.product.clone()).unwrap_or_default();
+    let step = holder::last_step(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
+    let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;
+    let stopped_ns = ghost.signal(Signal::SIGSTOP)?;
+    let other = holder::buy(lab, other).await;
+    let resumed_ns = ghost.signal(Signal::SIGCONT)?;
+    let (other, ghost) = (other?, ghost.entry().await?);
+    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    judge(part, lock, &ghost, &other, &recorded);
+    let whose = |id: &str| {
+        let is_ghost = id == ghost.order_id;
+        Some(if is_ghost { "ghost" } else { "other" }.to_owned())
+    };
+    if number == 1 {
+        part.pictures.extend(recorded.timeline(whose).map(Picture::Timeline));
+    }
+    part.evidence.push(recorded.json(json!({
+        "run": number, "lock": lock.row().name, "stopped_ns": stopped_ns, "resumed_ns": resumed_ns,
+    })));
+    let entries = vec![ghost, other];
+    let run = Run::new(lock.row().name, &recorded.tally, recorded.audit(), entries);
+    Ok(Run { run: number, processes: 2, retry: "fixed", ..run })
+}
+
+fn judge(part: &mut Part, lock: StrategyId, ghost: &Entry, other: &Entry, recorded: &Recorded) {
+    let fate = Fate::of(lock);
+    let (of_ghost, of_other) = (<&str>::from(ghost.outcome), <&str>::from(other.outcome));
+    let seen = format!("the ghost: {of_ghost}; the other: {of_other}; {}", recorded.numbers());
+    let is_so = match fate {
+        Fate::Lands => ghost.success && other.success && recorded.tally.oversold() == 1,
+        Fate::Refused => ghost.outcome == Outcome::Fenced && other.success && recorded.is_exact(1),
+        Fate::Harmless => recorded.is_exact(1) && ghost.success != other.success,
+    };
+    part.check(fate.claim(), seen, is_so);
+    if lock.row().family == Family::Lock && fate != Fate::Harmless {
+        let beliefs = recorded.verdict.overlaps.beliefs;
+        let seen = format!("{beliefs} pairs who believed at once to be alone");
+        let excludes = lock.row().expected != Expected::Oversells;
+        if excludes {
+            part.check(
+                "both believed to hold the lock: no lock can prevent that",
+                seen,
+                beliefs > 0,
+            );
+        }
+    }
+}
