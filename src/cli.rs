@@ -2,6 +2,7 @@
 //! reads the environment.
 
 mod anomaly;
+mod choose_ttl;
 mod databases;
 mod embed;
 mod manual;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 
 pub use self::anomaly::{AnomalyArgs, AnomalyName};
+pub use self::choose_ttl::ChooseTtlArgs;
 pub use self::databases::DatabaseArgs;
 pub use self::embed::Embed;
 pub use self::manual::{CompletionsArgs, ManArgs};
@@ -87,6 +89,12 @@ pub enum Command {
     Partition(PartitionArgs),
     /// Show what goes wrong with locks of Postgres and MySQL, each beside what goes well
     Anomaly(AnomalyArgs),
+    /// Choose a ttl from hold times: how often each would be outlasted, predicted and tried out
+    ///
+    /// Hold times are those of your own system (--holds FILE), or are measured here. What no sample shows is
+    /// not in them: pauses for garbage collection, SIGSTOP, a network that hangs. A ttl makes violations rare,
+    /// only fencing makes them harmless.
+    ChooseTtl(ChooseTtlArgs),
     /// Print a script by which a shell completes flags and subcommands
     ///
     /// For this session of bash: source <(locklab completions bash). For all of them, write it where the

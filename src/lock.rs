@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::{
-    backends::{BackendError, Backends},
+    backends::{Backend, BackendError, Backends},
     fault::Faults,
     product::Product,
     shop::Sell,
@@ -70,6 +70,15 @@ pub static STRATEGIES: &[&Strategy] = &[
 #[must_use]
 pub fn renewed_fenced(backends: &Backends) -> Arc<dyn Lock> {
     Arc::new(fenced::renewed::RenewedLock::new(Arc::clone(&backends.redis)))
+}
+
+/// How long a lease lasts that was granted for a ttl: all of it, unless several clocks measure it.
+#[must_use]
+pub fn validity(backend: Backend, ttl: Duration) -> Duration {
+    match backend {
+        Backend::Redlock => redlock::validity(ttl),
+        _ => ttl,
+    }
 }
 
 /// A strategy ready to use: both families sell, each in its own way.

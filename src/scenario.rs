@@ -2,6 +2,7 @@
 //! the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
 
 pub mod anomaly;
+pub mod choose_ttl;
 pub mod crash;
 pub mod deadlock;
 mod expectation;
@@ -93,9 +94,10 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Retry(args) => tell(&args.report, retry::run(config, args)).await,
         Command::Pause(args) => tell(&args.report, pause::run(config, args)).await,
         Command::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
-        Command::Leader(args) => tell(&args.output, leader::run(config, args)).await,
-        Command::Partition(args) => tell(&args.output, partition::run(config, args)).await,
-        Command::Anomaly(args) => tell(&args.output, anomaly::run(config, args)).await,
+        Command::Leader(args) => tell(&args.report, leader::run(config, args)).await,
+        Command::Partition(args) => tell(&args.report, partition::run(config, args)).await,
+        Command::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,
+        Command::ChooseTtl(args) => tell(&args.report, choose_ttl::run(config, args)).await,
     }
 }
 

@@ -13,7 +13,7 @@ pub struct AnomalyArgs {
 
     /// How it is told.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub report: OutputArgs,
 }
 
 impl AnomalyArgs {

@@ -45,7 +45,7 @@ pub struct PartitionArgs {
 
     /// How it is told.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub report: OutputArgs,
 }
 
 impl PartitionArgs {

@@ -35,7 +35,7 @@ pub struct LeaderArgs {
 
     /// How it is told.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub report: OutputArgs,
 }
 
 impl LeaderArgs {

@@ -114,9 +114,14 @@ const DRIFT: Duration = Duration::from_millis(2);
 /// How many rounds have to fit into a ttl, so that an extension that fails can be tried again.
 const ROUNDS_PER_TTL: u32 = 6;
 
+/// How much of a ttl can be relied on.
+pub fn validity(ttl: Duration) -> Duration {
+    ttl.saturating_sub(ttl / DRIFT_PER_TTL + DRIFT)
+}
+
 /// When a lease ends that was granted, or extended, by a round whose first command was sent at `sent`.
 fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
-    sent + ttl.saturating_sub(ttl / DRIFT_PER_TTL + DRIFT)
+    sent + validity(ttl)
 }
 
 struct Redlock {

@@ -5,6 +5,7 @@
 mod anomaly;
 mod bad_input;
 mod carts;
+mod choose_ttl;
 mod cli;
 mod compose;
 mod contract;
