@@ -281,6 +281,11 @@ impl Shop {
                 seller.close().await;
             }
         }
+        self.flush().await;
+    }
+
+    /// Brings to the stores what was recorded until now, of orders that are under way as well.
+    pub async fn flush(&self) {
         self.recorder.flush_all().await;
     }
 }

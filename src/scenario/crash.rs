@@ -18,7 +18,7 @@ use crate::{
     cli::{Config, CrashArgs, Expect},
     fault::{PAUSE_MAX, Step},
     lab::Lab,
-    report::{Entry, Part, Picture, Report, Run},
+    report::{Entry, Part, Picture, Report, Run, timeline::Mark},
     strategy::{Expected, Family, StrategyId},
     wait::Patience,
 };
@@ -117,7 +117,9 @@ async fn kill(
         plan
     };
     let step = holder::last_step(lock, &[Step::BeforeWrite, Step::Take]).unwrap_or(Step::Write);
-    let dead = Holder::start(lab, config, plan(0), step, PAUSE_MAX).await?;
+    let dead = plan(0);
+    let dead_id = dead.order.id.as_str().to_owned();
+    let dead = Holder::start(lab, config, dead, step, PAUSE_MAX).await?;
     let before = holder::buy(lab, holder::patient(plan(1), BASE, Duration::ZERO)).await?;
     let killed_ns = dead.signal(Signal::SIGKILL)?;
     let at_once = holder::buy(lab, holder::patient(plan(2), BASE, Duration::ZERO)).await?;
@@ -169,7 +171,18 @@ async fn kill(
         part.check("what the dead one did not finish is not sold", seen, is_ok && sold == 0);
     }
     if run == 1 {
-        part.pictures.extend(recorded.timeline(|_| None).map(Picture::Timeline));
+        let buyers = [(&before, "while it lived"), (&at_once, "at once"), (&next, "the next")];
+        let whose = |id: &str| {
+            let name = if id == dead_id { "the dead" } else { "" };
+            let of_buyer = buyers.iter().find(|(entry, _)| entry.order_id == id);
+            Some(of_buyer.map_or(name, |(_, name)| name).to_owned())
+        };
+        part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
+            let dead = timeline.lanes.iter_mut().filter(|lane| lane.name == "the dead");
+            dead.for_each(|lane| lane.marks.push(Mark { at_ns: killed_ns, letter: 'K' }));
+            timeline.letters.push(('K', "killed"));
+            Picture::Timeline(timeline)
+        }));
     }
     let conditions = json!({ "run": run, "lock": lock.row().name, "killed_ns": killed_ns });
     part.evidence.push(recorded.json(conditions));

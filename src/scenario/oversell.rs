@@ -22,12 +22,16 @@ use crate::{
     lab::Lab,
     order::Outcome,
     report::{
-        Part, Picture, Report, Run, Table,
+        Entry, Part, Picture, Report, Run, Table,
         picture::{Group, Groups},
     },
     strategy::StrategyId,
-    wait::Patience,
+    wait::{Patience, Policy},
 };
+
+/// How often a race is run again in which nobody got anything, as when the votes of Redlock are split
+/// among all: it shows nothing.
+const RACES_MAX: u32 = 5;
 
 /// Has buyers race under one strategy after the other.
 ///
@@ -72,7 +76,7 @@ async fn sell(
         stock,
         work: delay,
         ttl,
-        are_patient: retry != crate::wait::Policy::None,
+        are_patient: retry != Policy::None,
     };
     let promise = Promise::of(args.expect(), lock, &conditions);
     if let Some(reason) = lab.backends().reason_against(lock.row()) {
@@ -85,19 +89,17 @@ async fn sell(
         let spinner = Progress::spinner(format!(
             "{concurrency} buyers of {stock} under {name}, run {number}"
         ));
-        let product = race::product("oversell", lock)?;
-        lab.shop().reset(&product, stock, Some(lock)).await?;
-        let mut plans: Vec<Plan> = (0..concurrency)
-            .map(|buyer| {
-                let mut plan = Plan::new(buyer, lock, &product);
-                (plan.order.delay, plan.order.ttl) = (delay, ttl);
-                plan.order.patience = Patience { policy: retry, ..Patience::default() };
-                plan
-            })
-            .collect();
-        race::shuffle(&mut plans, seed.wrapping_add(u64::from(number) - 1));
-        let entries = race::run(lab, config, plans, processes).await?;
-        let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+        let seed = seed.wrapping_add(u64::from(number) - 1);
+        let mut races = 1;
+        let (entries, recorded) = loop {
+            let (entries, recorded) = race(lab, config, args, lock, seed).await?;
+            part.evidence
+                .push(recorded.json(json!({ "run": number, "race": races, "lock": name })));
+            if recorded.tally.sold > 0 || races == RACES_MAX {
+                break (entries, recorded);
+            }
+            races += 1;
+        };
         drop(spinner);
         if !args.report.quiet && !args.report.json {
             tell(&entries);
@@ -111,8 +113,6 @@ async fn sell(
         {
             timeline = recorded.timeline(whose);
         }
-        let conditions = json!({ "run": number, "lock": name });
-        part.evidence.push(recorded.json(conditions));
         let run = Run::new(name, &recorded.tally, recorded.audit(), entries);
         runs.push(Run { run: number, processes, retry: retry.name(), ..run });
     }
@@ -121,8 +121,31 @@ async fn sell(
     Ok((part, runs))
 }
 
+/// One race; what became of each purchase, and what was recorded.
+async fn race(
+    lab: &Lab,
+    config: &Config,
+    args: &OversellArgs,
+    lock: StrategyId,
+    seed: u64,
+) -> Result<(Vec<Entry>, Recorded), ScenarioError> {
+    let product = race::product("oversell", lock)?;
+    lab.shop().reset(&product, args.stock, Some(lock)).await?;
+    let plan = |buyer| {
+        let mut plan = Plan::new(buyer, lock, &product);
+        (plan.order.delay, plan.order.ttl) = (args.delay, args.ttl);
+        plan.order.patience = Patience { policy: args.retry, ..Patience::default() };
+        plan
+    };
+    let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
+    race::shuffle(&mut plans, seed);
+    let entries = race::run(lab, config, plans, args.processes).await?;
+    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    Ok((entries, recorded))
+}
+
 /// Says what became of each purchase, as the PHP lab did.
-fn tell(entries: &[crate::report::Entry]) {
+fn tell(entries: &[Entry]) {
     let mut err = io::stderr().lock();
     for entry in entries {
         let outcome = <&str>::from(entry.outcome);

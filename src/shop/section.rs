@@ -146,7 +146,7 @@ impl Section<'_> {
     /// The work, unless a renewed lease is lost meanwhile; says whether it was done. A lease that
     /// nobody renews may run out: that is seen when it happens, and the work goes on.
     async fn work(&mut self, held: &[Held]) -> bool {
-        if self.order.delay >= LONG_WORK {
+        if self.order.delay.max(self.order.faults.longest_pause()) >= LONG_WORK {
             self.trail.flush();
         }
         let started = Instant::now();

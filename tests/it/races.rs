@@ -167,15 +167,14 @@ async fn the_timeline_points_at_the_write_that_oversold() {
 #[tokio::test]
 async fn what_is_not_there_is_unknown() {
     let redis = crate::redis_server::Redis::start().await;
-    let mut command =
-        command(&["oversell", "--lock=postgres-row", "--json", "--redis-url", &redis.url()]);
+    let mut command = command(&["oversell", "--lock=etcd", "--json", "--redis-url", &redis.url()]);
     command.env("PATH", "/nowhere");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let check = checks(&report).next().unwrap();
     assert_eq!(check["met"], "unknown");
-    assert!(check["seen"].as_str().unwrap().contains("install"), "{check}");
+    assert!(check["seen"].as_str().unwrap().contains("etcd"), "{check}");
 }
 
 #[tokio::test]

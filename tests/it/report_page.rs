@@ -105,19 +105,28 @@ fn pictures_can_be_read() {
     assert_eq!((number(16), number(20)), (1100, 9000), "its width and height");
 }
 
-/// The same of what a scenario has really found.
+/// The same of what scenarios have really found.
 #[test]
 fn the_page_of_a_scenario_can_be_read() {
-    let page = file("report-anomaly.html");
-    let flags = ["anomaly", "skip-locked-miscount", "--quiet", "--html", page.to_str().unwrap()];
-    let output = command(&flags).env("LOCKLAB_SQL_TIMEOUT", "10s").output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_legible(&page, 0);
-    let text = fs::read_to_string(&page).unwrap();
-    assert!(
-        text.contains("<strong>as expected</strong>") && text.contains("PostgreSQL "),
-        "{text}"
-    );
+    for (name, flags, code, pictures) in [
+        ("oversell", &["--lock=none,safe", "--concurrency=40"][..], 1, 4),
+        ("retry", &["--concurrency=6", "--stock=3", "--max-retries=3"], 0, 2),
+        ("crash", &["--ttl-edge", "--ttl=300", "--work=600", "--lock=safe,fenced"], 0, 2),
+    ] {
+        let page = file(&format!("report-{name}.html"));
+        let flags = [&[name], flags, &["--quiet", "--html", page.to_str().unwrap()]].concat();
+        let output = command(&flags).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}: {stderr}");
+        assert_legible(&page, pictures);
+        let text = fs::read_to_string(&page).unwrap();
+        let verdict = if code == 0 { "as expected" } else { "NOT as expected" };
+        assert!(
+            text.contains(verdict) && text.contains("Redis 7") || text.contains("Valkey"),
+            "{name}"
+        );
+        assert_eq!(name == "retry", !text.contains("sold a unit that was not there"), "{name}");
+    }
 }
 
 /// What the test looks for, it finds.

@@ -70,9 +70,11 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
         }
     });
     let (mut plans, mut buyers) = (Vec::new(), JoinSet::new());
-    let mut pauses = lab.metrics().pauses();
+    let (mut pauses, shop) = (lab.metrics().pauses(), Arc::clone(lab.shop()));
     tokio::spawn(async move {
         while pauses.changed().await.is_ok() {
+            // Whoever is killed then has no other time to say what it held.
+            shop.flush().await;
             tell(&Told::Standing);
         }
     });

@@ -71,7 +71,10 @@ impl Recorded {
                 let until_ns = lease.stood_until().max(from_ns);
                 spans.push(Span { from_ns, until_ns, shade: Shade::Granted });
             }
-            if let Some(at_ns) = lease.until_ns.filter(|until_ns| *until_ns <= believed_ns) {
+            let is_outlived = |until_ns: &u64| *until_ns <= believed_ns;
+            // Nobody has released it: it ends by itself.
+            let ends = |until_ns: &u64| is_outlived(until_ns) || lease.released.is_none();
+            if let Some(at_ns) = lease.until_ns.filter(ends) {
                 marks.push(Mark { at_ns, letter: EXPIRY });
             }
         }
