@@ -162,16 +162,6 @@ impl fmt::Display for Fault {
 #[derive(Clone, Default)]
 pub struct Faults {
     faults: Arc<[Fault]>,
-    /// The longest time that one of them makes the purchase stand still.
-    #[must_use]
-    pub fn longest_pause(&self) -> Duration {
-        let pauses = self.faults.iter().filter_map(|fault| match fault.action {
-            Action::Pause(length) => Some(length),
-            _ => None,
-        });
-        pauses.max().unwrap_or_default()
-    }
-
     /// How long they have made the purchase stand still, in µs.
     paused: Arc<AtomicU64>,
     metrics: Option<Arc<Metrics>>,
@@ -199,6 +189,16 @@ impl Faults {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
+    }
+
+    /// The longest time that one of them makes the purchase stand still.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        let pauses = self.faults.iter().filter_map(|fault| match fault.action {
+            Action::Pause(length) => Some(length),
+            _ => None,
+        });
+        pauses.max().unwrap_or_default()
     }
 
     /// How long they have made the purchase stand still.
