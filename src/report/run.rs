@@ -15,6 +15,8 @@ pub struct Run {
     pub retry: &'static str,
     /// Which of the runs, from 1.
     pub run: u32,
+    /// Races that it took until one showed something.
+    pub races: u32,
     /// Over how many processes the buyers were spread.
     pub processes: u32,
     /// Units on sale.
@@ -75,6 +77,7 @@ impl Run {
             strategy,
             retry: "none",
             run: 1,
+            races: 1,
             processes: 1,
             initial_stock: tally.initial,
             final_stock: tally.stock,

@@ -5,6 +5,7 @@ use tokio::time::Duration;
 use crate::{
     cli::Expect,
     report::{Part, Run},
+    stock::Tally,
     strategy::{Expected, StrategyId},
 };
 
@@ -62,6 +63,16 @@ impl Promise {
         if oversells { Self::Oversell } else { Self::Exact }
     }
 
+    /// Whether a race has shown anything: nobody may have got anything, as when the votes of Redlock are
+    /// split among all, and what goes wrong now and then may not have gone wrong.
+    #[must_use]
+    pub fn can_be_judged(self, tally: &Tally) -> bool {
+        match self {
+            Self::Exact => tally.sold > 0,
+            Self::Oversell => tally.oversold() > 0,
+        }
+    }
+
     /// The promise in words.
     #[must_use]
     pub fn claim(self) -> &'static str {
@@ -72,24 +83,28 @@ impl Promise {
     }
 }
 
-/// What runs came to, in words; what is the same in several is said once.
+/// What runs came to, in words.
 fn tell(runs: &[Run]) -> String {
-    let mut told: Vec<(String, usize)> = Vec::new();
-    for run in runs {
-        let found = if run.audit["ok"] == true { "audit ok" } else { "audit NOT ok" };
-        let (sold, initial, oversold) = (run.sold, run.initial_stock, run.units_oversold);
-        let line = format!("{sold} sold of {initial}, {oversold} oversold, {found}");
-        match told.iter_mut().find(|(it, _)| *it == line) {
-            Some((_, count)) => *count += 1,
-            None => told.push((line, 1)),
+    let range = |number: fn(&Run) -> i64| {
+        let (least, most) = (runs.iter().map(number).min(), runs.iter().map(number).max());
+        match (least.unwrap_or_default(), most.unwrap_or_default()) {
+            (least, most) if least == most => most.to_string(),
+            (least, most) => format!("{least} to {most}"),
         }
-    }
-    let told = told.into_iter().map(|(line, count)| match count {
-        _ if runs.len() == 1 => line,
-        1 => format!("1 run: {line}"),
-        count => format!("{count} runs: {line}"),
-    });
-    told.collect::<Vec<_>>().join("; ")
+    };
+    let count = if runs.len() == 1 { String::new() } else { format!("{} runs: ", runs.len()) };
+    let (sold, initial) = (range(|run| run.sold), range(|run| run.initial_stock));
+    let oversold = range(|run| run.units_oversold);
+    let found = match runs.iter().filter(|run| run.audit["ok"] != true).count() {
+        0 => "audit ok".to_owned(),
+        bad if bad == runs.len() => "audit NOT ok".to_owned(),
+        bad => format!("audit NOT ok in {bad}"),
+    };
+    let races = match runs.iter().map(|run| run.races).max() {
+        Some(races) if races > 1 => format!(" (after {races} races)"),
+        _ => String::new(),
+    };
+    format!("{count}{sold} sold of {initial}, {oversold} oversold, {found}{races}")
 }
 
 /// Holds runs to what was promised.

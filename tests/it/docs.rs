@@ -99,7 +99,9 @@ fn skeleton(printed: &str) -> String {
         }
         skeleton.push('\n');
     }
-    skeleton
+    // One figure, or the least and the most.
+    // And how often a race was lost is chance.
+    skeleton.replace("# to #", "#").replace(" (after # races)", "")
 }
 
 /// A word whose figures are all alike.
