@@ -139,3 +139,33 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run() -> Run {
+        let tally = Tally { initial: 1, stock: 0, sold: 2 };
+        Run::new("none", &tally, json!({ "ok": false }), Vec::new())
+    }
+
+    /// One run is told as the PHP lab did; several are a list.
+    #[test]
+    fn a_single_run_is_told_at_the_top_as_well() {
+        let report = |runs| Report { runs: Runs(runs), ..Report::new("oversell") };
+        let one = serde_json::to_value(report(vec![run()])).unwrap();
+        assert_eq!((&one["oversold"], &one["runs"][0]["oversold"]), (&true.into(), &true.into()));
+        let two = serde_json::to_value(report(vec![run(), run()])).unwrap();
+        assert!(two["oversold"].is_null() && two["runs"].as_array().unwrap().len() == 2);
+        let none = serde_json::to_value(report(Vec::new())).unwrap();
+        assert!(none["runs"].is_null());
+        let report = report(vec![run()]);
+        let export = serde_json::to_value(report.export(&report.runs.0[0])).unwrap();
+        assert_eq!(
+            (&export["scenario"], &export["units_oversold"]),
+            (&"oversell".into(), &1.into())
+        );
+    }
+}

@@ -135,3 +135,67 @@ pub fn judge(part: &mut Part, promise: Promise, conditions: &Conditions, runs: &
         part.unknown("every purchase is decided", format!("{undecided} are not: {first}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::Met;
+
+    fn conditions() -> Conditions {
+        let (work, ttl) = (Duration::from_millis(5), Duration::from_secs(5));
+        Conditions { processes: 1, buyers: 50, stock: 1, work, ttl, are_patient: false }
+    }
+
+    fn listed(name: &str, conditions: &Conditions) -> Promise {
+        Promise::of(Expect::Listed, name.parse().unwrap(), conditions)
+    }
+
+    #[test]
+    fn what_is_listed_depends_on_the_conditions() {
+        let calm = conditions();
+        let spread = Conditions { processes: 2, ..calm };
+        let late = Conditions { work: Duration::from_secs(6), are_patient: true, ..calm };
+        for (name, in_calm, when_spread, when_late) in [
+            ("none", Promise::Oversell, Promise::Oversell, Promise::Oversell),
+            ("mutex", Promise::Exact, Promise::Oversell, Promise::Exact),
+            ("safe", Promise::Exact, Promise::Exact, Promise::Oversell),
+            ("naive", Promise::Exact, Promise::Exact, Promise::Oversell),
+            ("watchdog", Promise::Exact, Promise::Exact, Promise::Exact),
+            ("fenced", Promise::Exact, Promise::Exact, Promise::Exact),
+            ("atomic", Promise::Exact, Promise::Exact, Promise::Exact),
+        ] {
+            let promises = [&calm, &spread, &late].map(|conditions| listed(name, conditions));
+            assert_eq!(promises, [in_calm, when_spread, when_late], "{name}");
+        }
+        // Nobody comes after the lease has ended.
+        let alone = Conditions { are_patient: false, ..late };
+        assert_eq!(listed("safe", &alone), Promise::Exact);
+    }
+
+    fn run(sold: i64, ok: bool) -> Run {
+        let tally = Tally { initial: 1, stock: 0, sold };
+        Run::new("none", &tally, json!({ "ok": ok }), Vec::new())
+    }
+
+    fn met(promise: Promise, conditions: &Conditions, runs: &[Run]) -> Met {
+        let mut part = Part::new("a race");
+        judge(&mut part, promise, conditions, runs);
+        part.checks.iter().map(|check| check.met).max().unwrap()
+    }
+
+    #[test]
+    fn exact_is_for_every_run_and_oversold_for_one() {
+        let at = conditions();
+        assert_eq!(met(Promise::Exact, &at, &[run(1, true), run(1, true)]), Met::Yes);
+        assert_eq!(met(Promise::Exact, &at, &[run(1, true), run(2, false)]), Met::No);
+        assert_eq!(met(Promise::Exact, &at, &[run(1, false)]), Met::No, "an update was lost");
+        assert_eq!(met(Promise::Exact, &at, &[run(0, true)]), Met::Unknown, "nothing was sold");
+        assert_eq!(met(Promise::Oversell, &at, &[run(1, true), run(2, false)]), Met::Yes);
+        assert_eq!(met(Promise::Oversell, &at, &[run(1, true)]), Met::No, "not caught");
+        assert_eq!(met(Promise::Oversell, &at, &[run(2, true)]), Met::No, "the audit missed it");
+        let enough = Conditions { stock: 50, ..at };
+        assert_eq!(met(Promise::Oversell, &enough, &[run(1, true)]), Met::Unknown);
+    }
+}

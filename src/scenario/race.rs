@@ -234,3 +234,42 @@ fn keep(told: Told, out: &mut usize, entries: &mut Vec<Entry>) {
         *out -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shuffled(seed: u64) -> Vec<(u32, u64)> {
+        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
+        let mut plans: Vec<Plan> = (0..20).map(plan).collect();
+        shuffle(&mut plans, seed);
+        plans.iter().map(|plan| (plan.buyer, plan.order.patience.seed)).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_buyers_again() {
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+    }
+
+    #[test]
+    fn every_plan_goes_to_one_process() {
+        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
+        let hands = spread((0..5).map(plan).collect(), 3);
+        let buyers: Vec<Vec<u32>> =
+            hands.iter().map(|hand| hand.iter().map(|plan| plan.buyer).collect()).collect();
+        assert_eq!(buyers, [vec![0, 3], vec![1, 4], vec![2]]);
+        assert_eq!(spread((0..2).map(plan).collect(), 9).len(), 2, "none has nothing to do");
+    }
+
+    /// What a process is told is what was meant.
+    #[test]
+    fn plans_survive_the_way_to_another_process() {
+        let mut plan = Plan::new(3, StrategyId::default(), &Product::default());
+        plan.faults.push("pause:5ms@write".parse().unwrap());
+        plan.order.patience.base = Duration::from_micros(1_500);
+        let line = serde_json::to_string(&plan).unwrap();
+        let read: Plan = serde_json::from_str(&line).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{plan:?}"));
+    }
+}

@@ -125,3 +125,27 @@ fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(believed: &[(u64, u64)]) -> Lane {
+        let span = |&(from_ns, until_ns)| Span { from_ns, until_ns, shade: Shade::Believed };
+        let spans = believed.iter().map(span).collect();
+        Lane { name: String::new(), spans, marks: Vec::new() }
+    }
+
+    #[test]
+    fn overlaps_are_where_two_believed_at_once() {
+        let mut lanes = vec![lane(&[(0, 10), (20, 30)]), lane(&[(5, 25)]), lane(&[(30, 40)])];
+        mark_overlaps(&mut lanes);
+        let overlaps = |lane: &Lane| {
+            let spans = lane.spans.iter().filter(|span| span.shade == Shade::Overlap);
+            spans.map(|span| (span.from_ns, span.until_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(overlaps(&lanes[0]), [(5, 10), (20, 25)]);
+        assert_eq!(overlaps(&lanes[1]), [(5, 10), (20, 25)]);
+        assert_eq!(overlaps(&lanes[2]), [], "one after the other is no overlap");
+    }
+}
