@@ -17,7 +17,7 @@ use crate::{
     fault::Step,
     lab::Lab,
     order::Outcome,
-    report::{Entry, Part, Picture, Report, Run},
+    report::{Entry, Part, Picture, Report, Run, timeline::Mark},
     strategy::{Expected, Family, StrategyId},
 };
 
@@ -110,7 +110,8 @@ async fn stop(
     let mut ghost = plan(0);
     ghost.order.ttl = args.ttl;
     let mut other = holder::patient(plan(1), BASE, args.ttl + SLACK);
-    other.order.ttl = args.ttl;
+    // Long enough to be seen, and short enough for its own lease.
+    (other.order.ttl, other.order.delay) = (args.ttl, args.ttl / 4);
     let product = ghost.order.items.first().map(|item| item.product.clone()).unwrap_or_default();
     let step = holder::last_step(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
     let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;
@@ -125,7 +126,16 @@ async fn stop(
         Some(if is_ghost { "ghost" } else { "other" }.to_owned())
     };
     if number == 1 {
-        part.pictures.extend(recorded.timeline(whose).map(Picture::Timeline));
+        part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
+            let lanes = timeline.lanes.iter_mut().filter(|lane| lane.name == "ghost");
+            let marks = [('S', stopped_ns), ('C', resumed_ns)];
+            lanes.for_each(|lane| {
+                // Before what is already there, which is drawn over them.
+                lane.marks.splice(0..0, marks.map(|(letter, at_ns)| Mark { at_ns, letter }));
+            });
+            timeline.letters.extend([('S', "stopped"), ('C', "goes on")]);
+            Picture::Timeline(timeline)
+        }));
     }
     part.evidence.push(recorded.json(json!({
         "run": number, "lock": lock.row().name, "stopped_ns": stopped_ns, "resumed_ns": resumed_ns,
@@ -147,7 +157,8 @@ fn judge(part: &mut Part, lock: StrategyId, ghost: &Entry, other: &Entry, record
     part.check(fate.claim(), seen, is_so);
     if lock.row().family == Family::Lock && fate != Fate::Harmless {
         let beliefs = recorded.verdict.overlaps.beliefs;
-        let seen = format!("{beliefs} pairs who believed at once to be alone");
+        let pairs = if beliefs == 1 { "pair" } else { "pairs" };
+        let seen = format!("{beliefs} {pairs} who believed at once to be alone");
         let excludes = lock.row().expected != Expected::Oversells;
         if excludes {
             part.check(
