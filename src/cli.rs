@@ -3,6 +3,7 @@
 
 mod anomaly;
 mod choose_ttl;
+mod compare;
 mod databases;
 mod embed;
 mod manual;
@@ -19,6 +20,7 @@ use tokio::time::Duration;
 
 pub use self::anomaly::{AnomalyArgs, AnomalyName};
 pub use self::choose_ttl::ChooseTtlArgs;
+pub use self::compare::CompareArgs;
 pub use self::databases::DatabaseArgs;
 pub use self::embed::Embed;
 pub use self::manual::{CompletionsArgs, ManArgs};
@@ -72,6 +74,8 @@ pub enum Command {
     Crash(CrashArgs),
     /// Compare what losers can do, from giving up to waiting in line
     Retry(RetryArgs),
+    /// Measure every strategy with every way to wait, at the same load: what each costs
+    Compare(CompareArgs),
     /// Stop the process of a holder until its lease is over: the ghost that writes late
     Pause(PauseArgs),
     /// Do all of that, as the PHP lab did

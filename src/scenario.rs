@@ -3,6 +3,7 @@
 
 pub mod anomaly;
 pub mod choose_ttl;
+pub mod compare;
 pub mod crash;
 pub mod deadlock;
 mod expectation;
@@ -93,6 +94,7 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Crash(args) => tell(&args.report, crash::run(config, args)).await,
         Command::Retry(args) => tell(&args.report, retry::run(config, args)).await,
         Command::Pause(args) => tell(&args.report, pause::run(config, args)).await,
+        Command::Compare(args) => tell(&args.report, compare::run(config, args)).await,
         Command::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
         Command::Leader(args) => tell(&args.report, leader::run(config, args)).await,
         Command::Partition(args) => tell(&args.report, partition::run(config, args)).await,

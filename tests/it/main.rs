@@ -7,6 +7,7 @@ mod bad_input;
 mod carts;
 mod choose_ttl;
 mod cli;
+mod compare;
 mod compose;
 mod contract;
 mod dashboard_linter;
