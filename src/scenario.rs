@@ -1,6 +1,7 @@
 //! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
 //! the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
 
+pub mod advise;
 pub mod anomaly;
 pub mod choose_ttl;
 pub mod compare;
@@ -99,6 +100,7 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Leader(args) => tell(&args.report, leader::run(config, args)).await,
         Command::Partition(args) => tell(&args.report, partition::run(config, args)).await,
         Command::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,
+        Command::Advise(args) => tell(&args.report, advise::run(config, args)).await,
         Command::ChooseTtl(args) => tell(&args.report, choose_ttl::run(config, args)).await,
     }
 }

@@ -78,7 +78,7 @@ async fn each_combination_is_measured_and_the_control_is_caught() {
 async fn processes_share_the_load_and_named_servers_keep_their_secrets() {
     let redis = Redis::start().await;
     let load = ["--lock", "mutex,fenced", "--retry", "jitter", "--processes", "2"];
-    let more = ["--runs", "1", "--duration", "300ms", "--redis-url", &redis.url()];
+    let more = ["--runs", "1", "--duration", "1s", "--redis-url", &redis.url()];
     let report = report(&[&load[..], &more].concat()).await;
     for part in &list(&report, "parts")[..2] {
         let [sample] = list(part, "evidence") else { panic!("{part:#}") };

@@ -2,6 +2,7 @@
 //! start real processes, the other modules are what is asked of them.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
+mod advise;
 mod anomaly;
 mod bad_input;
 mod carts;
