@@ -1,8 +1,10 @@
 //! The command line: every flag with its environment variable, default and unit. Nothing else
 //! reads the environment.
 
+mod advise;
 mod anomaly;
 mod choose_ttl;
+mod compare;
 mod databases;
 mod embed;
 mod manual;
@@ -17,8 +19,10 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::time::Duration;
 
+pub use self::advise::{AdviseArgs, Change, DoubleSale, Runs, Spread, Value, WANTING_MAX, values};
 pub use self::anomaly::{AnomalyArgs, AnomalyName};
 pub use self::choose_ttl::ChooseTtlArgs;
+pub use self::compare::CompareArgs;
 pub use self::databases::DatabaseArgs;
 pub use self::embed::Embed;
 pub use self::manual::{CompletionsArgs, ManArgs};
@@ -72,6 +76,8 @@ pub enum Command {
     Crash(CrashArgs),
     /// Compare what losers can do, from giving up to waiting in line
     Retry(RetryArgs),
+    /// Measure every strategy with every way to wait, at the same load: what each costs
+    Compare(CompareArgs),
     /// Stop the process of a holder until its lease is over: the ghost that writes late
     Pause(PauseArgs),
     /// Do all of that, as the PHP lab did
@@ -89,6 +95,8 @@ pub enum Command {
     Partition(PartitionArgs),
     /// Show what goes wrong with locks of Postgres and MySQL, each beside what goes well
     Anomaly(AnomalyArgs),
+    /// Say which strategies fit your case, and show them at work; asks for what the flags do not say
+    Advise(AdviseArgs),
     /// Choose a ttl from hold times: how often each would be outlasted, predicted and tried out
     ///
     /// Hold times are those of your own system (--holds FILE), or are measured here. What no sample shows is

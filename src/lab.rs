@@ -78,7 +78,7 @@ pub struct Lab {
     /// The variables by which another process reaches the same servers; they may hold passwords.
     reach: Vec<(&'static str, String)>,
     /// The embedded servers, that of the stock first.
-    embedded: Vec<Arc<Embedded>>,
+    embedded: Vec<(Backend, Arc<Embedded>)>,
     release_task: JoinHandle<()>,
     /// Ends the release task.
     closing: CancellationToken,
@@ -201,15 +201,15 @@ impl Lab {
                 prepare(&backends, &shop, *store, config.stock).await;
             }
         }
-        let embedded: Vec<_> = embedded
-            .into_iter()
-            .chain(nodes)
-            .chain(members)
-            .chain(ensemble)
-            .chain(own_postgres)
-            .chain(own_mysql)
+        let of = |backend| move |server| (backend, server);
+        let embedded: Vec<_> = (embedded.into_iter().map(of(Backend::Redis)))
+            .chain(nodes.into_iter().map(of(Backend::Redlock)))
+            .chain(members.into_iter().map(of(Backend::Etcd)))
+            .chain(ensemble.into_iter().map(of(Backend::ZooKeeper)))
+            .chain(own_postgres.into_iter().map(of(Backend::Postgres)))
+            .chain(own_mysql.into_iter().map(of(Backend::MySql)))
             .collect();
-        for server in &embedded {
+        for (_, server) in &embedded {
             background.push(tokio::spawn(watch(Arc::clone(server))));
         }
         let backends = Arc::new(backends);
@@ -278,6 +278,15 @@ impl Lab {
         &self.servers
     }
 
+    /// The processor time that the embedded servers of a backend have used so far. `None`: others were
+    /// named, of which nobody knows.
+    #[must_use]
+    pub fn cpu(&self, backend: Backend) -> Option<Duration> {
+        let servers = self.embedded.iter().filter(|(of, _)| *of == backend);
+        let times: Vec<_> = servers.map(|(_, server)| server.cpu()).collect();
+        if times.is_empty() { None } else { times.into_iter().sum() }
+    }
+
     /// The environment by which another process reaches the same servers, passwords included.
     #[must_use]
     pub fn reach(&self) -> &[(&'static str, String)] {
@@ -311,7 +320,8 @@ impl Lab {
             // An error says that it was aborted.
             task.await.ok();
         }
-        let stop = embedded.into_iter().filter_map(Arc::into_inner).map(Embedded::stop);
+        let servers = embedded.into_iter().filter_map(|(_, server)| Arc::into_inner(server));
+        let stop = servers.map(Embedded::stop);
         join_all(stop).await;
         purchases_done && released
     }

@@ -30,7 +30,7 @@
 //! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
 //! | [`metrics`] | every name, help, label and bucket |
 //! | [`telemetry`], [`span`], [`purchase_log`] | log lines, and spans for OpenTelemetry |
-//! | [`product`], [`token`], [`run`], [`duration`], [`clock`], [`sample`] | small things that everybody uses |
+//! | [`product`], [`token`], [`run`], [`duration`], [`clock`], [`cpu`], [`sample`] | small things that everybody uses |
 //!
 //! # Invariants
 //!
@@ -45,6 +45,7 @@ pub mod backends;
 pub mod circuit;
 pub mod cli;
 pub mod clock;
+pub mod cpu;
 pub mod duration;
 pub mod fault;
 pub mod healthcheck;

@@ -1,8 +1,10 @@
 //! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
 //! the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
 
+pub mod advise;
 pub mod anomaly;
 pub mod choose_ttl;
+pub mod compare;
 pub mod crash;
 pub mod deadlock;
 mod expectation;
@@ -93,10 +95,12 @@ pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError
         Command::Crash(args) => tell(&args.report, crash::run(config, args)).await,
         Command::Retry(args) => tell(&args.report, retry::run(config, args)).await,
         Command::Pause(args) => tell(&args.report, pause::run(config, args)).await,
+        Command::Compare(args) => tell(&args.report, compare::run(config, args)).await,
         Command::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
         Command::Leader(args) => tell(&args.report, leader::run(config, args)).await,
         Command::Partition(args) => tell(&args.report, partition::run(config, args)).await,
         Command::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,
+        Command::Advise(args) => tell(&args.report, advise::run(config, args)).await,
         Command::ChooseTtl(args) => tell(&args.report, choose_ttl::run(config, args)).await,
     }
 }

@@ -34,6 +34,8 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
+use crate::cpu;
+
 /// How long a server may take to answer: that of Java takes a second, and ten on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a server may take to end.
@@ -207,15 +209,23 @@ impl Embedded {
         self.program
     }
 
+    /// The processor time that it has used so far, as far as the operating system tells.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        cpu::of(self.server)
+    }
+
     /// Sends the server a signal: STOP and CONT hang and wake it, KILL crashes it.
     ///
     /// # Errors
     /// It is no longer running.
     pub fn signal(&self, signal: Signal) -> Result<(), nix::Error> {
         if self.ending == Ending::Quit {
-            // Stopped, it starts no more processes while those that it has are reached.
+            // Stopped, it starts no more processes while those that it has are reached: Postgres has one
+            // for each connection, in groups of their own. Where nobody says which, a signal reaches the
+            // server alone, which then takes no connections.
             signal::kill(self.server, Signal::SIGSTOP)?;
-            for process in processes(self.server) {
+            for process in cpu::children(self.server) {
                 // An error says that it has ended by itself.
                 signal::kill(process, signal).ok();
             }
@@ -259,14 +269,6 @@ async fn read_pid(guard: &mut Child) -> io::Result<Pid> {
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).await?;
     line.trim().parse().map(Pid::from_raw).map_err(io::Error::other)
-}
-
-/// The processes that a server has started: Postgres has one for each connection, in groups of their own.
-/// Only Linux says which; elsewhere a signal reaches the server alone, which then takes no connections.
-fn processes(server: Pid) -> Vec<Pid> {
-    let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
-    let list = list.unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// Starts something again while another program takes the port that was just found free.

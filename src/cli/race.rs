@@ -348,7 +348,8 @@ pub(super) fn policy() -> impl TypedValueParser<Value = Policy> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Policy>())
 }
 
-fn processes() -> impl TypedValueParser<Value = u32> {
+/// A number of processes.
+pub(super) fn processes() -> impl TypedValueParser<Value = u32> {
     clap::value_parser!(u32).range(1..=200)
 }
 
@@ -358,7 +359,7 @@ fn work(text: &str) -> Result<Duration, String> {
 }
 
 /// The same; a bare number counts microseconds, as it does for `delay` over HTTP.
-fn work_in_micros(text: &str) -> Result<Duration, String> {
+pub(super) fn work_in_micros(text: &str) -> Result<Duration, String> {
     bounded(duration::parse(text, BareUnit::Micros))
 }
 

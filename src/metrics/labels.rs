@@ -54,7 +54,7 @@ impl Op {
             ],
             "postgres-locks" | "mysql-locks" => &[Acquire, Renew, Release, Clear, Enqueue, Session],
             // A node of Redlock.
-            _ => &[Acquire, Renew, Release, Clear, TimeLeft, Vote, Info],
+            _ => &[Acquire, Renew, Release, Clear, TimeLeft, Waiters, Vote, Info],
         }
     }
 }

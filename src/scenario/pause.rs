@@ -88,7 +88,7 @@ pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioEr
         }
         for number in 1..=args.run.runs {
             bar.say(format!("a holder under {name} is stopped, run {number}"));
-            let run = stop(&lab, config, args, lock, number, &mut part).await;
+            let run = stop(&lab, config, args.ttl, lock, number, &mut part).await;
             report.runs.0.extend(part.known(run));
         }
         report.parts.push(part);
@@ -98,20 +98,24 @@ pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioEr
     Ok(report)
 }
 
-async fn stop(
+/// Does it once.
+///
+/// # Errors
+/// A process did not do what it was told, or the store could not be read.
+pub(super) async fn stop(
     lab: &Lab,
     config: &Config,
-    args: &PauseArgs,
+    ttl: Duration,
     lock: StrategyId,
     number: u32,
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
     let plan = holder::on_sale(lab, "pause", lock, 1).await?;
     let mut ghost = plan(0);
-    ghost.order.ttl = args.ttl;
-    let mut other = holder::patient(plan(1), BASE, args.ttl + SLACK);
+    ghost.order.ttl = ttl;
+    let mut other = holder::patient(plan(1), BASE, ttl + SLACK);
     // Long enough to be seen, and short enough for its own lease.
-    (other.order.ttl, other.order.delay) = (args.ttl, args.ttl / 4);
+    (other.order.ttl, other.order.delay) = (ttl, ttl / 4);
     let product = ghost.order.items.first().map(|item| item.product.clone()).unwrap_or_default();
     let step = holder::last_step(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
     let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;

@@ -15,7 +15,7 @@ use self::buyers::{Said, Told};
 use super::{ScenarioError, processes::Processes};
 use crate::{
     cli::Config,
-    clock,
+    clock, cpu,
     fault::{Fault, Faults},
     lab::Lab,
     order::{Item, Order},
@@ -115,7 +115,8 @@ pub async fn run(
 }
 
 /// Deals plans to processes, one after the other.
-fn spread(plans: Vec<Plan>, processes: u32) -> Vec<Vec<Plan>> {
+#[must_use]
+pub fn spread(plans: Vec<Plan>, processes: u32) -> Vec<Vec<Plan>> {
     let mut hands = vec![Vec::new(); processes.max(1) as usize];
     let count = hands.len();
     for (index, plan) in plans.into_iter().enumerate() {
@@ -144,13 +145,23 @@ impl Crew {
         hands: Vec<Vec<Plan>>,
     ) -> Result<Self, ScenarioError> {
         let mut processes = Processes::new(lab, config)?;
-        let (mut out, count) = (0, hands.len());
-        for _ in 0..count {
+        for _ in 0..hands.len() {
             processes.start(&["buyers".to_owned()])?;
         }
+        let mut crew = Self { processes, out: 0, entries: Vec::new() };
+        crew.deal(hands).await?;
+        Ok(crew)
+    }
+
+    /// Says what the buyers of each process are to do next; all know when this returns.
+    ///
+    /// # Errors
+    /// One has ended.
+    pub async fn deal(&mut self, hands: Vec<Vec<Plan>>) -> Result<(), ScenarioError> {
+        let count = hands.len();
         for (index, plans) in hands.into_iter().enumerate() {
-            out += plans.len();
-            processes.say(index, &Said::Plans(plans)).await?;
+            self.out += plans.len();
+            self.processes.say(index, &Said::Plans(plans)).await?;
         }
         let mut ready = 0;
         let see = |_, told: Option<Told>| {
@@ -158,9 +169,14 @@ impl Crew {
             let is_over = told.is_none() || ready == count;
             is_over.then(|| told.map(|_| ()).ok_or_else(|| GONE.to_owned()))
         };
-        let are_ready = processes.until("every process of buyers is ready", see).await?;
-        are_ready.map_err(ScenarioError::NotMeasured)?;
-        Ok(Self { processes, out, entries: Vec::new() })
+        let are_ready = self.processes.until("every process of buyers is ready", see).await?;
+        are_ready.map_err(ScenarioError::NotMeasured)
+    }
+
+    /// The processor time that its processes have used so far, as far as the operating system tells.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        (0..self.processes.count()).map(|index| cpu::of(self.processes.pid(index))).sum()
     }
 
     /// Gives the word: all start at the same instant.

@@ -2,11 +2,13 @@
 //! start real processes, the other modules are what is asked of them.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 
+mod advise;
 mod anomaly;
 mod bad_input;
 mod carts;
 mod choose_ttl;
 mod cli;
+mod compare;
 mod compose;
 mod contract;
 mod dashboard_linter;

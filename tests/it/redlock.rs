@@ -203,3 +203,26 @@ async fn without_nodes() {
     server.reset("p", 1).await;
     assert_eq!(server.post("/purchase?product=p").await.outcome(), "sold");
 }
+
+/// A server that has handed a lease over often enough asks the nodes who else waits for the lock; what
+/// they are asked is counted.
+#[tokio::test]
+async fn nodes_are_asked_who_waits_elsewhere() {
+    let farm = Farm::voting().await;
+    let server = farm.server(&[]);
+    server.reset("p", 40).await;
+    let replies = server.race(40, "product=p&lock=redlock&retry=fifo&delay=0&wait=60s").await;
+    assert_eq!(count(&replies, "sold"), 40);
+    until("each node has told who waits", async || {
+        let metrics = server.get("/metrics").await.text;
+        let asked = metrics.lines().filter(|line| {
+            line.starts_with("locklab_backend_request_duration_seconds_count")
+                && line.contains("backend=\"redlock")
+                && line.contains("op=\"waiters\"")
+                && line.contains("outcome=\"ok\"")
+                && !line.ends_with(" 0")
+        });
+        asked.count() == farm.nodes.len()
+    })
+    .await;
+}

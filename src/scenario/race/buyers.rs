@@ -28,6 +28,10 @@ use crate::{
     token::Token,
 };
 
+/// How long a buyer rests who comes again and got nothing: it may have been told so at once, by a lock
+/// that is not asked over a network or a server that is away, and would do nothing but ask.
+const REST: Duration = Duration::from_millis(1);
+
 /// What a process of buyers is told.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +119,9 @@ pub async fn buy(shop: &Shop, metrics: &Arc<Metrics>, plan: Plan, start: Instant
         entries.push(Entry::new(buyer, &order, &receipt, began_ns, clock::now_ns()));
         if Instant::now() >= ends || receipt.outcome == Outcome::SoldOut {
             return entries;
+        }
+        if receipt.outcome != Outcome::Sold {
+            time::sleep(REST).await;
         }
         order = again(order);
     }

@@ -1,0 +1,142 @@
+//! `locklab compare`: every strategy with every way to wait, at the same load. What is expected of each is
+//! what it promises; of speed, nothing is.
+
+pub mod cell;
+mod hand_off;
+pub mod judge;
+mod show;
+
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use tokio::time::{Duration, Instant};
+
+use self::cell::{Cell, Load, Sample};
+use super::{ScenarioError, open, progress::Progress, race};
+use crate::{
+    cli::{CompareArgs, Config},
+    lab::Lab,
+    report::{Part, Report},
+    strategy::StrategyId,
+};
+
+/// Purchases per second that are certainly recorded: some strategies sell more without work, and then the
+/// report says how many records were dropped.
+const RECORDS_PER_S: f64 = 10_000.0;
+/// The fewest and the most records that are kept of a product.
+const RECORDS: std::ops::RangeInclusive<f64> = 1_000.0..=50_000.0;
+
+/// Measures all of them.
+///
+/// # Errors
+/// The configuration is not valid, or the store is not there.
+pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, ScenarioError> {
+    let (locks, policies, seed) = (args.locks(), args.policies(), args.seed());
+    let load = Load {
+        buyers: args.concurrency,
+        duration: args.duration,
+        work: args.delay,
+        ttl: args.ttl,
+        base: args.base,
+        cap: args.cap,
+        processes: args.processes,
+    };
+    let lab = open(config, &locks, records(load.duration)).await?;
+    let config = &config.clone().keeping(records(load.duration));
+    let mut report = Report::new("compare");
+    report.servers = lab.backends().versions().await;
+    report.seed = Some(seed);
+    let (mut parts, mut cells) = (Vec::new(), Vec::new());
+    for &lock in &locks {
+        let mut part = Part::new(title(lock, &load));
+        let promise = judge::promise(lock, &load);
+        match lab.backends().reason_against(lock.row()) {
+            Some(reason) => part.unknown(promise.claim(), reason),
+            None => {
+                cells.extend(policies.iter().map(|&policy| Cell { lock, policy }));
+                warm_up(&lab, config, lock, &load).await.map_or_else(
+                    |error| part.unknown("connections are made before anything is measured", error),
+                    |()| (),
+                );
+            }
+        }
+        parts.push((lock, promise, part));
+    }
+    let samples = measure(&lab, config, &load, (args.runs, seed), cells, &mut parts).await;
+    lab.close(Instant::now()).await;
+    for (lock, promise, mut part) in parts {
+        let own: Vec<&Sample> = samples.iter().filter(|it| it.lock == lock.row().name).collect();
+        if !own.is_empty() {
+            judge::judge(&mut part, promise, &load, &own);
+            show::figures(&mut part, &policies, &own);
+            part.evidence.extend(own.iter().filter_map(|it| serde_json::to_value(it).ok()));
+        }
+        report.parts.push(part);
+    }
+    if !samples.is_empty() {
+        report.parts.push(show::side_by_side(&locks, &policies, &samples));
+    }
+    Ok(report)
+}
+
+/// How many records of a product are kept.
+#[must_use]
+pub fn records(duration: Duration) -> u32 {
+    (duration.as_secs_f64() * RECORDS_PER_S).clamp(*RECORDS.start(), *RECORDS.end()) as u32
+}
+
+/// Has buyers make connections.
+///
+/// # Errors
+/// The store refused.
+pub async fn warm_up(
+    lab: &Lab,
+    config: &Config,
+    lock: StrategyId,
+    load: &Load,
+) -> Result<(), ScenarioError> {
+    let cell = Cell { lock, policy: crate::wait::Policy::Fixed };
+    race::run(lab, config, cell.warm_up(lab, load).await?, 1).await?;
+    Ok(())
+}
+
+/// Measures round by round, so that whatever else the machine does hits all of them, and each time in
+/// another order.
+async fn measure(
+    lab: &Lab,
+    config: &Config,
+    load: &Load,
+    (runs, seed): (u32, u64),
+    mut cells: Vec<Cell>,
+    parts: &mut [(StrategyId, super::expectation::Promise, Part)],
+) -> Vec<Sample> {
+    let (mut samples, mut rng) = (Vec::new(), SmallRng::seed_from_u64(seed));
+    let bar = Progress::bar(u64::from(runs) * cells.len() as u64, "compare");
+    for run in 1..=runs {
+        cells.shuffle(&mut rng);
+        for cell in &cells {
+            let name = cell.name();
+            bar.say(format!("{name}, run {run} of {runs}"));
+            let measured =
+                cell.measure(lab, config, load, run, seed.wrapping_add(run.into())).await;
+            bar.tick();
+            match measured {
+                Ok(sample) => samples.push(sample),
+                Err(error) => {
+                    let of = parts.iter_mut().find(|(lock, ..)| *lock == cell.lock);
+                    if let Some((.., part)) = of {
+                        part.unknown(format!("{name} can be measured, in run {run}"), error);
+                    }
+                }
+            }
+        }
+    }
+    samples
+}
+
+/// What is done under a strategy.
+#[must_use]
+pub fn title(lock: StrategyId, load: &Load) -> String {
+    let Load { buyers, duration, work, ttl, processes, .. } = load;
+    let spread = if *processes == 1 { String::new() } else { format!(" in {processes} processes") };
+    let name = lock.row().name;
+    format!("{name}: {buyers} buyers{spread} for {duration:?}, work {work:?}, ttl {ttl:?}")
+}
