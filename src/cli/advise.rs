@@ -47,9 +47,21 @@ pub struct AdviseArgs {
     #[arg(long, default_value = "5s", value_parser = positive_duration)]
     pub ttl: Duration,
 
+    /// What the order of buyers and their random delays are drawn from; random, and shown, without it
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
     /// How it is told.
     #[command(flatten)]
     pub report: OutputArgs,
+}
+
+impl AdviseArgs {
+    /// What random things are drawn from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
+    }
 }
 
 /// What it costs when two hold the lock at once.

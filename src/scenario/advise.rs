@@ -39,10 +39,10 @@ pub async fn run(config: &Config, args: &AdviseArgs) -> Result<Report, ScenarioE
 
     let records = compare::records(evidence::RACE);
     let lab = open(config, needed, records).await?;
-    let config = &config.clone().keeping(records);
+    let config = &config.clone().keeping(records.saturating_mul(2));
     let mut report = Report::new("advise");
     report.servers = lab.backends().versions().await;
-    let seed = u64::from(rand::random::<u32>());
+    let seed = args.seed();
     report.seed = Some(seed);
     report.parts = vec![first(&case), fitting(&rulings), ruled_out(&rulings)];
     let bar = Progress::bar(needed.len() as u64, "advise");

@@ -16,6 +16,7 @@ use crate::{
     lab::Lab,
     report::{Part, Report},
     strategy::StrategyId,
+    wait::Policy,
 };
 
 /// Purchases per second that are certainly recorded: some strategies sell more without work, and then the
@@ -40,32 +41,37 @@ pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, Scenario
         processes: args.processes,
     };
     let lab = open(config, &locks, records(load.duration)).await?;
-    let config = &config.clone().keeping(records(load.duration));
+    // The other processes keep as many.
+    let config = &config.clone().keeping(records(load.duration).saturating_mul(2));
     let mut report = Report::new("compare");
     report.servers = lab.backends().versions().await;
     report.seed = Some(seed);
     let (mut parts, mut cells) = (Vec::new(), Vec::new());
     for &lock in &locks {
         let mut part = Part::new(title(lock, &load));
-        let promise = judge::promise(lock, &load);
         match lab.backends().reason_against(lock.row()) {
-            Some(reason) => part.unknown(promise.claim(), reason),
+            Some(reason) => part.unknown(judge::promise(lock, &load).claim(), reason),
             None => {
                 cells.extend(policies.iter().map(|&policy| Cell { lock, policy }));
-                warm_up(&lab, config, lock, &load).await.map_or_else(
-                    |error| part.unknown("connections are made before anything is measured", error),
-                    |()| (),
-                );
+                if let Err(error) = warm_up(&lab, config, lock, &load).await {
+                    part.unknown("connections are made before anything is measured", error);
+                }
             }
         }
-        parts.push((lock, promise, part));
+        parts.push((lock, part));
     }
-    let samples = measure(&lab, config, &load, (args.runs, seed), cells, &mut parts).await;
+    let (samples, failures) = measure(&lab, config, &load, (args.runs, seed), cells).await;
     lab.close(Instant::now()).await;
-    for (lock, promise, mut part) in parts {
+    for (lock, mut part) in parts {
         let own: Vec<&Sample> = samples.iter().filter(|it| it.lock == lock.row().name).collect();
+        let failed: Vec<&Failure> = failures.iter().filter(|it| it.cell.lock == lock).collect();
+        if let Some(Failure { cell, run, error }) = failed.first() {
+            let (count, name) = (failed.len(), cell.name());
+            let why = format!("{count} could not be, the first {name}, run {run}: {error}");
+            part.unknown("everything is measured", why);
+        }
         if !own.is_empty() {
-            judge::judge(&mut part, promise, &load, &own);
+            judge::judge(&mut part, lock, &load, &own);
             show::figures(&mut part, &policies, &own);
             part.evidence.extend(own.iter().filter_map(|it| serde_json::to_value(it).ok()));
         }
@@ -93,7 +99,7 @@ pub async fn warm_up(
     lock: StrategyId,
     load: &Load,
 ) -> Result<(), ScenarioError> {
-    let cell = Cell { lock, policy: crate::wait::Policy::Fixed };
+    let cell = Cell { lock, policy: Policy::Fixed };
     race::run(lab, config, cell.warm_up(lab, load).await?, 1).await?;
     Ok(())
 }
@@ -106,30 +112,30 @@ async fn measure(
     load: &Load,
     (runs, seed): (u32, u64),
     mut cells: Vec<Cell>,
-    parts: &mut [(StrategyId, super::expectation::Promise, Part)],
-) -> Vec<Sample> {
-    let (mut samples, mut rng) = (Vec::new(), SmallRng::seed_from_u64(seed));
+) -> (Vec<Sample>, Vec<Failure>) {
+    let (mut samples, mut failures) = (Vec::new(), Vec::new());
+    let mut rng = SmallRng::seed_from_u64(seed);
     let bar = Progress::bar(u64::from(runs) * cells.len() as u64, "compare");
     for run in 1..=runs {
         cells.shuffle(&mut rng);
-        for cell in &cells {
-            let name = cell.name();
-            bar.say(format!("{name}, run {run} of {runs}"));
-            let measured =
-                cell.measure(lab, config, load, run, seed.wrapping_add(run.into())).await;
-            bar.tick();
-            match measured {
+        for &cell in &cells {
+            bar.say(format!("{}, run {run} of {runs}", cell.name()));
+            let seed = seed.wrapping_add(run.into());
+            match cell.measure(lab, config, load, run, seed).await {
                 Ok(sample) => samples.push(sample),
-                Err(error) => {
-                    let of = parts.iter_mut().find(|(lock, ..)| *lock == cell.lock);
-                    if let Some((.., part)) = of {
-                        part.unknown(format!("{name} can be measured, in run {run}"), error);
-                    }
-                }
+                Err(error) => failures.push(Failure { cell, run, error }),
             }
+            bar.tick();
         }
     }
-    samples
+    (samples, failures)
+}
+
+/// What could not be measured.
+struct Failure {
+    cell: Cell,
+    run: u32,
+    error: ScenarioError,
 }
 
 /// What is done under a strategy.

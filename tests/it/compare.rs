@@ -1,12 +1,15 @@
 //! `locklab compare`: every strategy with every way to wait, on real servers.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use locklab::{strategy, wait::Policy};
 use serde_json::Value;
 use strum::VariantArray;
 
-use crate::{redis_server::Redis, server::command};
+use crate::{
+    redis_server::Redis,
+    server::{command, until},
+};
 
 async fn compare(arguments: &[&str]) -> Output {
     let mut command = command(&[&["compare", "--seed", "7"], arguments].concat());
@@ -93,7 +96,8 @@ async fn processes_share_the_load_and_named_servers_keep_their_secrets() {
 #[tokio::test]
 async fn what_cannot_be_measured_is_unknown() {
     let closed = ["--redlock-urls", "redis://127.0.0.1:1,redis://127.0.0.1:2,redis://127.0.0.1:3"];
-    let load = ["--lock", "safe,redlock", "--retry", "fifo", "--runs", "1", "--duration", "100ms"];
+    let load =
+        ["--lock", "safe,redlock", "--retry", "notify", "--runs", "1", "--duration", "100ms"];
     let output = compare(&[&load[..], &closed, &["--json"]].concat()).await;
     assert_eq!(output.status.code(), Some(2));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -103,15 +107,43 @@ async fn what_cannot_be_measured_is_unknown() {
     assert!(list(redlock, "evidence").is_empty());
 }
 
+/// A store that hangs while buyers come again and again: they end in time, and what was not measured is said.
+#[tokio::test]
+async fn a_store_that_hangs_ends_the_race() {
+    let redis = Redis::start().await;
+    let load = ["compare", "--lock", "safe", "--retry", "none", "--runs", "2", "--duration", "2s"];
+    let mut command = command(&[&load[..], &["--json", "--redis-url", &redis.url()]].concat());
+    command.env("LOCKLAB_COMMAND_TIMEOUT", "500ms").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until("they buy", async || {
+        !redis.send::<Vec<String>>(&["KEYS", "lock:compare-*"]).await.is_empty()
+    })
+    .await;
+    redis.hang();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = &list(&list(&report, "parts")[0], "checks")[0];
+    assert_eq!(
+        (&check["claim"], &check["met"]),
+        (&"everything is measured".into(), &"unknown".into())
+    );
+    assert!(check["seen"].as_str().unwrap().starts_with("2 could not be"), "{check:#}");
+}
+
 /// In line, even those without a lock come one after the other: that is no proof of the lock.
 #[tokio::test]
 async fn a_line_hides_what_a_lock_does_not_do() {
-    let load = ["--lock", "none", "--retry", "fifo", "--runs", "1", "--duration", "100ms"];
+    let load = ["--lock", "none,safe", "--retry", "fifo", "--runs", "1", "--duration", "100ms"];
     let output = compare(&[&load[..], &["--json"]].concat()).await;
     assert_eq!(output.status.code(), Some(2));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let check = &list(&list(&report, "parts")[0], "checks")[0];
-    assert!(check["seen"].as_str().unwrap().contains("another --retry"), "{check:#}");
+    for part in &list(&report, "parts")[..2] {
+        let check = &list(part, "checks")[0];
+        assert!(check["seen"].as_str().unwrap().contains("another --retry"), "{check:#}");
+    }
 }
 
 #[tokio::test]

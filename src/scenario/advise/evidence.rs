@@ -85,15 +85,22 @@ pub async fn show(
     let title = compare::title(lock, &load);
     let mut part = Part::new(format!("Recorded now: {title}{}", scaled(case, &load)));
     let mut shown = Shown { race: None, paused: None };
-    let promise = judge::promise(lock, &load);
     if let Some(reason) = lab.backends().reason_against(row) {
-        part.unknown(promise.claim(), format!("it would fit, and is not measured: {reason}"));
+        part.unknown(
+            judge::promise(lock, &load).claim(),
+            format!("it would fit, and is not measured: {reason}"),
+        );
         return (part, shown);
     }
-    let policy = if row.family == Family::Lock { Policy::Fifo } else { Policy::Jitter };
+    let policy = match row.family {
+        Family::LockFree => Policy::Jitter,
+        Family::Lock if load.processes > 1 => Policy::Fifo,
+        // In the line of one process, they would not race.
+        Family::Lock => Policy::Notify,
+    };
     let race = race(lab, config, Cell { lock, policy }, &load, seed).await;
     if let Some(sample) = part.known(race) {
-        judge::judge(&mut part, promise, &load, &[&sample]);
+        judge::judge(&mut part, lock, &load, &[&sample]);
         part.measure("sold", "units/s", vec![sample.sold_per_s]);
         let p99 = sample::quantile(&sample.waits_ms, 0.99);
         part.measure(

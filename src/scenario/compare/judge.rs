@@ -7,7 +7,7 @@ use crate::{
     report::Part,
     scenario::expectation::{Conditions, Promise},
     stock::STOCK_MAX,
-    strategy::StrategyId,
+    strategy::{Family, StrategyId},
     wait::Policy,
 };
 
@@ -27,7 +27,8 @@ pub fn promise(lock: StrategyId, load: &Load) -> Promise {
 }
 
 /// Holds what was measured to that.
-pub fn judge(part: &mut Part, promise: Promise, load: &Load, samples: &[&Sample]) {
+pub fn judge(part: &mut Part, lock: StrategyId, load: &Load, samples: &[&Sample]) {
+    let promise = promise(lock, load);
     let sold: i64 = samples.iter().map(|it| it.sold).sum();
     let lost: i64 = samples.iter().map(|it| it.lost_updates).sum();
     let oversold: i64 = samples.iter().map(|it| it.oversold).sum();
@@ -45,24 +46,20 @@ pub fn judge(part: &mut Part, promise: Promise, load: &Load, samples: &[&Sample]
     if let Some(first) = gaps.first() {
         seen += &format!("; gaps in {} runs, the first: {first}", gaps.len());
     }
+    let is_clean = not_ok == 0 && lost == 0 && oversold == 0;
+    // The line of a process lets in one at a time, whatever the lock does.
+    let is_in_line = lock.row().family == Family::Lock
+        && load.processes == 1
+        && samples.iter().all(|it| it.retry == Policy::Fifo.name());
     match promise {
-        _ if sold == 0 => {
-            part.unknown(promise.claim(), "nothing was sold, so nothing can show");
-        }
-        Promise::Exact => {
-            part.check(promise.claim(), seen, not_ok == 0 && lost == 0 && oversold == 0);
-        }
-        Promise::Oversell if load.buyers < 2 => {
-            part.unknown(
-                promise.claim(),
-                "one buyer races with nobody: give more with --concurrency",
-            );
-        }
-        // The line of a process lets in one at a time, whatever the lock does.
-        Promise::Oversell
-            if load.processes == 1 && samples.iter().all(|it| it.retry == Policy::Fifo.name()) =>
-        {
+        _ if sold == 0 => part.unknown(promise.claim(), "nothing was sold, so nothing can show"),
+        _ if is_in_line && is_clean => {
             let why = "they come one after the other: give another --retry, or more --processes";
+            part.unknown(promise.claim(), why);
+        }
+        Promise::Exact => part.check(promise.claim(), seen, is_clean),
+        Promise::Oversell if load.buyers < 2 => {
+            let why = "one buyer races with nobody: give more with --concurrency";
             part.unknown(promise.claim(), why);
         }
         Promise::Oversell => {
