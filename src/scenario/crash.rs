@@ -127,7 +127,7 @@ async fn kill(
     let began_ns = dead.began_ns;
     dead.end().await?;
     let product = next_product(&plan(3));
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    let recorded = Recorded::of(lab, &product, lock).await?;
 
     let has_ns = next.began_ns + (next.wait_ms * 1e6) as u64;
     let blocked_ms = has_ns.saturating_sub(killed_ns) as f64 / 1e6;
@@ -223,7 +223,7 @@ async fn outlast(
         let plans = vec![buyer(0), buyer(1)];
         let product = next_product(&plans[0]);
         let entries = race::run(lab, config, plans, 2).await?;
-        let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+        let recorded = Recorded::of(lab, &product, lock).await?;
         if number == 1 {
             let names = ["the holder", "the next"];
             let whose = |id: &str| {

@@ -139,7 +139,7 @@ async fn circle(
     let (mut audits, mut is_ok, mut sold) = (Vec::new(), true, 0);
     let mut held = Vec::new();
     for (index, product) in products.iter().enumerate() {
-        let recorded = Recorded::of(std::slice::from_ref(lab), product, lock).await?;
+        let recorded = Recorded::of(lab, product, lock).await?;
         is_ok &= recorded.verdict.ok;
         held.extend(recorded.held_ms());
         sold += recorded.tally.sold;

@@ -140,7 +140,7 @@ async fn race(
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
     race::shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    let recorded = Recorded::of(lab, &product, lock).await?;
     Ok((entries, recorded))
 }
 

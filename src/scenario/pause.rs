@@ -118,7 +118,7 @@ async fn stop(
     let other = holder::buy(lab, other).await;
     let resumed_ns = ghost.signal(Signal::SIGCONT)?;
     let (other, ghost) = (other?, ghost.entry().await?);
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    let recorded = Recorded::of(lab, &product, lock).await?;
     judge(part, lock, &ghost, &other, &recorded);
     let whose = |id: &str| {
         let is_ghost = id == ghost.order_id;

@@ -27,11 +27,19 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Reads it, when this server has added what it has recorded.
+    ///
+    /// # Errors
+    /// The store could not be read, or the product was never on sale.
+    pub async fn of(lab: &Lab, product: &Product, lock: StrategyId) -> Result<Self, ScenarioError> {
+        Self::of_all(std::slice::from_ref(lab), product, lock).await
+    }
+
     /// Reads it, when each of the servers has added what it has recorded.
     ///
     /// # Errors
     /// The store could not be read, or the product was never on sale.
-    pub async fn of(
+    pub async fn of_all(
         labs: &[Lab],
         product: &Product,
         lock: StrategyId,

@@ -102,7 +102,7 @@ async fn once(
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
     race::shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, args.lock).await?;
+    let recorded = Recorded::of(lab, &product, args.lock).await?;
     part.evidence.push(recorded.json(json!({ "retry": policy.name() })));
     let run = Run::new(args.lock.row().name, &recorded.tally, recorded.audit(), entries);
     Ok(Run { retry: policy.name(), processes: args.processes, ..run })

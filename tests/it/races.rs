@@ -57,6 +57,8 @@ async fn what_is_expected_decides_the_exit_code() {
         (&["--stock=0"], 64),
         (&["--concurrency=0"], 64),
         (&["--delay=soon"], 64),
+        (&["--ttl=1us"], 64),
+        (&["--ttl=601s"], 64),
         (&["--all", "--lock=safe"], 64),
     ] {
         let (code, output) = run(&[&["oversell", "--quiet"], flags].concat()).await;
