@@ -6,6 +6,7 @@ pub mod choose_ttl;
 pub mod crash;
 pub mod deadlock;
 mod expectation;
+mod export;
 mod holder;
 pub mod leader;
 pub mod oversell;

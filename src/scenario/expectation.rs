@@ -30,6 +30,8 @@ pub struct Conditions {
 pub enum Promise {
     /// No unit is sold twice, whatever happens: each run has to show it.
     Exact,
+    /// The same, as long as no lease is outlived.
+    ExactWithinTtl,
     /// Units are sold twice: one run is enough to show it.
     Oversell,
 }
@@ -49,24 +51,27 @@ impl Promise {
     fn listed(expected: Expected, conditions: &Conditions) -> Self {
         let Conditions { processes, work, ttl, are_patient, .. } = *conditions;
         let outlasts = work > ttl && are_patient;
-        let oversells = match expected {
-            Expected::Oversells => true,
-            Expected::OversellsOrSticks | Expected::ExactWithinTtl => outlasts,
-            Expected::ExactOnOneServer => processes > 1,
-            Expected::ExactWhileRenewed
+        match expected {
+            Expected::Oversells => Self::Oversell,
+            Expected::OversellsOrSticks | Expected::ExactWithinTtl if outlasts => Self::Oversell,
+            Expected::OversellsOrSticks | Expected::ExactWithinTtl => Self::ExactWithinTtl,
+            Expected::ExactOnOneServer if processes > 1 => Self::Oversell,
+            Expected::ExactOnOneServer
+            | Expected::ExactWhileRenewed
             | Expected::ExactWhileConnected
             | Expected::Exact
             | Expected::ExactAlways
-            | Expected::ExactInLayers => false,
-        };
-        if oversells { Self::Oversell } else { Self::Exact }
+            | Expected::ExactInLayers => Self::Exact,
+        }
     }
 
     /// The promise in words.
     #[must_use]
     pub fn claim(self) -> &'static str {
         match self {
-            Self::Exact => "no unit is sold twice, and every sale is accounted for",
+            Self::Exact | Self::ExactWithinTtl => {
+                "no unit is sold twice, and every sale is accounted for"
+            }
             Self::Oversell => "units are sold twice, and that is caught",
         }
     }
@@ -76,9 +81,7 @@ impl Promise {
 fn tell(runs: &[Run]) -> String {
     let mut told: Vec<(String, usize)> = Vec::new();
     for run in runs {
-        let found = if run.audit["ok"] == true { "audit ok" } else { "audit NOT ok" };
-        let (sold, initial, oversold) = (run.sold, run.initial_stock, run.units_oversold);
-        let line = format!("{sold} sold of {initial}, {oversold} oversold, {found}");
+        let line = run.numbers();
         match told.iter_mut().find(|(it, _)| *it == line) {
             Some((_, count)) => *count += 1,
             None => told.push((line, 1)),
@@ -96,14 +99,22 @@ fn tell(runs: &[Run]) -> String {
 pub fn judge(part: &mut Part, promise: Promise, conditions: &Conditions, runs: &[Run]) {
     let seen = tell(runs);
     let is_exact = |run: &Run| run.audit["ok"] == true && !run.oversold;
+    let is_outlived = |run: &Run| run.entries.iter().any(|entry| entry.ttl_violated);
+    let mut inexact = runs.iter().filter(|run| !is_exact(run)).peekable();
     match promise {
-        Promise::Exact if runs.iter().any(|run| run.sold == 0) => {
-            part.unknown(
-                promise.claim(),
-                format!("{seen}: where nothing is sold, nothing can show"),
-            );
+        Promise::ExactWithinTtl if inexact.peek().is_some() && inexact.all(is_outlived) => {
+            let why = "leases were outlived, although the work takes less: give more with --ttl";
+            part.unknown(promise.claim(), format!("{seen}; {why}"));
         }
-        Promise::Exact => part.check(promise.claim(), seen, runs.iter().all(is_exact)),
+        Promise::Exact | Promise::ExactWithinTtl => {
+            let all_are_exact = runs.iter().all(is_exact);
+            if all_are_exact && runs.iter().any(|run| run.sold == 0) {
+                let why = "where nothing is sold, nothing can show";
+                part.unknown(promise.claim(), format!("{seen}: {why}"));
+            } else {
+                part.check(promise.claim(), seen, all_are_exact);
+            }
+        }
         Promise::Oversell if conditions.buyers <= conditions.stock => {
             let why = "there are as many units as buyers: give fewer with --stock";
             part.unknown(promise.claim(), why);
@@ -118,5 +129,46 @@ pub fn judge(part: &mut Part, promise: Promise, conditions: &Conditions, runs: &
         let errors = runs.iter().flat_map(|run| &run.entries).filter(|entry| !entry.is_decided());
         let first = errors.filter_map(|entry| entry.error.clone()).next().unwrap_or_default();
         part.unknown("every purchase is decided", format!("{undecided} are not: {first}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{report::Met, stock::Tally};
+
+    const CONDITIONS: Conditions = Conditions {
+        processes: 1,
+        buyers: 2,
+        stock: 1,
+        work: Duration::from_millis(1),
+        ttl: Duration::from_millis(1),
+        are_patient: true,
+    };
+
+    fn run(sold: i64) -> Run {
+        let tally = Tally { initial: 1, stock: 1 - sold, sold };
+        Run::new("safe", &tally, json!({ "ok": sold <= 1 }), Vec::new())
+    }
+
+    fn met(promise: Promise, sold: &[i64]) -> Met {
+        let mut part = Part::new("test");
+        let runs: Vec<Run> = sold.iter().map(|sold| run(*sold)).collect();
+        judge(&mut part, promise, &CONDITIONS, &runs);
+        part.checks[0].met
+    }
+
+    #[test]
+    fn one_run_that_oversells_breaks_the_promise_whatever_others_show() {
+        for promise in [Promise::Exact, Promise::ExactWithinTtl] {
+            assert_eq!(met(promise, &[1, 1]), Met::Yes);
+            assert_eq!(met(promise, &[1, 0]), Met::Unknown);
+            assert_eq!(met(promise, &[2, 0]), Met::No);
+            assert_eq!(met(promise, &[2, 1]), Met::No);
+        }
+        assert_eq!(met(Promise::Oversell, &[2, 1]), Met::Yes);
+        assert_eq!(met(Promise::Oversell, &[1, 1]), Met::No);
     }
 }

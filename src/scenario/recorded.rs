@@ -5,10 +5,12 @@ mod timeline;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::timeline::FirstLease;
 use crate::{
     history::Record,
     lab::Lab,
     product::Product,
+    report,
     scenario::{AGAIN, ScenarioError},
     stock::Tally,
     strategy::StrategyId,
@@ -63,10 +65,7 @@ impl Recorded {
 
     /// The numbers, in words.
     pub fn numbers(&self) -> String {
-        let Tally { initial, sold, .. } = self.tally;
-        let oversold = self.verdict.oversold;
-        let found = if self.verdict.ok { "audit ok" } else { "audit NOT ok" };
-        format!("{sold} sold of {initial}, {oversold} oversold, {found}")
+        report::numbers(&self.tally, self.verdict.ok)
     }
 
     /// The verdict as JSON.

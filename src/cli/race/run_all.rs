@@ -15,7 +15,8 @@ use crate::{
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]
 pub struct RunAllArgs {
-    /// Write what became of every purchase into this folder, as JSON
+    /// Write what became of every purchase of the races for one unit into this folder, as JSON; with
+    /// several runs, to files with the run before their names
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 
