@@ -20,7 +20,7 @@ pub use self::{
     html::page,
     picture::Picture,
     provenance::{Host, ServerVersion},
-    run::{Run, Runs},
+    run::{Run, Runs, numbers},
     text::Text,
     timeline::Timeline,
 };

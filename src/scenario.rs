@@ -8,6 +8,7 @@ pub mod compare;
 pub mod crash;
 pub mod deadlock;
 mod expectation;
+mod export;
 mod holder;
 pub mod leader;
 pub mod oversell;

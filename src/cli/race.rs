@@ -1,6 +1,8 @@
 //! The flags of scenarios in which buyers race.
 
-use std::path::PathBuf;
+mod run_all;
+
+use std::{ops::RangeInclusive, path::PathBuf};
 
 use clap::{
     Args, ValueEnum,
@@ -9,7 +11,8 @@ use clap::{
 use strum::VariantArray;
 use tokio::time::Duration;
 
-use super::{Command, OutputArgs, positive_duration};
+pub use self::run_all::RunAllArgs;
+use super::OutputArgs;
 use crate::{
     duration::{self, BareUnit, DURATION_VALID},
     stock::STOCK_MAX,
@@ -21,6 +24,9 @@ use crate::{
 const BUYERS_MAX: i64 = 2_000;
 /// The longest work: whoever waits for it gives up at some time.
 const WORK_MAX: Duration = Duration::from_secs(20);
+
+/// How long leases may last, as over HTTP.
+const TTLS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
 
 /// How often something is done, and from what random things are drawn.
 #[derive(Debug, Clone, Args)]
@@ -78,7 +84,7 @@ pub struct OversellArgs {
     pub delay: Duration,
 
     /// How long a lease lasts (a bare number is in ms)
-    #[arg(long, default_value = "5s", value_parser = positive_duration)]
+    #[arg(long, default_value = "5s", value_parser = ttl)]
     pub ttl: Duration,
 
     /// What a buyer does who does not get the lock
@@ -133,7 +139,7 @@ pub struct DeadlockArgs {
     pub processes: u32,
 
     /// How long a lease lasts (a bare number is in ms)
-    #[arg(long, default_value = "3000", value_parser = positive_duration)]
+    #[arg(long, default_value = "3000", value_parser = ttl)]
     pub ttl: Duration,
 
     /// The strategy whose locks they take; several, separated by commas, are tried in turn
@@ -158,7 +164,7 @@ pub struct CrashArgs {
     pub ttl_edge: bool,
 
     /// How long a lease lasts (a bare number is in ms)
-    #[arg(long, default_value = "2000", value_parser = positive_duration)]
+    #[arg(long, default_value = "2000", value_parser = ttl)]
     pub ttl: Duration,
 
     /// With --ttl-edge: how long the holder works (a bare number is in ms)
@@ -195,7 +201,7 @@ pub struct RetryArgs {
     pub max_retries: u32,
 
     /// How long a lease lasts (a bare number is in ms)
-    #[arg(long, default_value = "2000", value_parser = positive_duration)]
+    #[arg(long, default_value = "2000", value_parser = ttl)]
     pub ttl: Duration,
 
     /// Work between read and write (a bare number is in µs)
@@ -226,10 +232,12 @@ pub struct RetryArgs {
 impl RetryArgs {
     /// What losers do, in turn.
     pub fn policies(&self) -> impl Iterator<Item = Policy> {
-        let all = Policy::VARIANTS.iter().copied().filter(|policy| *policy != Policy::None);
-        let named = self.retry.iter().copied();
+        let all = Policy::VARIANTS.iter().filter(|policy| **policy != Policy::None);
         let all = all.filter(|_| self.retry.is_empty());
-        all.chain(named)
+        // What is named twice is done once.
+        let named = self.retry.iter().enumerate();
+        let named = named.filter(|(at, policy)| !self.retry[..*at].contains(policy));
+        all.chain(named.map(|(_, policy)| policy)).copied()
     }
 }
 
@@ -237,7 +245,7 @@ impl RetryArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PauseArgs {
     /// How long a lease lasts (a bare number is in ms)
-    #[arg(long, default_value = "1000", value_parser = positive_duration)]
+    #[arg(long, default_value = "1000", value_parser = ttl)]
     pub ttl: Duration,
 
     /// The strategy; several, separated by commas, are tried in turn
@@ -254,89 +262,6 @@ pub struct PauseArgs {
     pub report: OutputArgs,
 }
 
-/// What `locklab run-all` is to do.
-#[derive(Debug, Clone, Args)]
-pub struct RunAllArgs {
-    /// Write what became of every purchase into this folder, as JSON
-    #[arg(long, value_name = "FOLDER")]
-    pub output: Option<PathBuf>,
-
-    /// Operating system processes that the buyers are spread over
-    #[arg(long, default_value_t = 1, value_parser = processes())]
-    pub processes: u32,
-
-    /// How often.
-    #[command(flatten)]
-    pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
-}
-
-impl RunAllArgs {
-    /// What the PHP lab did, with its figures.
-    #[must_use]
-    pub fn parts(&self, seed: Option<u64>) -> Vec<Command> {
-        let run = RunArgs { seed, ..self.run.clone() };
-        let named = |names: &[&str]| {
-            StrategyId::all().filter(|id| names.contains(&id.row().name)).collect::<Vec<_>>()
-        };
-        let (safe, report) = (named(&["safe"]), self.report.clone());
-        let oversell = OversellArgs {
-            lock: named(&["none", "naive", "safe"]),
-            all: false,
-            stock: 1,
-            concurrency: 50,
-            delay: Duration::from_millis(5),
-            ttl: Duration::from_secs(5),
-            retry: Policy::None,
-            expect: Some(Expect::Listed),
-            output: None,
-            processes: self.processes,
-            run: run.clone(),
-            // It told the numbers only.
-            report: OutputArgs { quiet: true, ..report.clone() },
-        };
-        let deadlock = |mitigate| DeadlockArgs {
-            mitigate,
-            processes: 2,
-            ttl: Duration::from_secs(3),
-            lock: safe.clone(),
-            run: run.clone(),
-            report: report.clone(),
-        };
-        let crash = |ttl_edge, ttl_ms| CrashArgs {
-            ttl_edge,
-            ttl: Duration::from_millis(ttl_ms),
-            work: Duration::from_secs(3),
-            lock: safe.clone(),
-            run: run.clone(),
-            report: report.clone(),
-        };
-        let retry = RetryArgs {
-            concurrency: 20,
-            stock: 10,
-            max_retries: 15,
-            ttl: Duration::from_secs(2),
-            delay: Duration::from_millis(1),
-            lock: StrategyId::default(),
-            retry: vec![Policy::Fixed, Policy::Exponential, Policy::Jitter],
-            processes: self.processes,
-            run: run.clone(),
-            report: report.clone(),
-        };
-        vec![
-            Command::Oversell(oversell),
-            Command::Deadlock(deadlock(false)),
-            Command::Deadlock(deadlock(true)),
-            Command::Crash(crash(false, 2_000)),
-            Command::Crash(crash(true, 1_000)),
-            Command::Retry(retry),
-        ]
-    }
-}
-
 /// A strategy by its name.
 pub(super) fn strategy() -> impl TypedValueParser<Value = StrategyId> {
     PossibleValuesParser::new(strategy::names()).try_map(|name| name.parse::<StrategyId>())
@@ -351,6 +276,14 @@ pub(super) fn policy() -> impl TypedValueParser<Value = Policy> {
 /// A number of processes.
 pub(super) fn processes() -> impl TypedValueParser<Value = u32> {
     clap::value_parser!(u32).range(1..=200)
+}
+
+/// How long a lease lasts: whole milliseconds, for that is what Redis measures.
+fn ttl(text: &str) -> Result<Duration, String> {
+    let is_valid = |ttl: &Duration| ttl.subsec_micros().is_multiple_of(1_000) && TTLS.contains(ttl);
+    duration::parse(text, BareUnit::Millis).filter(is_valid).ok_or_else(|| {
+        format!("expected {DURATION_VALID}, whole ms from 1ms to {} s", TTLS.end().as_secs())
+    })
 }
 
 /// How long work takes; a bare number counts milliseconds.

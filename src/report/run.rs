@@ -95,6 +95,13 @@ impl Run {
         }
     }
 
+    /// The numbers, in words.
+    #[must_use]
+    pub fn numbers(&self) -> String {
+        let Self { initial_stock: initial, final_stock: stock, sold, .. } = *self;
+        numbers(&Tally { initial, stock, sold }, self.audit["ok"] == true)
+    }
+
     /// How many purchases ended so.
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> usize {
@@ -106,6 +113,19 @@ impl Run {
     pub fn undecided(&self) -> usize {
         self.entries.iter().filter(|entry| !entry.is_decided()).count()
     }
+}
+
+/// What was sold of a product, and what the audit says of it, in words.
+#[must_use]
+pub fn numbers(tally: &Tally, ok: bool) -> String {
+    let Tally { initial, sold, .. } = tally;
+    let found = if ok { "audit ok" } else { "audit NOT ok" };
+    // What is oversold is lost from the stock as well; else it is what the audit found.
+    let lost = match (tally.oversold(), tally.lost_updates()) {
+        (0, 1..) => format!("lost updates: {}, ", tally.lost_updates()),
+        _ => String::new(),
+    };
+    format!("{sold} sold of {initial}, {} oversold, {lost}{found}", tally.oversold())
 }
 
 /// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's export.

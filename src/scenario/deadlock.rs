@@ -1,13 +1,15 @@
 //! `locklab deadlock`: processes in a circle, each of which wants two products, and has what its neighbour
 //! wants. Sorted, the same orders never wait in a circle.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Progress, ScenarioError, holder, open,
+    AGAIN, Progress, ScenarioError, holder, open,
     race::{self, Plan},
-    recorded::Recorded,
+    recorded::{FirstLease, Recorded},
 };
 use crate::{
     cli::{Config, DeadlockArgs},
@@ -137,11 +139,12 @@ async fn circle(
     race::shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
     let (mut audits, mut is_ok, mut sold) = (Vec::new(), true, 0);
-    let mut held = Vec::new();
+    let (mut held, mut first) = (Vec::new(), Vec::new());
     for (index, product) in products.iter().enumerate() {
-        let recorded = Recorded::of(std::slice::from_ref(lab), product, lock).await?;
+        let recorded = Recorded::of(lab, product, lock).await?;
         is_ok &= recorded.verdict.ok;
         held.extend(recorded.held_ms());
+        first.extend(recorded.first_lease());
         sold += recorded.tally.sold;
         if number == 1 {
             let whose = |id: &str| {
@@ -156,7 +159,8 @@ async fn circle(
         audits.push(recorded.audit());
         part.evidence.push(recorded.json(json!({ "run": number, "lock": lock.row().name })));
     }
-    judge(part, args, lock, &entries);
+    let is_circle = first.len() == count && is_circle(&first);
+    judge(part, args, lock, &entries, is_circle);
     part.measure(format!("run {number}: each lock was held"), "ms", held);
     let told = entries.iter().filter(|entry| entry.success).count();
     let seen = format!("{told} told that they have both, {sold} units sold");
@@ -172,8 +176,22 @@ async fn circle(
     Ok(Run { run: number, processes: args.processes, retry: "fixed", ..run })
 }
 
-fn judge(part: &mut Part, args: &DeadlockArgs, lock: StrategyId, entries: &[Entry]) {
-    let ttl_ms = args.ttl.as_secs_f64() * 1e3;
+/// Whether they waited in a circle: each was granted one lock, and all of those stood when the last
+/// of them asked for another.
+fn is_circle(first: &[FirstLease]) -> bool {
+    let owners: BTreeSet<&str> = first.iter().map(|lease| lease.order_id.as_str()).collect();
+    let asked_ns = first.iter().map(|lease| lease.from_ns).max().unwrap_or_default();
+    let asked_ns = asked_ns + PAUSE.as_nanos() as u64;
+    owners.len() == first.len() && first.iter().all(|lease| lease.until_ns > asked_ns)
+}
+
+fn judge(
+    part: &mut Part,
+    args: &DeadlockArgs,
+    lock: StrategyId,
+    entries: &[Entry],
+    is_circle: bool,
+) {
     let seen: Vec<String> = entries
         .iter()
         .map(|entry| {
@@ -182,27 +200,63 @@ fn judge(part: &mut Part, args: &DeadlockArgs, lock: StrategyId, entries: &[Entr
         })
         .collect();
     let seen = seen.join("; ");
-    let blocked = entries.iter().filter(|entry| entry.wait_ms >= ttl_ms).count();
-    let all_sold = entries.iter().all(|entry| entry.success);
-    if args.mitigate {
-        let claim = "everybody gets both, and nobody waits for as long as a lease lasts";
-        part.check(claim, seen, all_sold && blocked == 0);
-        return;
+    let ends = Ends::of(lock);
+    let claim = match ends {
+        _ if args.mitigate => "everybody gets both, and nobody waits in a circle",
+        Ends::Nothing => "everybody gets both: nothing is held while something is wanted",
+        Ends::Lease => "control: all block each other until a lease, or patience, is over",
+        Ends::Database => "control: the database finds the circle, and undoes what one has done",
+    };
+    if let Some(entry) = entries.iter().find(|entry| !entry.is_decided()) {
+        let error = entry.error.as_deref().unwrap_or_default();
+        return part.unknown(claim, format!("{seen}: {error}"));
     }
-    match Ends::of(lock) {
-        Ends::Nothing => {
-            let claim = "nobody waits for anybody: nothing is held while something is wanted";
-            part.check(claim, seen, all_sold && blocked == 0);
+    let all_sold = entries.iter().all(|entry| entry.success);
+    let is_undone = |entry: &&Entry| entry.retries > 0 || entry.outcome == Outcome::Conflict;
+    let undone = entries.iter().filter(is_undone).count();
+    let is_outlived = entries.iter().any(|entry| entry.ttl_violated);
+    let ttl_ms = args.ttl.as_secs_f64() * 1e3;
+    let blocked = entries.iter().filter(|entry| entry.wait_ms >= ttl_ms).count();
+    match (args.mitigate, ends) {
+        (true, Ends::Lease) if !is_circle && (!all_sold || is_outlived) => {
+            let why = "leases ended before the work was done: give more with --ttl";
+            part.unknown(claim, format!("{seen}: {why}"));
         }
-        Ends::Lease => {
-            let claim = "control: all block each other until a lease, or patience, is over";
-            part.check(claim, seen, blocked == entries.len());
+        (true, Ends::Lease) => part.check(claim, seen, all_sold && !is_circle),
+        (true, Ends::Database) => {
+            part.check(claim, format!("{seen}; {undone} undone"), all_sold && undone == 0);
         }
-        Ends::Database => {
-            let undone = |entry: &&Entry| entry.retries > 0 || entry.outcome == Outcome::Conflict;
-            let victims = entries.iter().filter(undone).count();
-            let claim = "control: the database finds the circle, and undoes what one has done";
-            part.check(claim, format!("{seen}; {victims} undone"), victims > 0);
+        (_, Ends::Nothing) => part.check(claim, seen, all_sold),
+        (false, Ends::Lease) if !is_circle => {
+            let why = "they did not come to hold one lock each at once: give more with --ttl, or";
+            part.unknown(claim, format!("{seen}: {why} {AGAIN}"));
         }
+        (false, Ends::Lease) => part.check(claim, seen, blocked == entries.len()),
+        (false, Ends::Database) => {
+            part.check(claim, format!("{seen}; {undone} undone"), undone > 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leases in ms: who, from, until.
+    fn leases(of: &[(&str, u64, u64)]) -> Vec<FirstLease> {
+        let lease = |(id, from, until): &(&str, u64, u64)| FirstLease {
+            order_id: (*id).to_owned(),
+            from_ns: from * 1_000_000,
+            until_ns: until * 1_000_000,
+        };
+        of.iter().map(lease).collect()
+    }
+
+    #[test]
+    fn a_circle_is_one_lock_each_while_everybody_asks_for_another() {
+        assert!(is_circle(&leases(&[("a", 100, 1_100), ("b", 110, 1_110)])));
+        assert!(!is_circle(&leases(&[("a", 100, 350), ("a", 200, 350)])), "one has both");
+        assert!(!is_circle(&leases(&[("a", 100, 150), ("b", 110, 160)])), "they end before");
+        assert!(!is_circle(&leases(&[("a", 100, 300), ("b", 310, 500)])), "one after the other");
     }
 }

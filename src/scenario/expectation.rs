@@ -31,6 +31,8 @@ pub struct Conditions {
 pub enum Promise {
     /// No unit is sold twice, whatever happens: each run has to show it.
     Exact,
+    /// The same, as long as no lease is outlived.
+    ExactWithinTtl,
     /// Units are sold twice: one run is enough to show it.
     Oversell,
 }
@@ -50,17 +52,18 @@ impl Promise {
     fn listed(expected: Expected, conditions: &Conditions) -> Self {
         let Conditions { processes, work, ttl, are_patient, .. } = *conditions;
         let outlasts = work > ttl && are_patient;
-        let oversells = match expected {
-            Expected::Oversells => true,
-            Expected::OversellsOrSticks | Expected::ExactWithinTtl => outlasts,
-            Expected::ExactOnOneServer => processes > 1,
-            Expected::ExactWhileRenewed
+        match expected {
+            Expected::Oversells => Self::Oversell,
+            Expected::OversellsOrSticks | Expected::ExactWithinTtl if outlasts => Self::Oversell,
+            Expected::OversellsOrSticks | Expected::ExactWithinTtl => Self::ExactWithinTtl,
+            Expected::ExactOnOneServer if processes > 1 => Self::Oversell,
+            Expected::ExactOnOneServer
+            | Expected::ExactWhileRenewed
             | Expected::ExactWhileConnected
             | Expected::Exact
             | Expected::ExactAlways
-            | Expected::ExactInLayers => false,
-        };
-        if oversells { Self::Oversell } else { Self::Exact }
+            | Expected::ExactInLayers => Self::Exact,
+        }
     }
 
     /// Whether a race has shown anything: nobody may have got anything, as when the votes of Redlock are
@@ -68,7 +71,7 @@ impl Promise {
     #[must_use]
     pub fn can_be_judged(self, tally: &Tally) -> bool {
         match self {
-            Self::Exact => tally.sold > 0,
+            Self::Exact | Self::ExactWithinTtl => tally.sold > 0,
             Self::Oversell => tally.oversold() > 0,
         }
     }
@@ -77,7 +80,9 @@ impl Promise {
     #[must_use]
     pub fn claim(self) -> &'static str {
         match self {
-            Self::Exact => "no unit is sold twice, and every sale is accounted for",
+            Self::Exact | Self::ExactWithinTtl => {
+                "no unit is sold twice, and every sale is accounted for"
+            }
             Self::Oversell => "units are sold twice, and that is caught",
         }
     }
@@ -85,6 +90,11 @@ impl Promise {
 
 /// What runs came to, in words.
 fn tell(runs: &[Run]) -> String {
+    if let [run] = runs
+        && run.races == 1
+    {
+        return run.numbers();
+    }
     let range = |number: fn(&Run) -> i64| {
         let (least, most) = (runs.iter().map(number).min(), runs.iter().map(number).max());
         match (least.unwrap_or_default(), most.unwrap_or_default()) {
@@ -94,6 +104,11 @@ fn tell(runs: &[Run]) -> String {
     };
     let count = if runs.len() == 1 { String::new() } else { format!("{} runs: ", runs.len()) };
     let (sold, initial) = (range(|run| run.sold), range(|run| run.initial_stock));
+    // What is oversold is lost from the stock as well.
+    let lost = match runs.iter().any(|run| !run.oversold && run.lost_updates > 0) {
+        true => format!("lost updates: {}, ", range(|run| run.lost_updates)),
+        false => String::new(),
+    };
     let oversold = range(|run| run.units_oversold);
     let found = match runs.iter().filter(|run| run.audit["ok"] != true).count() {
         0 => "audit ok".to_owned(),
@@ -104,21 +119,29 @@ fn tell(runs: &[Run]) -> String {
         Some(races) if races > 1 => format!(" (after {races} races)"),
         _ => String::new(),
     };
-    format!("{count}{sold} sold of {initial}, {oversold} oversold, {found}{races}")
+    format!("{count}{sold} sold of {initial}, {oversold} oversold, {lost}{found}{races}")
 }
 
 /// Holds runs to what was promised.
 pub fn judge(part: &mut Part, promise: Promise, conditions: &Conditions, runs: &[Run]) {
     let seen = tell(runs);
     let is_exact = |run: &Run| run.audit["ok"] == true && !run.oversold;
+    let is_outlived = |run: &Run| run.entries.iter().any(|entry| entry.ttl_violated);
+    let mut inexact = runs.iter().filter(|run| !is_exact(run)).peekable();
     match promise {
-        Promise::Exact if runs.iter().any(|run| run.sold == 0) => {
-            part.unknown(
-                promise.claim(),
-                format!("{seen}: where nothing is sold, nothing can show"),
-            );
+        Promise::ExactWithinTtl if inexact.peek().is_some() && inexact.all(is_outlived) => {
+            let why = "leases were outlived, although the work takes less: give more with --ttl";
+            part.unknown(promise.claim(), format!("{seen}; {why}"));
         }
-        Promise::Exact => part.check(promise.claim(), seen, runs.iter().all(is_exact)),
+        Promise::Exact | Promise::ExactWithinTtl => {
+            let all_are_exact = runs.iter().all(is_exact);
+            if all_are_exact && runs.iter().any(|run| run.sold == 0) {
+                let why = "where nothing is sold, nothing can show";
+                part.unknown(promise.claim(), format!("{seen}: {why}"));
+            } else {
+                part.check(promise.claim(), seen, all_are_exact);
+            }
+        }
         Promise::Oversell if conditions.buyers <= conditions.stock => {
             let why = "there are as many units as buyers: give fewer with --stock";
             part.unknown(promise.claim(), why);
@@ -160,8 +183,8 @@ mod tests {
         for (name, in_calm, when_spread, when_late) in [
             ("none", Promise::Oversell, Promise::Oversell, Promise::Oversell),
             ("mutex", Promise::Exact, Promise::Oversell, Promise::Exact),
-            ("safe", Promise::Exact, Promise::Exact, Promise::Oversell),
-            ("naive", Promise::Exact, Promise::Exact, Promise::Oversell),
+            ("safe", Promise::ExactWithinTtl, Promise::ExactWithinTtl, Promise::Oversell),
+            ("naive", Promise::ExactWithinTtl, Promise::ExactWithinTtl, Promise::Oversell),
             ("watchdog", Promise::Exact, Promise::Exact, Promise::Exact),
             ("fenced", Promise::Exact, Promise::Exact, Promise::Exact),
             ("atomic", Promise::Exact, Promise::Exact, Promise::Exact),
@@ -171,7 +194,7 @@ mod tests {
         }
         // Nobody comes after the lease has ended.
         let alone = Conditions { are_patient: false, ..late };
-        assert_eq!(listed("safe", &alone), Promise::Exact);
+        assert_eq!(listed("safe", &alone), Promise::ExactWithinTtl);
     }
 
     fn run(sold: i64, ok: bool) -> Run {
@@ -188,8 +211,13 @@ mod tests {
     #[test]
     fn exact_is_for_every_run_and_oversold_for_one() {
         let at = conditions();
-        assert_eq!(met(Promise::Exact, &at, &[run(1, true), run(1, true)]), Met::Yes);
-        assert_eq!(met(Promise::Exact, &at, &[run(1, true), run(2, false)]), Met::No);
+        for promise in [Promise::Exact, Promise::ExactWithinTtl] {
+            let met = |runs: &[Run]| met(promise, &at, runs);
+            assert_eq!(met(&[run(1, true), run(1, true)]), Met::Yes);
+            assert_eq!(met(&[run(1, true), run(0, true)]), Met::Unknown);
+            assert_eq!(met(&[run(2, false), run(0, true)]), Met::No);
+            assert_eq!(met(&[run(1, true), run(2, false)]), Met::No);
+        }
         assert_eq!(met(Promise::Exact, &at, &[run(1, false)]), Met::No, "an update was lost");
         assert_eq!(met(Promise::Exact, &at, &[run(0, true)]), Met::Unknown, "nothing was sold");
         assert_eq!(met(Promise::Oversell, &at, &[run(1, true), run(2, false)]), Met::Yes);

@@ -81,10 +81,19 @@ pub fn last_step(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
 }
 
 /// One purchase of this process, now.
+///
+/// # Errors
+/// It was not decided: a server failed.
 pub async fn buy(lab: &Lab, plan: Plan) -> Result<Entry, ScenarioError> {
     let entries = buyers::buy(lab.shop(), &lab.metrics(), plan, Instant::now()).await;
     let entry = entries.into_iter().next();
-    entry.ok_or_else(|| ScenarioError::NotMeasured("a purchase told nothing".to_owned()))
+    let entry =
+        entry.ok_or_else(|| ScenarioError::NotMeasured("a purchase told nothing".to_owned()))?;
+    if entry.is_decided() {
+        return Ok(entry);
+    }
+    let why = entry.error.unwrap_or_default();
+    Err(ScenarioError::NotMeasured(format!("a purchase was not decided: {why}")))
 }
 
 /// A buyer who asks again and again for so long.

@@ -1,11 +1,7 @@
 //! `locklab oversell`: buyers come at the same instant for fewer units than there are buyers. How many
 //! are sold, under which strategy?
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write};
 
 use serde_json::json;
 use tokio::time::Instant;
@@ -13,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
-    open,
+    export, open,
     race::{self, Plan},
     recorded::Recorded,
 };
@@ -38,18 +34,26 @@ const RACES_MAX: u32 = 20;
 /// The configuration is not valid, the store is not there, or a file could not be written.
 pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, ScenarioError> {
     let locks = args.locks();
+    if let Some(path) = &args.output {
+        export::check(path)?;
+    }
     let lab = open(config, &locks, args.concurrency).await?;
     let mut report = Report::new("oversell");
     report.servers = lab.backends().versions().await;
     report.seed = Some(args.run.seed());
     for &lock in &locks {
-        let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await?;
+        let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await;
         report.parts.push(part);
         report.runs.0.extend(runs);
     }
     lab.close(Instant::now()).await;
     if let Some(path) = &args.output {
-        export(&report, path, locks.len() > 1, args.run.runs > 1)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // As the PHP lab named them.
+        export::write(&report, |run, which| match locks.len() {
+            1 => path.with_file_name(format!("{which}{name}")),
+            _ => path.with_file_name(format!("{}_{which}{name}", run.strategy)),
+        })?;
     }
     report.parts.push(side_by_side(&report.runs.0, locks.len()));
     Ok(report)
@@ -62,7 +66,7 @@ async fn sell(
     args: &OversellArgs,
     lock: StrategyId,
     seed: u64,
-) -> Result<(Part, Vec<Run>), ScenarioError> {
+) -> (Part, Vec<Run>) {
     let OversellArgs { stock, concurrency, delay, ttl, retry, processes, .. } = *args;
     let name = lock.row().name;
     let spread = if processes == 1 { String::new() } else { format!(", {processes} processes") };
@@ -80,7 +84,7 @@ async fn sell(
     let promise = Promise::of(args.expect(), lock, &conditions);
     if let Some(reason) = lab.backends().reason_against(lock.row()) {
         part.unknown(promise.claim(), reason);
-        return Ok((part, Vec::new()));
+        return (part, Vec::new());
     }
     let mut runs: Vec<Run> = Vec::new();
     let mut timeline = None;
@@ -90,17 +94,19 @@ async fn sell(
         ));
         let seed = seed.wrapping_add(u64::from(number) - 1);
         let mut races = 1;
-        let (entries, recorded) = loop {
-            let (entries, recorded) = race(lab, config, args, lock, seed).await?;
+        let raced = loop {
+            let raced = race(lab, config, args, lock, seed).await;
+            let Some((entries, recorded)) = part.known(raced) else { break None };
             part.evidence
                 .push(recorded.json(json!({ "run": number, "race": races, "lock": name })));
             let is_vain = conditions.buyers <= conditions.stock;
             if promise.can_be_judged(&recorded.tally) || is_vain || races == RACES_MAX {
-                break (entries, recorded);
+                break Some((entries, recorded));
             }
             races += 1;
         };
         drop(spinner);
+        let Some((entries, recorded)) = raced else { continue };
         if !args.report.quiet && !args.report.json {
             tell(&entries);
         }
@@ -116,9 +122,11 @@ async fn sell(
         let run = Run::new(name, &recorded.tally, recorded.audit(), entries);
         runs.push(Run { run: number, races, processes, retry: retry.name(), ..run });
     }
-    judge(&mut part, promise, &conditions, &runs);
+    if !runs.is_empty() {
+        judge(&mut part, promise, &conditions, &runs);
+    }
     part.pictures.extend(timeline.map(Picture::Timeline));
-    Ok((part, runs))
+    (part, runs)
 }
 
 /// One race; what became of each purchase, and what was recorded.
@@ -140,7 +148,7 @@ async fn race(
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
     race::shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    let recorded = Recorded::of(lab, &product, lock).await?;
     Ok((entries, recorded))
 }
 
@@ -211,29 +219,4 @@ fn side_by_side(runs: &[Run], strategies: usize) -> Part {
         }));
     }
     part
-}
-
-/// Writes each run into a file of its own.
-fn export(report: &Report, path: &Path, by_strategy: bool, by_run: bool) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    for run in &report.runs.0 {
-        let mut prefix = String::new();
-        if by_strategy {
-            prefix += &format!("{}_", run.strategy);
-        }
-        if by_run {
-            prefix += &format!("run{}_", run.run);
-        }
-        let path = prefixed(path, &prefix);
-        fs::write(&path, serde_json::to_vec_pretty(&report.export(run))?)?;
-    }
-    Ok(())
-}
-
-/// The same path, with something before its file's name, as the PHP lab had it.
-fn prefixed(path: &Path, prefix: &str) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    path.with_file_name(format!("{prefix}{}", name.unwrap_or_default()))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Progress, ScenarioError,
+    AGAIN, Progress, ScenarioError,
     holder::{self, Holder},
     open,
     recorded::Recorded,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long the ghost stands still by itself, so that its process can be stopped meanwhile.
-const STANDS: Duration = Duration::from_millis(500);
+const STANDS: Duration = Duration::from_secs(2);
 /// How often the other buyer asks for the lock.
 const BASE: Duration = Duration::from_millis(20);
 /// How much longer than a lease it waits: sessions outlive a ttl.
@@ -120,10 +120,14 @@ pub(super) async fn stop(
     let step = holder::last_step(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
     let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;
     let stopped_ns = ghost.signal(Signal::SIGSTOP)?;
+    if stopped_ns >= ghost.began_ns + STANDS.as_nanos() as u64 {
+        let why = format!("the holder may have gone on before it was stopped; {AGAIN}");
+        return Err(ScenarioError::NotMeasured(why));
+    }
     let other = holder::buy(lab, other).await;
     let resumed_ns = ghost.signal(Signal::SIGCONT)?;
     let (other, ghost) = (other?, ghost.entry().await?);
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, lock).await?;
+    let recorded = Recorded::of(lab, &product, lock).await?;
     judge(part, lock, &ghost, &other, &recorded);
     let whose = |id: &str| {
         let is_ghost = id == ghost.order_id;

@@ -5,10 +5,12 @@ mod timeline;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::timeline::FirstLease;
 use crate::{
     history::Record,
     lab::Lab,
     product::Product,
+    report,
     scenario::{AGAIN, ScenarioError},
     stock::Tally,
     strategy::StrategyId,
@@ -27,11 +29,19 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Reads it, when this server has added what it has recorded.
+    ///
+    /// # Errors
+    /// The store could not be read, or the product was never on sale.
+    pub async fn of(lab: &Lab, product: &Product, lock: StrategyId) -> Result<Self, ScenarioError> {
+        Self::of_all(std::slice::from_ref(lab), product, lock).await
+    }
+
     /// Reads it, when each of the servers has added what it has recorded.
     ///
     /// # Errors
     /// The store could not be read, or the product was never on sale.
-    pub async fn of(
+    pub async fn of_all(
         labs: &[Lab],
         product: &Product,
         lock: StrategyId,
@@ -55,10 +65,7 @@ impl Recorded {
 
     /// The numbers, in words.
     pub fn numbers(&self) -> String {
-        let Tally { initial, sold, .. } = self.tally;
-        let oversold = self.verdict.oversold;
-        let found = if self.verdict.ok { "audit ok" } else { "audit NOT ok" };
-        format!("{sold} sold of {initial}, {oversold} oversold, {found}")
+        report::numbers(&self.tally, self.verdict.ok)
     }
 
     /// The verdict as JSON.

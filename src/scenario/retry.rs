@@ -63,12 +63,15 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
             for policy in args.policies() {
                 bar.say(format!("losers do {}, run {number}", policy.name()));
                 let seed = seed.wrapping_add(u64::from(number) - 1);
-                let run = once(&lab, config, args, policy, seed, &mut part).await?;
-                report.runs.0.push(Run { run: number, ..run });
+                let run = once(&lab, config, args, policy, seed, &mut part).await;
+                let run = part.known(run).map(|run| Run { run: number, ..run });
+                report.runs.0.extend(run);
                 bar.tick();
             }
         }
-        judge(&mut part, promise, &conditions, &report.runs.0);
+        if !report.runs.0.is_empty() {
+            judge(&mut part, promise, &conditions, &report.runs.0);
+        }
         show(&mut part, args, &report.runs.0);
     }
     lab.close(Instant::now()).await;
@@ -102,7 +105,7 @@ async fn once(
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
     race::shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(std::slice::from_ref(lab), &product, args.lock).await?;
+    let recorded = Recorded::of(lab, &product, args.lock).await?;
     part.evidence.push(recorded.json(json!({ "retry": policy.name() })));
     let run = Run::new(args.lock.row().name, &recorded.tally, recorded.audit(), entries);
     Ok(Run { retry: policy.name(), processes: args.processes, ..run })

@@ -1,8 +1,6 @@
 //! `locklab run-all`: every simulation of the PHP lab, in its order and with its figures.
 
-use std::{fs, path::Path};
-
-use super::{ScenarioError, crash, deadlock, oversell, retry};
+use super::{ScenarioError, crash, deadlock, export, oversell, retry};
 use crate::{
     cli::{Command, Config, RunAllArgs},
     report::Report,
@@ -13,6 +11,9 @@ use crate::{
 /// # Errors
 /// The configuration is not valid, the store is not there, or a file could not be written.
 pub async fn run(config: &Config, args: &RunAllArgs) -> Result<Report, ScenarioError> {
+    if let Some(folder) = &args.output {
+        export::check(&folder.join("oversell.json"))?;
+    }
     let mut all = Report::new("run-all");
     all.seed = Some(args.run.seed());
     for command in args.parts(all.seed) {
@@ -24,21 +25,14 @@ pub async fn run(config: &Config, args: &RunAllArgs) -> Result<Report, ScenarioE
             _ => continue,
         };
         if let (Command::Oversell(_), Some(folder)) = (&command, &args.output) {
-            export(&report, folder)?;
+            // As the PHP lab named them.
+            export::write(&report, |run, which| {
+                folder.join(format!("{which}oversell_{}.json", run.strategy))
+            })?;
         }
         all.servers = report.servers;
         all.parts.extend(report.parts);
         all.runs.0.extend(report.runs.0);
     }
     Ok(all)
-}
-
-/// Writes each race for the last unit into a file, as the PHP lab did.
-fn export(report: &Report, folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    for run in report.runs.0.iter().filter(|run| run.run == 1) {
-        let path = folder.join(format!("{}_{}.json", report.scenario, run.strategy));
-        fs::write(path, serde_json::to_vec_pretty(&report.export(run))?)?;
-    }
-    Ok(())
 }

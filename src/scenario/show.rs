@@ -1,6 +1,7 @@
 //! Showing a report: as text or JSON, and as a page.
 
 use std::{
+    fmt::Display,
     fs::{self, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
@@ -39,15 +40,21 @@ pub async fn tell(
 /// The page cannot be written where it is wanted.
 fn check(output: &OutputArgs) -> Result<(), ScenarioError> {
     let Some(path) = &output.html else { return Ok(()) };
-    let refused = |why: &dyn std::fmt::Display| {
-        let path = path.display();
-        let valid = "expected a file in a folder that can be written to";
-        ScenarioError::Usage(format!("--html {path}: {why}; {valid}"))
-    };
     if fs::metadata(path).is_ok_and(|it| !it.is_file()) {
-        return Err(refused(&"it is there, and no file"));
+        return Err(refused("--html", path, &"it is there, and no file"));
     }
-    page_in(path).map(drop).map_err(|error| refused(&error))
+    page_in(path).map(drop).map_err(|error| refused("--html", path, &error))
+}
+
+/// Says that a flag names a file that cannot be written.
+pub(super) fn refused(flag: &str, path: &Path, why: &dyn Display) -> ScenarioError {
+    let (path, valid) = (path.display(), "expected a file in a folder that can be written to");
+    ScenarioError::Usage(format!("{flag} {path}: {why}; {valid}"))
+}
+
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Prints a report, and gives the exit code that says how the scenario ended.
@@ -86,8 +93,10 @@ fn write_page(report: &Report, path: &Path) -> io::Result<()> {
 
 /// A file beside a page, which is to become that.
 fn page_in(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As readable as any other file.
     let permissions = Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".locklab-").permissions(permissions).tempfile_in(folder)
+    tempfile::Builder::new()
+        .prefix(".locklab-")
+        .permissions(permissions)
+        .tempfile_in(folder_of(path))
 }

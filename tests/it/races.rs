@@ -57,6 +57,11 @@ async fn what_is_expected_decides_the_exit_code() {
         (&["--stock=0"], 64),
         (&["--concurrency=0"], 64),
         (&["--delay=soon"], 64),
+        (&["--ttl=1us"], 64),
+        // Nothing is run whose files could not be written.
+        (&["--output=/dev/null/report.json"], 64),
+        (&["--output=/"], 64),
+        (&["--ttl=601s"], 64),
         (&["--all", "--lock=safe"], 64),
     ] {
         let (code, output) = run(&[&["oversell", "--quiet"], flags].concat()).await;
@@ -175,6 +180,32 @@ async fn what_is_not_there_is_unknown() {
     let check = checks(&report).next().unwrap();
     assert_eq!(check["met"], "unknown");
     assert!(check["seen"].as_str().unwrap().contains("etcd"), "{check}");
+}
+
+/// A server that dies in the middle: what was seen before is told, and the rest is unknown.
+#[tokio::test]
+async fn what_a_dead_server_leaves_is_unknown() {
+    let redis = crate::redis_server::Redis::start().await;
+    let mut command =
+        command(&["oversell", "--lock=safe", "--delay=2s", "--json", "--redis-url", &redis.url()]);
+    command.env("LOCKLAB_COMMAND_TIMEOUT", "200ms");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    while redis.send::<Vec<String>>(&["KEYS", "lock:*"]).await.is_empty() {}
+    drop(redis);
+    let output = output.await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(checks(&report).all(|check| check["met"] == "unknown"), "{report:#}");
+}
+
+/// A lease that is over too soon shows nothing of what it keeps others from.
+#[tokio::test]
+async fn what_a_short_lease_cannot_show_is_unknown() {
+    for scenario in ["crash", "deadlock"] {
+        let (code, report) = report(&[scenario, "--ttl=1"]).await;
+        assert_eq!(code, 2, "{:#?}", checks(&report).collect::<Vec<_>>());
+        assert!(checks(&report).all(|check| check["met"] != "no"), "{report:#}");
+    }
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl Cell {
             crew.end().await?;
             (entries, since(before, after))
         };
-        let recorded = Recorded::of(std::slice::from_ref(lab), &product, self.lock).await?;
+        let recorded = Recorded::of(lab, &product, self.lock).await?;
         Ok(self.sum_up(load, run, &entries, &recorded, used))
     }
 

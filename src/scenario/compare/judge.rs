@@ -57,7 +57,11 @@ pub fn judge(part: &mut Part, lock: StrategyId, load: &Load, samples: &[&Sample]
             let why = "they come one after the other: give another --retry, or more --processes";
             part.unknown(promise.claim(), why);
         }
-        Promise::Exact => part.check(promise.claim(), seen, is_clean),
+        Promise::ExactWithinTtl if !is_clean && samples.iter().any(|it| it.ttl_violated > 0) => {
+            let why = "leases were outlived, although the work takes less: give more with --ttl";
+            part.unknown(promise.claim(), format!("{seen}; {why}"));
+        }
+        Promise::Exact | Promise::ExactWithinTtl => part.check(promise.claim(), seen, is_clean),
         Promise::Oversell if load.buyers < 2 => {
             let why = "one buyer races with nobody: give more with --concurrency";
             part.unknown(promise.claim(), why);

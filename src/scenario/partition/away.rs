@@ -152,7 +152,7 @@ async fn go_away(
         farm.heal_first(away, how).await?;
     }
     farm.until_back().await?;
-    let recorded = Recorded::of(&farm.labs, &product, lock).await?;
+    let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     let began = attempts.into_iter().filter(|it| it.began >= broken).collect();
     Ok(Seen { began, ended, recovery, recorded })
 }

@@ -221,7 +221,7 @@ async fn meet(
     };
     let second = second.purchase(&order(lock, &product, ttl, patience)).await;
     let first_ended = holder.await.map_err(io::Error::other)?;
-    let recorded = Recorded::of(&farm.labs, &product, lock).await?;
+    let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     Ok(Seen { first: first_ended, second, recorded })
 }
 

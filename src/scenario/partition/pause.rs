@@ -99,7 +99,7 @@ async fn judge(
     farm: &Farm,
     (lock, fresh, status, reply): (StrategyId, Outcome, StatusCode, &Value),
 ) -> Result<(), ScenarioError> {
-    let recorded = Recorded::of(&farm.labs, &product(lock), lock).await?;
+    let recorded = Recorded::of_all(&farm.labs, &product(lock), lock).await?;
     let stale = reply["outcome"].as_str().unwrap_or("no outcome");
     let seen = format!(
         "the stopped buyer: {stale}; the other: {}; {}",

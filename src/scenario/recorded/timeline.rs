@@ -9,6 +9,16 @@ use crate::{
     report::timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
 };
 
+/// The first lease of a product.
+pub struct FirstLease {
+    /// Whose it was.
+    pub order_id: String,
+    /// When it was granted.
+    pub from_ns: u64,
+    /// Until when it certainly stood.
+    pub until_ns: u64,
+}
+
 impl Recorded {
     /// Who held the lock, and who believed so, each in a lane of their own; `None` if nobody did. Whoever
     /// `name` does not know is numbered.
@@ -54,6 +64,17 @@ impl Recorded {
         let traces = Traces::new(&self.history);
         let leases = traces.iter().flat_map(Trace::leases);
         leases.map(|it| it.believed_until().saturating_sub(it.at_ns) as f64 / 1e6).collect()
+    }
+
+    /// The lease that was granted first, if any was.
+    pub fn first_lease(&self) -> Option<FirstLease> {
+        let traces = Traces::new(&self.history);
+        let first = traces.iter().flat_map(Trace::leases).min_by_key(|lease| lease.at_ns)?;
+        Some(FirstLease {
+            order_id: first.order_id.to_owned(),
+            from_ns: first.at_ns,
+            until_ns: first.stood_until(),
+        })
     }
 
     /// The lane of an order that had a lease.

@@ -1,0 +1,97 @@
+//! The flags of `locklab run-all`, and what it stands for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::time::Duration;
+
+use super::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs, processes};
+use crate::{
+    cli::{Command, OutputArgs},
+    strategy::StrategyId,
+    wait::Policy,
+};
+
+/// What `locklab run-all` is to do.
+#[derive(Debug, Clone, Args)]
+pub struct RunAllArgs {
+    /// Write what became of every purchase of the races for one unit into this folder, as JSON; with
+    /// several runs, to files with the run before their names
+    #[arg(long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+
+    /// Operating system processes that the buyers are spread over
+    #[arg(long, default_value_t = 1, value_parser = processes())]
+    pub processes: u32,
+
+    /// How often.
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// How it is told.
+    #[command(flatten)]
+    pub report: OutputArgs,
+}
+
+impl RunAllArgs {
+    /// What the PHP lab did, with its figures.
+    #[must_use]
+    pub fn parts(&self, seed: Option<u64>) -> Vec<Command> {
+        let run = RunArgs { seed, ..self.run.clone() };
+        let named = |names: &[&str]| {
+            StrategyId::all().filter(|id| names.contains(&id.row().name)).collect::<Vec<_>>()
+        };
+        let (safe, report) = (named(&["safe"]), self.report.clone());
+        let oversell = OversellArgs {
+            lock: named(&["none", "naive", "safe"]),
+            all: false,
+            stock: 1,
+            concurrency: 50,
+            delay: Duration::from_millis(5),
+            ttl: Duration::from_secs(5),
+            retry: Policy::None,
+            expect: Some(Expect::Listed),
+            output: None,
+            processes: self.processes,
+            run: run.clone(),
+            // It told the numbers only.
+            report: OutputArgs { quiet: true, ..report.clone() },
+        };
+        let deadlock = |mitigate| DeadlockArgs {
+            mitigate,
+            processes: 2,
+            ttl: Duration::from_secs(3),
+            lock: safe.clone(),
+            run: run.clone(),
+            report: report.clone(),
+        };
+        let crash = |ttl_edge, ttl_ms| CrashArgs {
+            ttl_edge,
+            ttl: Duration::from_millis(ttl_ms),
+            work: Duration::from_secs(3),
+            lock: safe.clone(),
+            run: run.clone(),
+            report: report.clone(),
+        };
+        let retry = RetryArgs {
+            concurrency: 20,
+            stock: 10,
+            max_retries: 15,
+            ttl: Duration::from_secs(2),
+            delay: Duration::from_millis(1),
+            lock: StrategyId::default(),
+            retry: vec![Policy::Fixed, Policy::Exponential, Policy::Jitter],
+            processes: self.processes,
+            run: run.clone(),
+            report: report.clone(),
+        };
+        vec![
+            Command::Oversell(oversell),
+            Command::Deadlock(deadlock(false)),
+            Command::Deadlock(deadlock(true)),
+            Command::Crash(crash(false, 2_000)),
+            Command::Crash(crash(true, 1_000)),
+            Command::Retry(retry),
+        ]
+    }
+}
