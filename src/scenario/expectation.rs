@@ -77,22 +77,29 @@ impl Promise {
     }
 }
 
-/// What runs came to, in words; what is the same in several is said once.
+/// What runs came to, in words: those with which the audit is content, and the others.
 fn tell(runs: &[Run]) -> String {
-    let mut told: Vec<(String, usize)> = Vec::new();
-    for run in runs {
-        let line = run.numbers();
-        match told.iter_mut().find(|(it, _)| *it == line) {
-            Some((_, count)) => *count += 1,
-            None => told.push((line, 1)),
-        }
+    if let [run] = runs {
+        return run.numbers();
     }
-    let told = told.into_iter().map(|(line, count)| match count {
-        _ if runs.len() == 1 => line,
-        1 => format!("1 run: {line}"),
-        count => format!("{count} runs: {line}"),
+    let told = [true, false].into_iter().filter_map(|ok| {
+        let of: Vec<&Run> = runs.iter().filter(|run| (run.audit["ok"] == true) == ok).collect();
+        let initial = of.first()?.initial_stock;
+        let sold = range(of.iter().map(|run| run.sold));
+        let oversold = range(of.iter().map(|run| run.units_oversold));
+        let (count, found) = (of.len(), if ok { "audit ok" } else { "audit NOT ok" });
+        let runs = if count == 1 { "run" } else { "runs" };
+        Some(format!("{count} {runs}: {sold} sold of {initial}, {oversold} oversold, {found}"))
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// From the least to the most.
+fn range(numbers: impl Iterator<Item = i64> + Clone) -> String {
+    match (numbers.clone().min().unwrap_or_default(), numbers.max().unwrap_or_default()) {
+        (least, most) if least == most => most.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    }
 }
 
 /// Holds runs to what was promised.
@@ -170,5 +177,14 @@ mod tests {
         }
         assert_eq!(met(Promise::Oversell, &[2, 1]), Met::Yes);
         assert_eq!(met(Promise::Oversell, &[1, 1]), Met::No);
+    }
+
+    #[test]
+    fn several_runs_are_told_in_ranges() {
+        assert_eq!(tell(&[run(1)]), "1 sold of 1, 0 oversold, audit ok");
+        let told = tell(&[run(1), run(3), run(0), run(2)]);
+        let sound = "2 runs: 0 to 1 sold of 1, 0 oversold, audit ok";
+        let unsound = "2 runs: 2 to 3 sold of 1, 1 to 2 oversold, audit NOT ok";
+        assert_eq!(told, format!("{sound}; {unsound}"));
     }
 }
