@@ -9,10 +9,14 @@ pub fn quantile(samples: &[f64], part: f64) -> f64 {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// The one in the middle.
+/// The one in the middle, or half-way between the two that are.
 #[must_use]
 pub fn median(samples: &[f64]) -> f64 {
-    quantile(samples, 0.5)
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    // Halved first: the sum might be too much for a number.
+    sorted[last / 2] / 2.0 + sorted[sorted.len() / 2] / 2.0
 }
 
 /// Their mean.
@@ -50,6 +54,11 @@ mod tests {
         assert_eq!(quantile(&samples, 0.5), 2.0);
         assert_eq!(quantile(&samples, 0.75), 3.0);
         assert_eq!((quantile(&samples, 0.0), quantile(&samples, 1.0)), (1.0, 4.0));
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        let of = [0.5, 0.9, 0.99, 0.999, 1.0].map(|part| quantile(&hundred, part));
+        assert_eq!(of, [50.0, 90.0, 99.0, 100.0, 100.0]);
+        assert_eq!((quantile(&[7.0], 0.5), median(&samples)), (7.0, 2.5));
+        assert!(median(&[]).is_nan() && median(&[f64::MAX, f64::MAX]) == f64::MAX);
         assert!(quantile(&[], 0.5).is_nan() && mean(&[]).is_nan() && deviation(&[]).is_nan());
     }
 

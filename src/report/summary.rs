@@ -1,5 +1,7 @@
 //! Samples in a few numbers.
 
+use crate::sample;
+
 /// What samples come to. There is none without samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
@@ -19,10 +21,7 @@ impl Summary {
     pub fn of(samples: &[f64]) -> Option<Self> {
         let sorted = sorted(samples);
         let (&least, &most) = (sorted.first()?, sorted.last()?);
-        let count = sorted.len();
-        // Halved first: the sum might be too much for a number.
-        let median = sorted[(count - 1) / 2] / 2.0 + sorted[count / 2] / 2.0;
-        Some(Self { least, median, most, count })
+        Some(Self { least, median: sample::median(&sorted), most, count: sorted.len() })
     }
 }
 

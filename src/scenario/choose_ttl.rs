@@ -9,7 +9,6 @@ mod purchases;
 use tokio::time::{Duration, Instant};
 
 use self::{
-    estimate::quantile,
     holds::{Source, Work},
     purchases::millis,
 };
@@ -19,6 +18,7 @@ use crate::{
     lab::Lab,
     lock,
     report::{Part, Report},
+    sample,
     strategy::StrategyId,
 };
 
@@ -46,7 +46,7 @@ struct Known {
 
 impl Known {
     fn quantile(&self, q: f64) -> f64 {
-        quantile(&self.holds, q).unwrap_or_default()
+        sample::quantile(&self.holds, q)
     }
 
     /// What a hold has to be longer than to outlast a ttl, in ms.
@@ -151,11 +151,10 @@ async fn choose(
 async fn added(lab: &Lab, lock: StrategyId, part: &mut Part) -> Result<f64, ScenarioError> {
     let works = [Duration::from_millis(1); ADDED_SAMPLES];
     let purchases = purchases::measure(lab, lock, &works, ADDED_BUYERS).await?;
-    let mut added: Vec<f64> =
+    let added: Vec<f64> =
         purchases.iter().map(|purchase| purchase.held_ms - purchase.work_ms).collect();
-    added.sort_by(f64::total_cmp);
     part.measure("what a purchase adds here", "ms", added.clone());
-    Ok(quantile(&added, 0.5).unwrap_or_default())
+    Ok(sample::median(&added))
 }
 
 fn known(args: &ChooseTtlArgs, mut holds: Vec<f64>, mut works: Vec<f64>, is_whole: bool) -> Known {

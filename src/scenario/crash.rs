@@ -18,7 +18,10 @@ use crate::{
     cli::{Config, CrashArgs, Expect},
     fault::{PAUSE_MAX, Step},
     lab::Lab,
-    report::{Entry, Part, Picture, Report, Run, timeline::Mark},
+    report::{
+        Entry, Part, Picture, Report, Run,
+        timeline::{EXPIRY, Mark},
+    },
     strategy::{Expected, Family, StrategyId},
     wait::Patience,
 };
@@ -139,7 +142,8 @@ async fn kill(
         outcome(&next)
     );
     let (is_served, kept_out) = (next.success, !before.success);
-    match Frees::of(lock) {
+    let frees = Frees::of(lock);
+    match frees {
         Frees::Nobody => {
             let claim = "nobody is kept out by the dead one: there is nothing to wait for";
             part.check(claim, seen, is_served && before.success && at_once.success);
@@ -188,8 +192,22 @@ async fn kill(
             Some(of_buyer.map_or(name, |(_, name)| name).to_owned())
         };
         part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
-            let dead = timeline.lanes.iter_mut().filter(|lane| lane.name == "the dead");
-            dead.for_each(|lane| lane.marks.push(Mark { at_ns: killed_ns, letter: 'K' }));
+            // It may be before anything that is shown: the dead one waited in a queue, and is served.
+            timeline.from_ns = timeline.from_ns.min(killed_ns);
+            for lane in timeline.lanes.iter_mut().filter(|lane| lane.name == "the dead") {
+                if frees == Frees::Connection {
+                    // Its server has freed the lock with the connection, whatever its ttl was.
+                    lane.spans.iter_mut().for_each(|it| it.until_ns = it.until_ns.min(killed_ns));
+                    lane.marks.retain(|mark| mark.letter != EXPIRY);
+                }
+                lane.marks.push(Mark { at_ns: killed_ns, letter: 'K' });
+            }
+            if frees == Frees::Connection {
+                let spans = timeline.lanes.iter().flat_map(|lane| &lane.spans);
+                timeline.until_ns =
+                    spans.map(|span| span.until_ns).chain([has_ns]).max().unwrap_or(has_ns);
+                timeline.letters.retain(|(letter, _)| *letter != EXPIRY);
+            }
             timeline.letters.push(('K', "killed"));
             Picture::Timeline(timeline)
         }));

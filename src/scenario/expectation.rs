@@ -95,13 +95,7 @@ fn tell(runs: &[Run]) -> String {
     {
         return run.numbers();
     }
-    let range = |number: fn(&Run) -> i64| {
-        let (least, most) = (runs.iter().map(number).min(), runs.iter().map(number).max());
-        match (least.unwrap_or_default(), most.unwrap_or_default()) {
-            (least, most) if least == most => most.to_string(),
-            (least, most) => format!("{least} to {most}"),
-        }
-    };
+    let range = |number: fn(&Run) -> i64| range(runs.iter().map(number));
     let count = if runs.len() == 1 { String::new() } else { format!("{} runs: ", runs.len()) };
     let (sold, initial) = (range(|run| run.sold), range(|run| run.initial_stock));
     // What is oversold is lost from the stock as well.
@@ -120,6 +114,14 @@ fn tell(runs: &[Run]) -> String {
         _ => String::new(),
     };
     format!("{count}{sold} sold of {initial}, {oversold} oversold, {lost}{found}{races}")
+}
+
+/// From the least to the most.
+fn range(numbers: impl Iterator<Item = i64> + Clone) -> String {
+    match (numbers.clone().min().unwrap_or_default(), numbers.max().unwrap_or_default()) {
+        (least, most) if least == most => most.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    }
 }
 
 /// Holds runs to what was promised.
@@ -225,5 +227,14 @@ mod tests {
         assert_eq!(met(Promise::Oversell, &at, &[run(2, true)]), Met::No, "the audit missed it");
         let enough = Conditions { stock: 50, ..at };
         assert_eq!(met(Promise::Oversell, &enough, &[run(1, true)]), Met::Unknown);
+    }
+
+    #[test]
+    fn several_runs_are_told_in_ranges() {
+        assert_eq!(tell(&[run(1, true)]), "1 sold of 1, 0 oversold, audit ok");
+        let told = tell(&[run(1, true), run(3, false), run(0, true)]);
+        assert_eq!(told, "3 runs: 0 to 3 sold of 1, 0 to 2 oversold, audit NOT ok in 1");
+        let late = Run { races: 3, ..run(2, false) };
+        assert_eq!(tell(&[late]), "2 sold of 1, 1 oversold, audit NOT ok (after 3 races)");
     }
 }

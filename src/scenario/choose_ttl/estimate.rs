@@ -5,13 +5,6 @@ use std::f64::consts::TAU;
 /// What is said is true of 95 of 100 such samples.
 pub const DOUBT: f64 = 0.05;
 
-/// The least sample that a share `q` of all is at most as great as (the inverse of the empirical
-/// distribution). `None`: there are no samples.
-pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let rank = (q * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied()
-}
-
 /// How many samples it takes until the greatest of them is hardly below the quantile: with fewer,
 /// nothing that was seen bounds it from above.
 pub fn samples_for(q: f64) -> usize {
@@ -138,23 +131,15 @@ fn ln_factorial(n: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn is_close(seen: f64, known: f64) -> bool {
-        (seen - known).abs() < 5e-5
-    }
-
     #[test]
-    fn quantiles_are_samples() {
-        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
-        let of = |q| quantile(&hundred, q).unwrap();
-        assert_eq!(
-            [of(0.5), of(0.9), of(0.99), of(0.999), of(1.0)],
-            [50.0, 90.0, 99.0, 100.0, 100.0]
-        );
-        assert_eq!(quantile(&[7.0], 0.5), Some(7.0));
-        assert_eq!(quantile(&[], 0.5), None);
+    fn rare_things_take_many_samples() {
         // Wilks, Annals of Mathematical Statistics 12, 1941.
         assert_eq!([samples_for(0.5), samples_for(0.9), samples_for(0.95)], [5, 29, 59]);
         assert_eq!([samples_for(0.99), samples_for(0.999)], [299, 2_995]);
+    }
+
+    fn is_close(seen: f64, known: f64) -> bool {
+        (seen - known).abs() < 5e-5
     }
 
     #[test]
