@@ -117,7 +117,8 @@ impl OversellArgs {
     /// The strategies to sell under.
     #[must_use]
     pub fn locks(&self) -> Vec<StrategyId> {
-        if self.all { StrategyId::all().collect() } else { self.lock.clone() }
+        // In the order of the list, and what is named twice is done once.
+        StrategyId::all().filter(|id| self.all || self.lock.contains(id)).collect()
     }
 
     /// What is to come out.

@@ -32,6 +32,8 @@ pub struct Processes<T> {
     waits: Vec<String>,
     reach: Vec<(&'static str, String)>,
     history: u32,
+    /// How long anything may take that is waited for.
+    patience: Duration,
     children: Vec<(Child, Pid)>,
     sender: mpsc::Sender<(usize, Option<T>)>,
     told: mpsc::Receiver<(usize, Option<T>)>,
@@ -49,6 +51,7 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
             waits: config.waits(),
             reach: lab.reach().to_vec(),
             history: config.history,
+            patience: PATIENCE,
             children: Vec::new(),
             sender,
             told,
@@ -86,6 +89,11 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         });
         self.children.push((child, pid));
         Ok(index)
+    }
+
+    /// What they do takes so long by itself.
+    pub fn allow(&mut self, longer: Duration) {
+        self.patience = PATIENCE + longer;
     }
 
     /// How many were started.
@@ -146,9 +154,9 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
                 }
             }
         };
-        let seen = time::timeout(PATIENCE, told).await;
+        let seen = time::timeout(self.patience, told).await;
         seen.map_err(|_| {
-            let seconds = PATIENCE.as_secs();
+            let seconds = self.patience.as_secs();
             ScenarioError::NotMeasured(format!("waited {seconds} s in vain until {what}; {AGAIN}"))
         })
     }

@@ -66,6 +66,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How long it may take by itself.
+    fn longest(&self) -> Duration {
+        let Order { delay, patience, .. } = &self.order;
+        self.after + self.until.unwrap_or_default() + patience.wait + *delay
+    }
+}
+
 /// Draws from a seed what is random about buyers: in which order they come, and how long they wait.
 pub fn shuffle(plans: &mut [Plan], seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -145,6 +153,8 @@ impl Crew {
         hands: Vec<Vec<Plan>>,
     ) -> Result<Self, ScenarioError> {
         let mut processes = Processes::new(lab, config)?;
+        let longest = hands.iter().flatten().map(Plan::longest).max();
+        processes.allow(longest.unwrap_or_default());
         for _ in 0..hands.len() {
             processes.start(&["buyers".to_owned()])?;
         }
