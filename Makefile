@@ -1,4 +1,4 @@
-.PHONY: help run run-all test docs bench bench-locks bench-databases
+.PHONY: help servers run run-all test docs bench bench-locks bench-databases
 
 # The k6 that scripts/k6 installs, when there is no other; and where Debian keeps some servers, which is off
 # the path of those who are not root.
@@ -10,13 +10,8 @@ export RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
-run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
-	@scripts/need cc build-essential
-	@scripts/protoc
-	@command -v valkey-server >/dev/null || scripts/need redis-server redis-server
-	cargo run --release --locked
-
-run-all: ## the same, with every other server that strategies need, each private too
+# What every strategy needs, and what steps the clock of a server.
+servers:
 	@scripts/need cc build-essential
 	@scripts/protoc
 	@scripts/need redis-server redis-server
@@ -25,22 +20,23 @@ run-all: ## the same, with every other server that strategies need, each private
 	@scripts/need /usr/share/java/zookeeper.jar zookeeper
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/need initdb postgresql
 	@command -v mysqld >/dev/null || scripts/need mariadbd mariadb-server-core
-	cargo run --release --locked -- --embed all
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || scripts/need - libfaketime
 
-test: ## everything: format, lints, unit and integration tests on real servers, k6 scripts
+run: ## build in release and start locklab on 127.0.0.1:8080, with a Redis of its own
 	@scripts/need cc build-essential
 	@scripts/protoc
-	@scripts/need redis-server redis-server
-	@scripts/need etcd etcd-server
+	@command -v valkey-server >/dev/null || scripts/need redis-server redis-server
+	cargo run --release --locked
+
+run-all: servers ## the same, with every other server that strategies need, each private too
+	cargo run --release --locked -- --embed all
+
+test: servers ## everything: format, lints, unit and integration tests on real servers, k6 scripts
 	@scripts/need etcdctl etcd-client
 	@scripts/need javac default-jdk-headless
-	@scripts/need /usr/share/java/zookeeper.jar zookeeper
 	@scripts/need /usr/share/java/curator-recipes.jar libcurator-recipes-java
-	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || scripts/need initdb postgresql
-	@command -v mysqld >/dev/null || scripts/need mariadbd mariadb-server-core
 	@scripts/need pgbouncer pgbouncer
 	@scripts/need ip iproute2
-	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || scripts/need - libfaketime
 	@scripts/need prometheus prometheus
 	@scripts/need curl curl
 	@scripts/need chromium chromium
@@ -52,7 +48,7 @@ test: ## everything: format, lints, unit and integration tests on real servers, 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps
 	cargo test --quiet --locked
 
-docs: ## run every command that the pages in docs/ show, and write down what it prints
+docs: servers ## run every command that the pages in docs/ show, and write down what it prints
 	cargo build --quiet --release --locked
 	LOCKLAB_DOCS=$(CURDIR)/target/release/locklab RUST_TEST_THREADS=1 cargo test --quiet --locked --test it -- docs::
 

@@ -21,7 +21,10 @@ impl Display for Text<'_> {
         let report = self.report;
         for part in &report.parts {
             if self.quiet {
-                write_checks(f, part)?;
+                if !part.checks.is_empty() {
+                    write_title(f, part)?;
+                    write_checks(f, part)?;
+                }
             } else {
                 write_part(f, part)?;
                 writeln!(f)?;
@@ -37,10 +40,7 @@ impl Display for Text<'_> {
 }
 
 fn write_part(f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
-    let bold = Style::new().bold();
-    write!(f, "{bold}")?;
-    wrap(f, 0, &part.title)?;
-    write!(f, "{bold:#}")?;
+    write_title(f, part)?;
     write_checks(f, part)?;
     for figure in &part.figures {
         write!(f, "{:6}", "")?;
@@ -59,6 +59,13 @@ fn write_part(f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn write_title(f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
+    let bold = Style::new().bold();
+    write!(f, "{bold}")?;
+    wrap(f, 0, &part.title)?;
+    write!(f, "{bold:#}")
 }
 
 fn write_checks(f: &mut fmt::Formatter<'_>, part: &Part) -> fmt::Result {
@@ -165,8 +172,8 @@ mod tests {
     fn quiet_text_is_checks_and_the_last_line() {
         let report = Report { parts: vec![part()], ..Report::new("test") };
         let text = plain(Text { report: &report, quiet: true });
-        assert!(text.starts_with("  yes word word"), "{text}");
+        assert!(text.starts_with("a part\n  yes word word"), "{text}");
         assert!(text.contains("\n  ?   it [31mholds: nobody knows\ntest: 1 of 2"), "{text}");
-        assert!(!text.contains("a part") && !text.contains("side by side"), "{text}");
+        assert!(!text.contains("how long") && !text.contains("side by side"), "{text}");
     }
 }

@@ -124,8 +124,8 @@ fn hold_times_are_given() {
         assert!(recommended[0].1.starts_with("35ms is, 1 × the p99: 0 of 300"), "{recommended:?}");
         // What a purchase adds is in the samples already.
         let added = samples(held, "what a purchase adds here");
-        let middle = [added.len() / 2 - 1, added.len() / 2].map(|at| added[at].as_f64().unwrap());
-        let median = middle[0] / 2.0 + middle[1] / 2.0;
+        let added: Vec<f64> = added.iter().map(|sample| sample.as_f64().unwrap()).collect();
+        let median = locklab::sample::median(&added);
         // Work is waited for in whole microseconds.
         let is_given = |work: f64| {
             let held_us = ((work + median) * 1e3).round();

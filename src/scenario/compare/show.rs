@@ -119,7 +119,8 @@ impl Of<'_> {
     /// The median over runs, and from where to where they go.
     fn spread(&self, of: impl Fn(&Sample) -> f64) -> String {
         let each = self.each(of);
-        let [least, middle, most] = [0.0, 0.5, 1.0].map(|part| sample::quantile(&each, part));
+        let middle = sample::median(&each);
+        let [least, most] = [0.0, 1.0].map(|part| sample::quantile(&each, part));
         match each.len() {
             0 | 1 => shown(middle),
             _ => format!("{} ({} to {})", shown(middle), shown(least), shown(most)),

@@ -46,7 +46,21 @@ impl Recorded {
             (SOLD, "sold"),
             (TOO_MUCH, "sold a unit that was not there"),
         ];
-        let has_shade = |shade| spans().any(|span| span.shade == shade);
+        // What lies behind others all the time is not seen.
+        let is_seen = |lane: &Lane, behind: &Span| {
+            let covers = |front: &Span| {
+                front.shade > behind.shade
+                    && front.from_ns <= behind.from_ns
+                    && front.until_ns >= behind.until_ns
+            };
+            !lane.spans.iter().any(covers)
+        };
+        let has_shade = |shade| {
+            let of_shade = |span: &&Span| span.shade == shade;
+            let in_lane =
+                |lane: &Lane| lane.spans.iter().filter(of_shade).any(|span| is_seen(lane, span));
+            lanes.iter().any(in_lane)
+        };
         let has_letter =
             |letter| lanes.iter().flat_map(|lane| &lane.marks).any(|mark| mark.letter == letter);
         Some(Timeline {
