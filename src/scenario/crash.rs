@@ -119,7 +119,7 @@ async fn kill(
         plan.order.ttl = args.ttl;
         plan
     };
-    let step = holder::last_step(lock, &[Step::BeforeWrite, Step::Take]).unwrap_or(Step::Write);
+    let step = holder::first_of(lock, &[Step::BeforeWrite, Step::Take]).unwrap_or(Step::Write);
     let dead = plan(0);
     let dead_id = dead.order.id.as_str().to_owned();
     let dead = Holder::start(lab, config, dead, step, PAUSE_MAX).await?;
@@ -129,7 +129,7 @@ async fn kill(
     let next = holder::buy(lab, holder::patient(plan(3), BASE, args.ttl + SLACK)).await?;
     let began_ns = dead.began_ns;
     dead.end().await?;
-    let product = next_product(&plan(3));
+    let product = plan(3).product();
     let recorded = Recorded::of(lab, &product, lock).await?;
 
     let has_ns = next.began_ns + (next.wait_ms * 1e6) as u64;
@@ -217,10 +217,6 @@ async fn kill(
     Ok(blocked_ms)
 }
 
-fn next_product(plan: &Plan) -> crate::product::Product {
-    plan.order.items.first().map(|item| item.product.clone()).unwrap_or_default()
-}
-
 fn outcome(entry: &Entry) -> &'static str {
     entry.outcome.into()
 }
@@ -249,7 +245,7 @@ async fn outlast(
             plan
         };
         let plans = vec![buyer(0), buyer(1)];
-        let product = next_product(&plans[0]);
+        let product = plans[0].product();
         let entries = race::run(lab, config, plans, 2).await?;
         let recorded = Recorded::of(lab, &product, lock).await?;
         if number == 1 {

@@ -120,7 +120,7 @@ async fn circle(
         lab.shop().reset(&product, count as u64, Some(lock)).await?;
         products.push(product);
     }
-    let step = holder::last_step(lock, &[Step::Acquire, Step::LockRow, Step::Read, Step::Take]);
+    let step = holder::first_of(lock, &[Step::Acquire, Step::LockRow, Step::Read, Step::Take]);
     let faults: Vec<Fault> =
         step.map(|step| Fault { action: Action::Pause(PAUSE), step }).into_iter().collect();
     let plan = |index: usize| {

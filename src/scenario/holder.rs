@@ -74,9 +74,9 @@ impl Holder {
     }
 }
 
-/// The last step of a strategy before what it sends can sell.
+/// The first of these steps that a strategy has.
 #[must_use]
-pub fn last_step(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
+pub fn first_of(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
     steps.iter().copied().find(|step| strategy.row().steps.contains(step))
 }
 

@@ -116,8 +116,8 @@ pub(super) async fn stop(
     let mut other = holder::patient(plan(1), BASE, ttl + SLACK);
     // Long enough to be seen, and short enough for its own lease.
     (other.order.ttl, other.order.delay) = (ttl, ttl / 4);
-    let product = ghost.order.items.first().map(|item| item.product.clone()).unwrap_or_default();
-    let step = holder::last_step(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
+    let product = ghost.product();
+    let step = holder::first_of(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
     let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;
     let stopped_ns = ghost.signal(Signal::SIGSTOP)?;
     if stopped_ns >= ghost.began_ns + STANDS.as_nanos() as u64 {
@@ -163,17 +163,11 @@ fn judge(part: &mut Part, lock: StrategyId, ghost: &Entry, other: &Entry, record
         Fate::Harmless => recorded.is_exact(1) && ghost.success != other.success,
     };
     part.check(fate.claim(), seen, is_so);
-    if lock.row().family == Family::Lock && fate != Fate::Harmless {
+    let excludes = lock.row().family == Family::Lock && lock.row().expected != Expected::Oversells;
+    if excludes && fate != Fate::Harmless {
         let beliefs = recorded.verdict.overlaps.beliefs;
         let pairs = if beliefs == 1 { "pair" } else { "pairs" };
         let seen = format!("{beliefs} {pairs} who believed at once to be alone");
-        let excludes = lock.row().expected != Expected::Oversells;
-        if excludes {
-            part.check(
-                "both believed to hold the lock: no lock can prevent that",
-                seen,
-                beliefs > 0,
-            );
-        }
+        part.check("both believed to hold the lock: no lock can prevent that", seen, beliefs > 0);
     }
 }

@@ -67,6 +67,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// What it buys first.
+    #[must_use]
+    pub fn product(&self) -> Product {
+        self.order.items.first().map(|item| item.product.clone()).unwrap_or_default()
+    }
+
     /// How long it may take by itself.
     fn longest(&self) -> Duration {
         let Order { delay, patience, .. } = &self.order;
