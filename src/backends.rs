@@ -1,177 +1,46 @@
 //! The servers behind the strategies: connections, their health, and what their failures mean.
 
-pub mod embedded;
-#[cfg(feature = "etcd")]
-pub mod etcd;
-#[cfg(not(feature = "etcd"))]
-#[path = "backends/no_etcd.rs"]
-pub mod etcd;
-pub mod redis;
-pub mod redlock;
-pub mod sql;
 pub mod version;
-#[cfg(feature = "zookeeper")]
-pub mod zookeeper;
-#[cfg(not(feature = "zookeeper"))]
-#[path = "backends/no_zookeeper.rs"]
-pub mod zookeeper;
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use strum::{IntoStaticStr, VariantArray};
 use tokio::time::Duration;
 use utoipa::ToSchema;
 
-use crate::{circuit, fault::Step, metrics::Metrics, stock::Store, strategy::Strategy};
-
-/// A cause that only people read.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a failed command means to the one who sent it.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// The command was not sent: nothing happened.
-    #[error("{backend} is unavailable: {cause}")]
-    Unavailable {
-        /// Which server.
-        backend: &'static str,
-        /// Why.
-        cause: Cause,
+use crate::{
+    shop::metrics::Metrics,
+    strategy::{
+        Strategy,
+        server::{Backend, Store},
     },
-    /// The command was sent and the reply was lost: it may have been executed.
-    #[error("{backend} did not answer, so what happened is unknown: {cause}")]
-    Unknown {
-        /// Which server.
-        backend: &'static str,
-        /// Why.
-        cause: Cause,
+    wires::{
+        circuit, etcd::EtcdClient, redis::RedisClient, redlock::Nodes, sql::SqlClient,
+        zookeeper::ZooKeeperClient,
     },
-    /// The server answered with an error: nothing happened.
-    #[error("{backend} refused the command: {cause}")]
-    Refused {
-        /// Which server.
-        backend: &'static str,
-        /// Why.
-        cause: Cause,
-    },
-    /// Somebody else kept what it needed, a row, a lock or every connection of the pool, until it had
-    /// waited for long enough: nothing happened.
-    #[error("somebody else kept {backend} busy for too long: {cause}")]
-    Contended {
-        /// Which server.
-        backend: &'static str,
-        /// What was waited for.
-        cause: Cause,
-    },
-    /// The database has undone the transaction, for it met another one: as the victim of a deadlock, or at
-    /// a constraint. Nothing happened, and nothing is broken.
-    #[error("{backend} has undone it: {cause}")]
-    Undone {
-        /// Which server.
-        backend: &'static str,
-        /// Why.
-        cause: Cause,
-    },
-    /// A fault ended the caller here, as if its process had died: nothing is to be cleaned up.
-    #[error("crashed at {}, as the fault asked", .step.name())]
-    Crashed {
-        /// Where.
-        step: Step,
-    },
-}
-
-impl BackendError {
-    /// The same failure, after an earlier command has had an effect already.
-    #[must_use]
-    pub fn into_unknown(self) -> Self {
-        match self {
-            Self::Unavailable { backend, cause }
-            | Self::Unknown { backend, cause }
-            | Self::Refused { backend, cause }
-            | Self::Contended { backend, cause }
-            | Self::Undone { backend, cause } => Self::Unknown { backend, cause },
-            Self::Crashed { .. } => self,
-        }
-    }
-
-    /// The same failure, of a statement whose transaction was not committed: it had no effect for sure.
-    #[must_use]
-    pub fn into_undone(self) -> Self {
-        match self {
-            Self::Unknown { backend, cause } => Self::Unavailable { backend, cause },
-            error => error,
-        }
-    }
-
-    /// Whether a fault ended the caller.
-    #[must_use]
-    pub fn is_crash(&self) -> bool {
-        matches!(self, Self::Crashed { .. })
-    }
-
-    /// Whether the same command may succeed later.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Crashed { .. })
-    }
-
-    /// Whether the backend did not do its part: it did not answer, or says that it cannot.
-    #[must_use]
-    pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
-    }
-
-    /// Whether the command may have been executed nevertheless.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown { .. })
-    }
-}
-
-/// A kind of server that strategies use.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray, Serialize, ToSchema,
-)]
-#[strum(serialize_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// The Redis that holds the stock and the locks of one node.
-    Redis,
-    /// The nodes of Redlock.
-    Redlock,
-    /// An etcd cluster.
-    Etcd,
-    /// A ZooKeeper ensemble.
-    ZooKeeper,
-    /// PostgreSQL.
-    Postgres,
-    /// MySQL, or MariaDB.
-    MySql,
-}
+};
 
 /// The two pools of connections to one database: those that hold locks must not keep the others from
 /// selling under them.
 #[derive(Clone)]
 pub struct Database {
     /// For stock and ledger.
-    pub stock: Arc<sql::SqlClient>,
+    pub stock: Arc<SqlClient>,
     /// For sessions that hold locks, or wait for them.
-    pub locks: Arc<sql::SqlClient>,
+    pub locks: Arc<SqlClient>,
 }
 
 /// Ready handles to every configured server.
 pub struct Backends {
     /// The Redis that holds the stock and the single-node locks.
-    pub redis: Arc<redis::RedisClient>,
+    pub redis: Arc<RedisClient>,
     /// What to do when it is away.
     pub redis_remedy: &'static str,
     /// The nodes of Redlock, or why there are none and what to do.
-    pub redlock: Result<Arc<redlock::Nodes>, String>,
+    pub redlock: Result<Arc<Nodes>, String>,
     /// The etcd cluster, or why there is none and what to do.
-    pub etcd: Result<Arc<etcd::EtcdClient>, String>,
+    pub etcd: Result<Arc<EtcdClient>, String>,
     /// The ZooKeeper ensemble, or why there is none and what to do.
-    pub zookeeper: Result<Arc<zookeeper::ZooKeeperClient>, String>,
+    pub zookeeper: Result<Arc<ZooKeeperClient>, String>,
     /// Postgres, or why there is none and what to do.
     pub postgres: Result<Database, String>,
     /// MySQL, or why there is none and what to do.

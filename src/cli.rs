@@ -33,7 +33,7 @@ pub use self::race::{
 };
 pub use self::scenarios::{Candidacy, LeaderArgs};
 pub use self::secret::Secret;
-use crate::{backends::redis::RedisMode, duration, stock::STOCK_MAX};
+use crate::{duration, stock::STOCK_MAX, wires::redis::RedisMode};
 
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;

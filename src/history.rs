@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
-use crate::{fault::Step, order::Outcome, run::RunId};
+use crate::{outcome::Outcome, run::RunId, step::Step};
 
 /// What one server recorded of one order: all of it, or, of a long one, a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

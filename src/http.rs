@@ -8,6 +8,7 @@ mod fields;
 mod history;
 mod input;
 mod json;
+pub mod metrics;
 mod parameter;
 mod problem;
 mod product;
@@ -39,7 +40,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use axum::Router;
 
 pub use self::serve::serve;
-use crate::{backends::Backends, metrics::Metrics, purchase_log::PurchaseLog, shop::Shop};
+use crate::{
+    backends::Backends,
+    order::log::PurchaseLog,
+    shop::{Shop, metrics::Metrics},
+};
 use problem::Problem;
 
 /// What the handlers share.

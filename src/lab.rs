@@ -15,22 +15,22 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    backends::{
-        Backend, Backends,
-        embedded::{self, Embedded, EmbeddedError},
+    backends::Backends,
+    cli::{Config, Secret},
+    embedded::{self, Embedded, EmbeddedError},
+    http::{self, App},
+    lease::release,
+    order::{log::PurchaseLog, recorder},
+    product::Product,
+    shop::{Shop, metrics::Metrics},
+    stock::stocks::Stocks,
+    strategy::server::{Backend, Store},
+    wires::{
         etcd::InvalidEndpoint,
         redis::{InvalidUrl, RedisClient, RedisOptions},
         sql,
         zookeeper::InvalidHosts,
     },
-    cli::{Config, Secret},
-    http::{self, App},
-    metrics::Metrics,
-    product::Product,
-    purchase_log::PurchaseLog,
-    recorder, release,
-    shop::Shop,
-    stock::{Stocks, Store},
 };
 
 /// How often recorded samples are moved into their buckets.

@@ -1,17 +1,22 @@
 //! Leases: being the holder, and how one comes and goes.
 
+pub mod release;
+pub mod renewal;
+
 use std::{fmt, sync::Arc};
 
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    backends::BackendError,
-    fault::Step,
+    error::BackendError,
+    lease::{
+        release::{Cause, Orphan, ReleaseQueue},
+        renewal::Watchdog,
+    },
     lock::{Attempt, Claim, Grant, Lock, Release, Votes},
     order::Order,
     product::Product,
-    release::{Cause, Orphan, ReleaseQueue},
-    renewal::Watchdog,
+    step::Step,
     strategy::StrategyId,
     token::Token,
 };

@@ -1,30 +1,18 @@
-//! The shelf of strategies, and what a lock must do.
-//!
-//! A strategy is one file below `lock/` and one line in [`STRATEGIES`].
+//! What a lock must do; one file per protocol.
 
-mod atomic;
-mod etcd;
-mod fenced;
-mod layered;
-mod mutex;
-mod mysql_lock;
-mod mysql_row;
-mod naive;
-mod none;
-mod optimistic;
-mod postgres_advisory;
-mod postgres_atomic;
-mod postgres_optimistic;
-mod postgres_row;
-mod queue;
-mod redlock;
-mod rows;
-mod safe;
-mod sessions;
-mod watchdog;
-mod zookeeper;
-
-use std::sync::Arc;
+pub mod etcd;
+pub mod fenced;
+pub mod layered;
+pub mod mutex;
+pub mod mysql_lock;
+pub mod naive;
+pub mod none;
+pub mod postgres_advisory;
+pub mod redlock;
+pub mod safe;
+pub mod sessions;
+pub mod watchdog;
+pub mod zookeeper;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -33,64 +21,7 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::{
-    backends::{Backend, BackendError, Backends},
-    fault::Faults,
-    product::Product,
-    shop::Sell,
-    strategy::Strategy,
-    token::Token,
-    wait::Waitable,
-};
-
-/// Every strategy, in the order in which people are shown them.
-pub static STRATEGIES: &[&Strategy] = &[
-    &none::STRATEGY,
-    &mutex::STRATEGY,
-    &naive::STRATEGY,
-    &safe::STRATEGY,
-    &watchdog::STRATEGY,
-    &fenced::STRATEGY,
-    &redlock::STRATEGY,
-    &etcd::STRATEGY,
-    &zookeeper::STRATEGY,
-    &postgres_advisory::STRATEGY,
-    &mysql_lock::STRATEGY,
-    &layered::STRATEGY,
-    &optimistic::STRATEGY,
-    &atomic::STRATEGY,
-    &queue::STRATEGY,
-    &postgres_row::STRATEGY,
-    &mysql_row::STRATEGY,
-    &postgres_optimistic::STRATEGY,
-    &postgres_atomic::STRATEGY,
-];
-
-/// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
-#[must_use]
-pub fn renewed_fenced(backends: &Backends) -> Arc<dyn Lock> {
-    Arc::new(fenced::renewed::RenewedLock::new(Arc::clone(&backends.redis)))
-}
-
-/// How long a lease lasts that was granted for a ttl: all of it, unless several clocks measure it.
-#[must_use]
-pub fn validity(backend: Backend, ttl: Duration) -> Duration {
-    match backend {
-        Backend::Redlock => redlock::validity(ttl),
-        _ => ttl,
-    }
-}
-
-/// A strategy ready to use: both families sell, each in its own way.
-#[derive(Clone)]
-pub enum Method {
-    /// A lock; `shop.rs` wraps the critical section around it.
-    Lock(Arc<dyn Lock>),
-    /// Sells by itself.
-    LockFree(Arc<dyn Sell>),
-    /// Cannot be used here: why, and what to do.
-    Absent(String),
-}
+use crate::{error::BackendError, fault::Faults, product::Product, token::Token, wait::Waitable};
 
 /// What one attempt claims: the product, under a token that nobody else has.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::{
 
 use locklab::{
     cli::{Cli, Command, EXIT_USAGE},
-    healthcheck, scenario, server,
+    client, scenario, server,
 };
 
 #[tokio::main]
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Healthcheck => match healthcheck::check(config.listen).await {
+        Command::Healthcheck => match client::check(config.listen).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },

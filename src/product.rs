@@ -1,70 +1,20 @@
-//! Which item is sold: a name that is safe in a Redis key, a log line and a URL.
-
-use std::{fmt, str::FromStr, sync::Arc};
+//! What is sold: products, and how many units of each.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest product name, in bytes.
-pub const PRODUCT_NAME_MAX: usize = 64;
+pub use crate::name::{
+    InvalidName as InvalidProduct, NAME_MAX as PRODUCT_NAME_MAX,
+    NAME_PATTERN as PRODUCT_NAME_PATTERN, NAME_VALID as PRODUCT_NAME_VALID, Name as Product,
+};
 
-/// What a product name may be, in words and as a pattern.
-pub const PRODUCT_NAME_VALID: &str = "1 to 64 of the characters A-Z a-z 0-9 _ . : -";
-/// The same as a regular expression, for the API description.
-pub const PRODUCT_NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]{1,64}$";
+/// The most different products of one order.
+pub const ITEMS_MAX: usize = 16;
 
-/// The name of a product. Cheap to clone: every step of a purchase carries it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Product(Arc<str>);
-
-impl Product {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Product {
-    fn default() -> Self {
-        Self("default".into())
-    }
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The text was not a product name; [`PRODUCT_NAME_VALID`] says what is.
-#[derive(Debug, thiserror::Error)]
-#[error("expected {PRODUCT_NAME_VALID}")]
-pub struct InvalidProduct;
-
-impl FromStr for Product {
-    type Err = InvalidProduct;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"_.:-".contains(&c);
-        if (1..=PRODUCT_NAME_MAX).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidProduct)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_safe_in_keys_and_logs() {
-        for good in ["default", "A-1_b.c:d", &"x".repeat(64)] {
-            assert_eq!(good.parse::<Product>().unwrap().as_str(), good);
-        }
-        for bad in ["", "a b", "a/b", "a\n", "ü", "{x}", &"x".repeat(65)] {
-            assert!(bad.parse::<Product>().is_err(), "{bad:?}");
-        }
-    }
+/// Units of one product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// What to buy.
+    pub product: Product,
+    /// How many units.
+    pub quantity: u32,
 }

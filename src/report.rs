@@ -19,11 +19,12 @@ pub use self::{
     entry::Entry,
     html::page,
     picture::Picture,
-    provenance::{Host, ServerVersion},
+    provenance::Host,
     run::{Run, Runs, numbers},
     text::Text,
     timeline::Timeline,
 };
+pub use crate::backends::version::ServerVersion;
 
 /// How wide text may be.
 pub const WIDTH: usize = 80;

@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::show::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED};
 use self::{progress::Progress, show::tell};
 use crate::{
-    backends::{BackendError, embedded::EmbeddedError},
     cli::{Command, Config, EXIT_USAGE, Embed},
+    embedded::EmbeddedError,
+    error::BackendError,
     lab::{Lab, LabError},
     strategy::StrategyId,
 };

@@ -4,50 +4,40 @@
 
 mod acquire;
 mod buyers;
+pub mod metrics;
 mod once;
+pub mod presence;
 mod section;
+pub mod shelf;
 pub mod term;
 mod till;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 
-pub use self::section::note_sales;
 use self::{buyers::BuyerLines, section::Section};
 use crate::{
-    backends::{BackendError, Backends},
-    fault::Step,
+    backends::Backends,
+    error::BackendError,
     history::Kind,
-    lock::{Lock, Method},
-    metrics::Metrics,
-    order::{Failure, Order, Outcome, Receipt, at},
+    lease::release::ReleaseQueue,
+    lock::Lock,
+    order::{
+        Order,
+        receipt::{Failure, Receipt, at},
+        recorder::Recorder,
+    },
+    outcome::Outcome,
     product::Product,
-    recorder::{Recorder, Trail},
-    release::ReleaseQueue,
-    stock::{Evidence, Stock, Stocks, Store, Tally},
-    strategy::{Parts, StrategyId},
+    shop::{
+        metrics::Metrics,
+        shelf::{Method, Parts},
+    },
+    step::Step,
+    stock::{Evidence, Stock, ledger::Tally, stocks::Stocks},
+    strategy::{StrategyId, server::Store},
 };
-
-/// A strategy that sells without a lock.
-#[async_trait]
-pub trait Sell: Send + Sync {
-    /// Carries out an order and notes on the receipt how far it came.
-    ///
-    /// # Cancellation
-    /// Dropping the future does not recall a sale that has been sent to the store.
-    async fn sell(
-        &self,
-        order: &Order,
-        stock: &dyn Stock,
-        receipt: &mut Receipt,
-        trail: &mut Trail,
-    );
-
-    /// Waits until nothing of it is under way any more; called when no more orders come.
-    async fn close(&self) {}
-}
 
 /// Why a product could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +67,7 @@ impl Shop {
     pub fn new(backends: &Backends, releases: ReleaseQueue, recorder: Recorder) -> Self {
         let parts = Parts { backends, releases: &releases, recorder: &recorder };
         Self {
-            methods: StrategyId::all().map(|id| (id.row().connect)(&parts)).collect(),
+            methods: StrategyId::all().map(|id| parts.connect(id)).collect(),
             stocks: Stocks::new(backends),
             releases,
             lines: buyers::lines(),
@@ -97,7 +87,7 @@ impl Shop {
     /// The lock of a strategy, if it is one and can be used here.
     #[must_use]
     pub fn lock(&self, strategy: StrategyId) -> Option<&Arc<dyn Lock>> {
-        match &self.methods[strategy.index()] {
+        match &self.methods[strategy as usize] {
             Method::Lock(lock) => Some(lock),
             Method::Absent(_) | Method::LockFree(_) => None,
         }
@@ -126,7 +116,7 @@ impl Shop {
             }
         };
         let mut trail = self.recorder.begin(order);
-        match &self.methods[order.strategy.index()] {
+        match &self.methods[order.strategy as usize] {
             Method::Lock(lock) => {
                 let section = Section {
                     order,
@@ -196,7 +186,7 @@ impl Shop {
             // began at a generation that is refused after the reset as well.
             stock.close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
-                if let Method::Lock(lock) = &self.methods[id.index()] {
+                if let Method::Lock(lock) = &self.methods[id as usize] {
                     let cleared = lock.clear(product).await;
                     let is_elsewhere = id.row().backend != store.into()
                         && (strategy != Some(id) || lock.is_dispensable());

@@ -1,22 +1,23 @@
 //! What a strategy says of itself, and how one is named.
 
-use std::{fmt, str::FromStr};
+pub mod id;
+pub mod server;
+pub mod table;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use tokio::time::Duration;
+
 use strum::IntoStaticStr;
 
-use crate::{
-    backends::{Backend, Backends},
-    fault::Step,
-    lock::{Method, STRATEGIES},
-    recorder::Recorder,
-    release::ReleaseQueue,
-    stock::Store,
-};
+pub use self::id::StrategyId;
+use self::server::{Backend, Store};
+use crate::{lock::redlock, step::Step};
 
 /// A named way to sell under contention: one row of the registry.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Strategy {
+    /// Which one it is.
+    pub id: StrategyId,
     /// The value of `lock=`.
     pub name: &'static str,
     /// Whether it grants leases or sells without any.
@@ -37,8 +38,6 @@ pub struct Strategy {
     pub sells_carts: bool,
     /// Whether a purchase may ask for its leases to be extended, so often and no more.
     pub extends_leases: bool,
-    /// Builds it.
-    pub connect: fn(&Parts<'_>) -> Method,
 }
 
 impl Strategy {
@@ -48,48 +47,21 @@ impl Strategy {
         self.steps.contains(&Step::RaiseBar)
     }
 
+    /// How long a lease lasts that was granted for a ttl: all of it, unless several clocks measure it.
+    #[must_use]
+    pub fn validity(&self, ttl: Duration) -> Duration {
+        match self.backend {
+            Backend::Redlock => redlock::validity(ttl),
+            _ => ttl,
+        }
+    }
+
     /// Whether its purchases keep the rows locked from which they sell.
     #[must_use]
     pub fn locks_rows(&self) -> bool {
         self.steps.contains(&Step::LockRow)
     }
 }
-
-/// What a strategy can be built from.
-#[derive(Clone, Copy)]
-pub struct Parts<'a> {
-    /// The configured servers.
-    pub backends: &'a Backends,
-    /// Where claims go that nobody else will end.
-    pub releases: &'a ReleaseQueue,
-    /// Records what purchases do.
-    pub recorder: &'a Recorder,
-}
-
-/// The steps of a purchase under a lock, unless its acquire has some of its own.
-pub const LOCK_STEPS: &[Step] = &[
-    Step::Acquire,
-    Step::AfterAcquire,
-    Step::Read,
-    Step::Work,
-    Step::BeforeWrite,
-    Step::Write,
-    Step::AfterWrite,
-    Step::Release,
-];
-
-/// The same, for a lock whose leases carry fencing tokens.
-pub const FENCED_STEPS: &[Step] = &[
-    Step::Acquire,
-    Step::AfterAcquire,
-    Step::RaiseBar,
-    Step::Read,
-    Step::Work,
-    Step::BeforeWrite,
-    Step::Write,
-    Step::AfterWrite,
-    Step::Release,
-];
 
 /// Whether a strategy grants leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
@@ -147,83 +119,5 @@ impl fmt::Display for Expected {
             Self::ExactAlways => "exact always (late writers get `fenced`)",
             Self::ExactInLayers => "exact always, even when the redis lock fails",
         })
-    }
-}
-
-/// A strategy by its place in [`STRATEGIES`]: small, `Copy`, and an index for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
-pub struct StrategyId(usize);
-
-impl StrategyId {
-    /// Every strategy.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..STRATEGIES.len()).map(Self)
-    }
-
-    /// The place in the registry.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0
-    }
-
-    /// The row in the registry.
-    #[must_use]
-    pub fn row(self) -> &'static Strategy {
-        STRATEGIES[self.0]
-    }
-}
-
-impl From<StrategyId> for &'static str {
-    fn from(id: StrategyId) -> Self {
-        id.row().name
-    }
-}
-
-impl TryFrom<String> for StrategyId {
-    type Error = UnknownStrategy;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        name.parse()
-    }
-}
-
-/// `safe`, as in the PHP lab's own HTTP server.
-impl Default for StrategyId {
-    fn default() -> Self {
-        Self(STRATEGIES.iter().position(|row| row.name == "safe").unwrap_or(0))
-    }
-}
-
-/// No strategy has that name; [`STRATEGIES`] lists those that exist.
-#[derive(Debug, thiserror::Error)]
-#[error("expected one of {}", names().join(", "))]
-pub struct UnknownStrategy;
-
-/// The names of all strategies.
-#[must_use]
-pub fn names() -> Vec<&'static str> {
-    STRATEGIES.iter().map(|strategy| strategy.name).collect()
-}
-
-impl FromStr for StrategyId {
-    type Err = UnknownStrategy;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        STRATEGIES.iter().position(|row| row.name == name).map(Self).ok_or(UnknownStrategy)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_parse_back() {
-        for id in StrategyId::all() {
-            assert_eq!(id.row().name.parse::<StrategyId>().unwrap(), id);
-        }
-        assert!("safee".parse::<StrategyId>().is_err());
-        assert!("SAFE".parse::<StrategyId>().is_err());
     }
 }

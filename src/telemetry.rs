@@ -19,7 +19,7 @@ use url::Url;
 
 use crate::{
     cli::{Config, LogFormat, Secret},
-    span,
+    order::span,
 };
 
 /// The longest wait for a collector to take what it is sent.

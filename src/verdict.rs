@@ -22,7 +22,7 @@ mod tests;
 
 use crate::{
     history::{Record, trace::Traces},
-    stock::Tally,
+    stock::ledger::Tally,
 };
 use evidence::Evidence;
 

@@ -1,6 +1,7 @@
 //! What a loser does: pure schedules of delays, and the bounded loops that try again: after a delay,
 //! or when told to.
 
+pub mod line;
 mod on_release;
 mod wakeup;
 
@@ -10,10 +11,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{
-    on_release::on_release,
-    wakeup::{Subscription, Waitable},
-};
+pub use self::{on_release::on_release, wakeup::Waitable};
 
 /// A named way to wait (`retry=`).
 #[derive(
@@ -48,7 +46,7 @@ pub enum Policy {
     /// strategy without leases, whose losers have nobody to wait for, pauses as with `fixed`.
     Notify,
     /// In the order of arrival: of the buyers of a product at this server, only the first tries, as
-    /// with `notify`, and it hands its turn to the next; see [`crate::line`].
+    /// with `notify`, and it hands its turn to the next; see [`crate::wait::line`].
     Fifo,
 }
 

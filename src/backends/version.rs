@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
+use serde::Serialize;
 use tokio::time::{self, Duration};
 
-use super::{
-    Backend, Backends, Database,
-    redis::RedisClient,
-    sql::{Dialect, SqlClient},
+use super::{Backends, Database};
+use crate::{
+    strategy::server::Backend,
+    wires::{
+        metrics::Op,
+        redis::RedisClient,
+        sql::{Dialect, SqlClient},
+    },
 };
-use crate::{metrics::Op, report::ServerVersion};
 
 /// How long a server may take to say it. It is asked beside the point.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,6 +24,15 @@ const UNKNOWN: &str = "unknown";
 /// what it is compatible with.
 const REDIS_NAMES: [(&str, &str); 3] =
     [("valkey_version", "Valkey"), ("dragonfly_version", "Dragonfly"), ("redis_version", "Redis")];
+
+/// A server, as it names itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerVersion {
+    /// What it is to strategies.
+    pub backend: &'static str,
+    /// Its product and version.
+    pub version: String,
+}
 
 impl Backends {
     /// The version of every server that is configured.

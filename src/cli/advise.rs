@@ -6,7 +6,7 @@ use strum::IntoStaticStr;
 use tokio::time::Duration;
 
 use super::{OutputArgs, positive_duration};
-use crate::{backends::Backend, duration};
+use crate::{duration, strategy::server::Backend};
 
 /// The most who want the same thing at once.
 pub const WANTING_MAX: u32 = 1_000_000;

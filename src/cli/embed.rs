@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::backends::Backend;
+use crate::strategy::server::Backend;
 
 /// What can be started privately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

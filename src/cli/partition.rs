@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
 use super::{Config, DatabaseArgs, OutputArgs, Secret, positive_duration};
-use crate::{backends::Backend, duration};
+use crate::{duration, strategy::server::Backend};
 
 /// What is to be broken, and how.
 #[derive(Debug, Clone, Args)]

@@ -16,7 +16,7 @@ use super::OutputArgs;
 use crate::{
     duration::{self, BareUnit, DURATION_VALID},
     stock::STOCK_MAX,
-    strategy::{self, StrategyId},
+    strategy::StrategyId,
     wait::Policy,
 };
 
@@ -265,7 +265,7 @@ pub struct PauseArgs {
 
 /// A strategy by its name.
 pub(super) fn strategy() -> impl TypedValueParser<Value = StrategyId> {
-    PossibleValuesParser::new(strategy::names()).try_map(|name| name.parse::<StrategyId>())
+    PossibleValuesParser::new(StrategyId::names()).try_map(|name| name.parse::<StrategyId>())
 }
 
 /// A wait policy by its name.

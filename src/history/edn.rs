@@ -28,13 +28,13 @@
 use std::fmt::Write;
 
 use crate::{
-    fault::Step,
     history::{
         Kind, Record,
         lease::Lease,
         trace::{End, Entry, Trace, Traces, last_read},
     },
-    order::Outcome,
+    outcome::Outcome,
+    step::Step,
 };
 
 /// Which order an operation belongs to, and who recorded it.

@@ -8,10 +8,10 @@
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    fault::Step,
     history::{Event, Kind},
-    order::Outcome,
-    stock::Tally,
+    outcome::Outcome,
+    step::Step,
+    stock::ledger::Tally,
 };
 
 /// How long a lease lasts: longer than any buyer takes, unless it sleeps.

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    fault::Step,
     history::{Event, Kind, Record},
-    order::Outcome,
+    outcome::Outcome,
+    step::Step,
 };
 
 /// An event, and who recorded it.

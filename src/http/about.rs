@@ -11,16 +11,18 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
-    backends::{Backend, Health},
-    circuit,
-    fault::Step,
+    backends::Health,
     http::{
         App,
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },
-    stock::Store,
-    strategy::StrategyId,
+    step::Step,
+    strategy::{
+        StrategyId,
+        server::{Backend, Store},
+    },
+    wires::circuit,
 };
 
 /// Every strategy.

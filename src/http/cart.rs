@@ -11,8 +11,7 @@ use crate::{
         parameter::{ITEMS, ORDER, PRODUCT, QUANTITY},
         problem::{Problem, Valid},
     },
-    order::Item,
-    product::Product,
+    product::{Item, Product},
     stock::QUANTITY_MAX,
     strategy::StrategyId,
 };

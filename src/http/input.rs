@@ -7,11 +7,12 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::{
     duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
-    fault::{FAULT_VALID, Fault, Step},
+    fault::{FAULT_VALID, Fault},
     http::problem::Valid,
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
+    step::Step,
     stock::{QUANTITY_MAX, STOCK_MAX},
-    strategy::{self, StrategyId},
+    strategy::StrategyId,
     wait::Policy,
 };
 
@@ -235,11 +236,13 @@ impl Input for StrategyId {
     }
 
     fn valid() -> Valid {
-        Valid::OneOf(strategy::names().into_iter().map(str::to_owned).collect())
+        Valid::OneOf(StrategyId::names().iter().map(|&name| name.to_owned()).collect())
     }
 
     fn schema() -> ObjectBuilder {
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(strategy::names()))
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(StrategyId::names().iter().copied()))
     }
 }
 

@@ -17,8 +17,7 @@ use crate::{
         history::Format,
         input::{Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
     },
-    order::ITEMS_MAX,
-    product::Product,
+    product::{ITEMS_MAX, Product},
     strategy::StrategyId,
     wait::Policy,
 };

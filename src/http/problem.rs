@@ -13,12 +13,13 @@ use utoipa::{
 };
 
 use crate::{
-    backends::BackendError,
+    error::BackendError,
     http::{json, parameter::STORE_OF},
-    order::{Failure, Outcome},
+    order::receipt::Failure,
+    outcome::Outcome,
     product::Product,
     shop::LookError,
-    strategy,
+    strategy::StrategyId,
 };
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -179,7 +180,7 @@ impl From<LookError> for Problem {
         match error {
             LookError::Store(error) => Self::from(error).advise(ONE_STORE),
             LookError::Ambiguous(_) => {
-                let valid = strategy::names().into_iter().map(str::to_owned).collect();
+                let valid = StrategyId::names().iter().map(|&name| name.to_owned()).collect();
                 Self::invalid_parameter(error.to_string()).blame(STORE_OF.name, Valid::OneOf(valid))
             }
         }

@@ -21,8 +21,8 @@ use crate::{
         problem::{ONE_STORE, Problem, Responses, describe_responses},
     },
     product::Product,
-    stock::{Evidence, Store},
-    strategy::StrategyId,
+    stock::Evidence,
+    strategy::{StrategyId, server::Store},
     verdict::{self, Overlaps},
 };
 

@@ -21,7 +21,6 @@ use utoipa::{
 };
 
 use crate::{
-    answer::{IdempotencyKey, KEY_MAX, KEY_VALID},
     fault::{Fault, Faults},
     http::{
         App,
@@ -29,6 +28,7 @@ use crate::{
         fields::Fields,
         input::EXTENSIONS_MAX,
         json::Json,
+        metrics::Shed,
         parameter::{
             BASE, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
@@ -37,10 +37,14 @@ use crate::{
         product::require_admin,
         reply::{PurchaseReply, server_timing, status},
     },
-    metrics::Shed,
-    order::{Failure, Order, Outcome, Receipt},
+    order::{
+        Order,
+        receipt::{Failure, Receipt},
+        span,
+    },
+    outcome::Outcome,
     run::{RUN_ID_PATTERN, RUN_ID_VALID},
-    span,
+    stock::answer::{IdempotencyKey, KEY_MAX, KEY_VALID},
     strategy::StrategyId,
     token::Token,
     wait::Patience,

@@ -6,10 +6,11 @@ use tokio::time::Duration;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
-    answer::Line,
     http::problem::{Responses, describe_responses},
     lock::Votes,
-    order::{Order, Outcome, Receipt},
+    order::{Order, receipt::Receipt},
+    outcome::Outcome,
+    stock::ledger::Line,
 };
 
 /// How a purchase ended. The first seven members are those of the PHP lab.

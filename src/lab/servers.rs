@@ -8,16 +8,16 @@ use futures_util::future::join_all;
 
 use super::LabError;
 use crate::{
-    backends::{
-        Database,
-        embedded::{self, Embedded},
+    backends::Database,
+    cli::{Config, Embed, Secret},
+    embedded::{self, Embedded},
+    shop::metrics::Metrics,
+    wires::{
         etcd::EtcdClient,
         redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
         sql::{Dialect, SqlClient, SqlOptions},
         zookeeper::ZooKeeperClient,
     },
-    cli::{Config, Embed, Secret},
-    metrics::Metrics,
 };
 
 /// How many nodes of Redlock are started, if any are.
@@ -94,7 +94,7 @@ pub(super) async fn etcd(
     _: &Config,
     _: &Arc<Metrics>,
 ) -> Result<(Result<Arc<EtcdClient>, String>, Vec<Arc<Embedded>>), LabError> {
-    Ok((Err(crate::backends::etcd::REASON.to_owned()), Vec::new()))
+    Ok((Err(crate::wires::etcd::REASON.to_owned()), Vec::new()))
 }
 
 /// The ZooKeeper ensemble.
@@ -116,7 +116,7 @@ pub(super) async fn zookeeper(
             return Ok((Err(reason.to_owned()), None));
         }
     };
-    let options = crate::backends::zookeeper::ZooKeeperOptions {
+    let options = crate::wires::zookeeper::ZooKeeperOptions {
         hosts: hosts.parse()?,
         timeout: config.zookeeper_timeout,
         session_timeout: config.zookeeper_session_timeout,
@@ -130,7 +130,7 @@ pub(super) async fn zookeeper(
     _: &Config,
     _: &Arc<Metrics>,
 ) -> Result<(Result<Arc<ZooKeeperClient>, String>, Option<Arc<Embedded>>), LabError> {
-    Ok((Err(crate::backends::zookeeper::REASON.to_owned()), None))
+    Ok((Err(crate::wires::zookeeper::REASON.to_owned()), None))
 }
 
 /// Which database, and how it is configured.

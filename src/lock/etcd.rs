@@ -32,34 +32,5 @@
 #[cfg(feature = "etcd")]
 mod lease_key;
 
-use crate::{
-    backends::Backend,
-    lock::Method,
-    stock::Store,
-    strategy::{Expected, FENCED_STEPS, Family, Parts, Strategy},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "etcd",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Etcd,
-    summary: "key under a lease, the oldest holds; its create_revision is the fencing token",
-    expected: Expected::ExactAlways,
-    fails: "lease lost while paused: `fenced`; majority of members down: `unavailable`",
-    steps: FENCED_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect,
-};
-
-fn connect(parts: &Parts<'_>) -> Method {
-    match &parts.backends.etcd {
-        #[cfg(feature = "etcd")]
-        Ok(client) => Method::Lock(std::sync::Arc::new(lease_key::LeaseKey::new(client))),
-        #[cfg(not(feature = "etcd"))]
-        Ok(client) => match client.0 {},
-        Err(reason) => Method::Absent(reason.clone()),
-    }
-}
+#[cfg(feature = "etcd")]
+pub use self::lease_key::LeaseKey;

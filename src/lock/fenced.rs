@@ -17,7 +17,7 @@
 //!   compare-and-delete, and what waiters send, as `safe`. The counter never expires, and a reset
 //!   leaves it alone.
 
-pub(super) mod renewed;
+pub mod renewed;
 
 use std::sync::{Arc, LazyLock};
 
@@ -26,33 +26,13 @@ use redis::Script;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{Backend, BackendError, redis::RedisClient},
+    error::BackendError,
     lock::{
-        Attempt, Claim, Grant, Lock, Method, Release,
+        Attempt, Claim, Grant, Lock, Release,
         safe::{self, KeyLock, lock_key},
     },
-    metrics::Op,
     product::Product,
-    stock::Store,
-    strategy::{Expected, FENCED_STEPS, Family, Strategy},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "fenced",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "grant and fencing token in one script; write refused when its token is older than the \
-              newest seen",
-    expected: Expected::ExactAlways,
-    fails: "none known on one Redis; a failover can roll the counter back",
-    steps: FENCED_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| {
-        Method::Lock(Arc::new(FencedLock { redis: Arc::clone(&parts.backends.redis) }))
-    },
+    wires::{metrics::Op, redis::RedisClient},
 };
 
 /// KEYS: lock, counter. ARGV: token, ttl in ms. The fencing token, or nil: somebody else holds it.
@@ -82,8 +62,17 @@ pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attemp
     })
 }
 
-struct FencedLock {
+/// The lock of `fenced`.
+pub struct FencedLock {
     redis: Arc<RedisClient>,
+}
+
+impl FencedLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
 }
 
 #[async_trait]

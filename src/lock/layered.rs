@@ -19,48 +19,27 @@ use async_trait::async_trait;
 
 use super::safe::{self, KeyLock};
 use crate::{
-    backends::{Backend, BackendError, redis::RedisClient},
-    fault::Step,
-    lock::{Attempt, Claim, Lock, Method, Release},
+    error::BackendError,
+    lock::{Attempt, Claim, Lock, Release},
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, Strategy},
+    wires::redis::RedisClient,
 };
 
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "layered",
-    family: Family::Lock,
-    store: Store::Postgres,
-    backend: Backend::Redis,
-    summary: "`safe` lock, then SELECT … FOR UPDATE, CHECK (stock ≥ 0), idempotent orders",
-    expected: Expected::ExactInLayers,
-    fails: "none known: when a layer fails, the next one holds",
-    steps: &[
-        Step::Acquire,
-        Step::AfterAcquire,
-        Step::LockRow,
-        Step::Read,
-        Step::Work,
-        Step::BeforeWrite,
-        Step::Write,
-        Step::AfterWrite,
-        Step::Release,
-    ],
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| match &parts.backends.postgres {
-        Ok(_) => Method::Lock(Arc::new(Layered { redis: Arc::clone(&parts.backends.redis) })),
-        Err(reason) => Method::Absent(reason.clone()),
-    },
-};
-
-struct Layered {
+/// The lock of `layered`.
+pub struct LayeredLock {
     redis: Arc<RedisClient>,
 }
 
+impl LayeredLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
+}
+
 #[async_trait]
-impl Lock for Layered {
+impl Lock for LayeredLock {
     fn is_dispensable(&self) -> bool {
         true
     }
@@ -78,7 +57,7 @@ impl Lock for Layered {
     }
 }
 
-impl KeyLock for Layered {
+impl KeyLock for LayeredLock {
     fn redis(&self) -> &RedisClient {
         &self.redis
     }

@@ -15,33 +15,17 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Duration};
 
 use crate::{
-    backends::{Backend, BackendError},
-    lock::{Attempt, Claim, Grant, Lock, Method, Release},
+    error::BackendError,
+    lock::{Attempt, Claim, Grant, Lock, Release},
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
     token::Token,
-    wait::{Subscription, Waitable},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "mutex",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "in-process mutex per product",
-    expected: Expected::ExactOnOneServer,
-    fails: "a second server process",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |_| Method::Lock(Arc::new(ProcessMutex::default())),
+    wait::Waitable,
+    wires::subscription::Subscription,
 };
 
 /// Bounded by the purchases in flight: an entry lives as long as its lease, or its waiters.
 #[derive(Default)]
-struct ProcessMutex(Arc<Mutex<Table>>);
+pub struct ProcessMutex(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {

@@ -22,31 +22,14 @@
 use sha2::{Digest, Sha256};
 use tokio::time::Duration;
 
-use super::sessions::{self, Words};
+use super::sessions::Words;
 use crate::{
-    backends::{
-        Backend, BackendError,
+    error::BackendError,
+    product::Product,
+    wires::{
+        metrics::Op,
         sql::{Session, Value},
     },
-    metrics::Op,
-    product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "mysql-lock",
-    family: Family::Lock,
-    store: Store::MySql,
-    backend: Backend::MySql,
-    summary: "GET_LOCK on a pinned connection",
-    expected: Expected::ExactWhileConnected,
-    fails: "connection killed during the write",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| sessions::method::<Named>(&parts.backends.mysql),
 };
 
 /// The most characters of a lock's name.
@@ -57,7 +40,8 @@ const PREFIX: &str = "locklab:";
 /// How the refusal ends to kill a connection that is not there: `ER_NO_SUCH_THREAD`.
 const UNKNOWN_THREAD: &str = "(1094)";
 
-struct Named;
+/// How MySQL is asked for a named lock.
+pub struct Named;
 
 impl Words for Named {
     type Name = String;

@@ -17,45 +17,27 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{Backend, BackendError, redis::RedisClient},
-    fault::Step,
+    error::BackendError,
     lock::{
-        Attempt, Claim, Grant, Lock, Method, Release,
+        Attempt, Claim, Grant, Lock, Release,
         safe::{KeyLock, clear, lock_key, released_channel},
     },
-    metrics::Op,
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, Strategy},
+    step::Step,
+    wires::{metrics::Op, redis::RedisClient},
 };
 
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "naive",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "SETNX, then EXPIRE, then unconditional DEL",
-    expected: Expected::OversellsOrSticks,
-    fails: "crash at `between-setnx-and-expire`; work > ttl",
-    steps: &[
-        Step::Acquire,
-        Step::BetweenSetnxAndExpire,
-        Step::AfterAcquire,
-        Step::Read,
-        Step::Work,
-        Step::BeforeWrite,
-        Step::Write,
-        Step::AfterWrite,
-        Step::Release,
-    ],
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| Method::Lock(Arc::new(NaiveLock { redis: Arc::clone(&parts.backends.redis) })),
-};
-
-struct NaiveLock {
+/// The lock of `naive`.
+pub struct NaiveLock {
     redis: Arc<RedisClient>,
+}
+
+impl NaiveLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
 }
 
 #[async_trait]

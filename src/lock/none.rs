@@ -7,36 +7,17 @@
 //! - Cancellation: nothing is held, so nothing leaks.
 //! - Commands sent: none.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use crate::{
-    backends::{Backend, BackendError},
-    fault::Step,
-    lock::{Attempt, Claim, Grant, Lock, Method, Release},
+    error::BackendError,
+    lock::{Attempt, Claim, Grant, Lock, Release},
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, Strategy},
     wait::Waitable,
 };
 
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "none",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "GET, work, SET",
-    expected: Expected::Oversells,
-    fails: "any concurrency",
-    steps: &[Step::Read, Step::Work, Step::BeforeWrite, Step::Write, Step::AfterWrite],
-    sells_carts: true,
-    extends_leases: false,
-    connect: |_| Method::Lock(Arc::new(NoLock)),
-};
-
-struct NoLock;
+/// The lock of `none`.
+pub struct NoLock;
 
 /// It is never busy.
 impl Waitable for NoLock {}

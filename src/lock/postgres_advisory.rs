@@ -24,34 +24,18 @@
 use sha2::{Digest, Sha256};
 use tokio::time::Duration;
 
-use super::sessions::{self, Words};
+use super::sessions::Words;
 use crate::{
-    backends::{
-        Backend, BackendError,
+    error::BackendError,
+    product::Product,
+    wires::{
+        metrics::Op,
         sql::{Session, Value},
     },
-    metrics::Op,
-    product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
 };
 
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "postgres-advisory",
-    family: Family::Lock,
-    store: Store::Postgres,
-    backend: Backend::Postgres,
-    summary: "session advisory lock on a pinned connection",
-    expected: Expected::ExactWhileConnected,
-    fails: "connection killed during the write",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| sessions::method::<Advisory>(&parts.backends.postgres),
-};
-
-struct Advisory;
+/// How Postgres is asked for an advisory lock.
+pub struct Advisory;
 
 /// The key of a product's lock.
 fn key(product: &Product) -> i64 {

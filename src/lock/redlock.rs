@@ -32,40 +32,20 @@ use redis::Script;
 use tokio::time::{self, Duration, Instant};
 
 use crate::{
-    backends::{
-        Backend, BackendError,
-        redis::RedisClient,
-        redlock::{Nodes, VOTER_KEY},
-    },
+    error::BackendError,
     lock::{
-        Attempt, Claim, Grant, Lock, Method, Release, Votes,
+        Attempt, Claim, Grant, Lock, Release, Votes,
         safe::{self, lock_key, released_channel},
     },
-    metrics::{Metrics, Op},
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
-    wait::{Subscription, Waitable},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "redlock",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redlock,
-    summary: "majority of N independent Redis, validity = ttl − elapsed − drift, enforced",
-    expected: Expected::ExactWithinTtl,
-    fails: "minority down: works; majority down: `unavailable`; pause > validity",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: true,
-    connect: |parts| match &parts.backends.redlock {
-        Ok(nodes) => Method::Lock(Arc::new(Redlock {
-            nodes: Arc::clone(nodes),
-            metrics: Arc::clone(&parts.backends.metrics),
-        })),
-        Err(reason) => Method::Absent(reason.clone()),
+    shop::metrics::Metrics,
+    strategy::server::Backend,
+    wait::Waitable,
+    wires::{
+        metrics::Op,
+        redis::RedisClient,
+        redlock::{Nodes, VOTER_KEY},
+        subscription::Subscription,
     },
 };
 
@@ -124,12 +104,19 @@ fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
     sent + validity(ttl)
 }
 
-struct Redlock {
+/// The lock of `redlock`.
+pub struct RedlockLock {
     nodes: Arc<Nodes>,
     metrics: Arc<Metrics>,
 }
 
-impl Redlock {
+impl RedlockLock {
+    /// At those nodes.
+    #[must_use]
+    pub fn new(nodes: Arc<Nodes>, metrics: Arc<Metrics>) -> Self {
+        Self { nodes, metrics }
+    }
+
     /// Has all nodes vote on a claim, and counts what each did. Waits for each that long, or until its
     /// own timeout.
     async fn vote(
@@ -189,7 +176,7 @@ impl Redlock {
 }
 
 #[async_trait]
-impl Lock for Redlock {
+impl Lock for RedlockLock {
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
         let sent = Instant::now();
         let (votes, answers) = self.vote(Op::Acquire, &VOTE, claim, Duration::MAX).await;
@@ -271,7 +258,7 @@ impl Lock for Redlock {
 }
 
 #[async_trait]
-impl Waitable for Redlock {
+impl Waitable for RedlockLock {
     /// At one node: each of them is told of every release that reaches it.
     async fn subscribe(&self, product: &Product) -> Result<Option<Subscription>, BackendError> {
         let channel = released_channel(product.as_str());

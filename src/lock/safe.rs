@@ -26,28 +26,11 @@ use redis::Script;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    backends::{Backend, BackendError, redis::RedisClient},
-    lock::{Attempt, Claim, Grant, Lock, Method, Release},
-    metrics::Op,
+    error::BackendError,
+    lock::{Attempt, Claim, Grant, Lock, Release},
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
-    wait::{Subscription, Waitable},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "safe",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "SET NX PX token; compare-and-delete script",
-    expected: Expected::ExactWithinTtl,
-    fails: "work > ttl, pause > ttl",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| Method::Lock(Arc::new(SafeLock { redis: Arc::clone(&parts.backends.redis) })),
+    wait::Waitable,
+    wires::{metrics::Op, redis::RedisClient, subscription::Subscription},
 };
 
 /// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does.
@@ -176,8 +159,17 @@ impl<L: KeyLock> Waitable for L {
     }
 }
 
-struct SafeLock {
+/// The lock of `safe`.
+pub struct SafeLock {
     redis: Arc<RedisClient>,
+}
+
+impl SafeLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
 }
 
 #[async_trait]

@@ -9,21 +9,21 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backends::{
-        BackendError, Database,
-        sql::{Session, SqlClient, Value},
-    },
-    lock::{Attempt, Claim, Grant, Lock, Method, Release},
-    metrics::Op,
+    error::BackendError,
+    lock::{Attempt, Claim, Grant, Lock, Release},
     product::Product,
     wait::Waitable,
+    wires::{
+        metrics::Op,
+        sql::{Session, SqlClient, Value},
+    },
 };
 
 /// How often it is looked whether a session has ended.
 const END_STEP: Duration = Duration::from_millis(5);
 
 /// What a database calls such a lock, and how it is asked for one.
-pub(super) trait Words: Send + Sync {
+pub trait Words: Send + Sync {
     /// The lock of a product, as a value for a statement.
     type Name: Send + Sync + 'static;
 
@@ -63,23 +63,11 @@ pub(super) trait Words: Send + Sync {
     ) -> impl Future<Output = Result<Option<i64>, BackendError>> + Send;
 }
 
-/// Such a lock, if there is such a database.
-pub(super) fn method<W: Words + 'static>(database: &Result<Database, String>) -> Method {
-    match database {
-        Ok(database) => Method::Lock(Arc::new(SessionLock::<W> {
-            client: Arc::clone(&database.locks),
-            held: Mutex::default(),
-            waiting: Mutex::default(),
-            words: std::marker::PhantomData,
-        })),
-        Err(reason) => Method::Absent(reason.clone()),
-    }
-}
-
 /// A session that holds a lock. Whoever uses it has it alone.
 type Pinned = Arc<tokio::sync::Mutex<Session>>;
 
-struct SessionLock<W> {
+/// Such a lock.
+pub struct SessionLock<W> {
     client: Arc<SqlClient>,
     /// By owner id. As many as the pool has connections, at most.
     held: Mutex<HashMap<String, Pinned>>,
@@ -89,6 +77,17 @@ struct SessionLock<W> {
 }
 
 impl<W: Words + 'static> SessionLock<W> {
+    /// At that database, on connections of this client's pool, which should have no other use.
+    #[must_use]
+    pub fn new(client: Arc<SqlClient>) -> Self {
+        Self {
+            client,
+            held: Mutex::default(),
+            waiting: Mutex::default(),
+            words: std::marker::PhantomData,
+        }
+    }
+
     /// Keeps a session that has been granted the lock. From now on, nobody but the claim's owner ends it.
     fn pin(&self, claim: &Claim, session: Session, since: Instant) -> Attempt {
         let pinned = Arc::new(tokio::sync::Mutex::new(session));

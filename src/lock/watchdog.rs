@@ -19,32 +19,13 @@ use redis::Script;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{Backend, BackendError, redis::RedisClient},
+    error::BackendError,
     lock::{
-        Attempt, Claim, Lock, Method, Release,
+        Attempt, Claim, Lock, Release,
         safe::{self, KeyLock, lock_key},
     },
-    metrics::Op,
     product::Product,
-    stock::Store,
-    strategy::{Expected, Family, LOCK_STEPS, Strategy},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "watchdog",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::Redis,
-    summary: "`safe`, renewed every ttl/3, hold cap, work cancelled when lost",
-    expected: Expected::ExactWhileRenewed,
-    fails: "whole-process stop (SIGSTOP) longer than ttl",
-    steps: LOCK_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect: |parts| {
-        Method::Lock(Arc::new(WatchdogLock { redis: Arc::clone(&parts.backends.redis) }))
-    },
+    wires::{metrics::Op, redis::RedisClient},
 };
 
 /// KEYS: lock. ARGV: token, ttl in ms. 1: renewed; 0: this claim is not the holder.
@@ -69,8 +50,17 @@ pub(super) async fn renew(
     Ok(is_renewed.then_some(deadline))
 }
 
-struct WatchdogLock {
+/// The lock of `watchdog`.
+pub struct WatchdogLock {
     redis: Arc<RedisClient>,
+}
+
+impl WatchdogLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
 }
 
 #[async_trait]

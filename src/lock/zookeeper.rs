@@ -32,34 +32,5 @@ mod contenders;
 #[cfg(feature = "zookeeper")]
 mod session_node;
 
-use crate::{
-    backends::Backend,
-    lock::Method,
-    stock::Store,
-    strategy::{Expected, FENCED_STEPS, Family, Parts, Strategy},
-};
-
-/// The registry row.
-pub static STRATEGY: Strategy = Strategy {
-    name: "zookeeper",
-    family: Family::Lock,
-    store: Store::Redis,
-    backend: Backend::ZooKeeper,
-    summary: "ephemeral sequential node, the lowest holds; its czxid is the fencing token",
-    expected: Expected::ExactAlways,
-    fails: "session expired while paused: `fenced`; majority of servers down: `unavailable`",
-    steps: FENCED_STEPS,
-    sells_carts: true,
-    extends_leases: false,
-    connect,
-};
-
-fn connect(parts: &Parts<'_>) -> Method {
-    match &parts.backends.zookeeper {
-        #[cfg(feature = "zookeeper")]
-        Ok(client) => Method::Lock(std::sync::Arc::new(session_node::SessionNode::new(client))),
-        #[cfg(not(feature = "zookeeper"))]
-        Ok(client) => match client.0 {},
-        Err(reason) => Method::Absent(reason.clone()),
-    }
-}
+#[cfg(feature = "zookeeper")]
+pub use self::session_node::SessionNode;

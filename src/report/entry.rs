@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
 use crate::{
-    order::{Order, Outcome, Receipt},
+    order::{Order, receipt::Receipt},
+    outcome::Outcome,
     strategy::StrategyId,
 };
 

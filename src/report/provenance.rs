@@ -20,15 +20,6 @@ pub struct Host {
     pub memory_mib: Option<u64>,
 }
 
-/// A server, as it names itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServerVersion {
-    /// What it is to strategies.
-    pub backend: &'static str,
-    /// Its product and version.
-    pub version: String,
-}
-
 impl Host {
     /// It in a few words.
     #[must_use]

@@ -3,8 +3,8 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Entry, Host, Report, ServerVersion};
-use crate::{order::Outcome, stock::Tally};
+use super::{Entry, Host, Report};
+use crate::{backends::version::ServerVersion, outcome::Outcome, stock::ledger::Tally};
 
 /// What became of every purchase of a run.
 #[derive(Debug, Serialize)]

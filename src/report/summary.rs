@@ -1,6 +1,6 @@
 //! Samples in a few numbers.
 
-use crate::sample;
+use crate::measure::sample;
 
 /// What samples come to. There is none without samples.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -14,8 +14,8 @@ use self::{
 use super::{Progress, ScenarioError, compare, open};
 use crate::{
     cli::{AdviseArgs, Config},
+    measure::sample,
     report::{Met, Part, Report, Table},
-    sample,
     strategy::StrategyId,
 };
 

@@ -16,9 +16,8 @@ use super::{Progress, ScenarioError, open};
 use crate::{
     cli::{ChooseTtlArgs, Config},
     lab::Lab,
-    lock,
+    measure::sample,
     report::{Part, Report},
-    sample,
     strategy::StrategyId,
 };
 
@@ -51,7 +50,7 @@ impl Known {
 
     /// What a hold has to be longer than to outlast a ttl, in ms.
     fn limit(&self, ttl: Duration) -> f64 {
-        millis(lock::validity(self.lock.row().backend, ttl))
+        millis(self.lock.row().validity(ttl))
     }
 }
 

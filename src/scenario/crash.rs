@@ -14,15 +14,15 @@ use super::{
     recorded::Recorded,
 };
 use crate::{
-    backends::Backend,
     cli::{Config, CrashArgs, Expect},
-    fault::{PAUSE_MAX, Step},
+    fault::PAUSE_MAX,
     lab::Lab,
     report::{
         Entry, Part, Picture, Report, Run,
         timeline::{EXPIRY, Mark},
     },
-    strategy::{Expected, Family, StrategyId},
+    step::Step,
+    strategy::{Expected, Family, StrategyId, server::Backend},
     wait::Patience,
 };
 

@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     cli::{Config, DeadlockArgs},
-    fault::{Action, Fault, Step},
+    fault::{Action, Fault},
     lab::Lab,
-    order::{Item, Outcome},
-    product::Product,
+    outcome::Outcome,
+    product::{Item, Product},
     report::{Entry, Part, Picture, Report, Run},
+    step::Step,
     strategy::{Expected, Family, StrategyId},
 };
 
@@ -170,7 +171,7 @@ async fn circle(
         part.check(claim, seen, is_ok && sold == 2 * told as i64);
     }
     let units = (count * count) as i64;
-    let tally = crate::stock::Tally { initial: units, stock: units - sold, sold };
+    let tally = crate::stock::ledger::Tally { initial: units, stock: units - sold, sold };
     let run =
         Run::new(lock.row().name, &tally, json!({ "ok": is_ok, "products": audits }), entries);
     Ok(Run { run: number, processes: args.processes, retry: "fixed", ..run })

@@ -5,7 +5,7 @@ use tokio::time::Duration;
 use crate::{
     cli::Expect,
     report::{Part, Run},
-    stock::Tally,
+    stock::ledger::Tally,
     strategy::{Expected, StrategyId},
 };
 

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     cli::Config,
-    clock,
-    fault::{Action, Fault, Step},
+    fault::{Action, Fault},
     lab::Lab,
+    measure::clock,
     report::Entry,
+    step::Step,
     strategy::StrategyId,
     wait::{Patience, Policy},
 };

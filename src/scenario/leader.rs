@@ -15,9 +15,10 @@ use super::{AGAIN, Progress, ScenarioError};
 use crate::{
     cli::{Config, Embed, LeaderArgs},
     lab::Lab,
-    lock::{self, Lock},
+    lock::Lock,
     product::Product,
     report::{Part, Report},
+    shop::shelf,
     strategy::StrategyId,
     token::Token,
 };
@@ -99,7 +100,7 @@ fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError>
         return Err(ScenarioError::NotMeasured(reason));
     }
     if row.name == "fenced" {
-        return Ok(lock::renewed_fenced(lab.backends()));
+        return Ok(shelf::renewed_fenced(lab.backends()));
     }
     let lock = lab.shop().lock(strategy).cloned();
     lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
@@ -115,8 +116,7 @@ async fn elect(
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
     lock(lab, strategy)?;
-    let failed =
-        |error: crate::backends::BackendError| ScenarioError::NotMeasured(error.to_string());
+    let failed = |error: crate::error::BackendError| ScenarioError::NotMeasured(error.to_string());
     // Nobody else's: two runs at once must not meet.
     let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);
     let product: Product =

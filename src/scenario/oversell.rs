@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{Config, OversellArgs},
     lab::Lab,
-    order::Outcome,
+    outcome::Outcome,
     report::{
         Entry, Part, Picture, Report, Run, Table,
         picture::{Group, Groups},

@@ -16,8 +16,9 @@ use serde_json::json;
 
 use self::farm::{Farm, Wanted};
 use crate::{
+    backends::version::ServerVersion,
     cli::{Config, How, PartName, PartitionArgs},
-    report::{Part, Report, ServerVersion},
+    report::{Part, Report},
     scenario::ScenarioError,
     strategy::{Expected, Family, StrategyId},
 };

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     cli::{Config, PauseArgs},
-    fault::Step,
     lab::Lab,
-    order::Outcome,
+    outcome::Outcome,
     report::{Entry, Part, Picture, Report, Run, timeline::Mark},
+    step::Step,
     strategy::{Expected, Family, StrategyId},
 };
 

@@ -15,11 +15,11 @@ use self::buyers::{Said, Told};
 use super::{ScenarioError, processes::Processes};
 use crate::{
     cli::Config,
-    clock, cpu,
     fault::{Fault, Faults},
     lab::Lab,
-    order::{Item, Order},
-    product::Product,
+    measure::{clock, cpu},
+    order::Order,
+    product::{Item, Product},
     report::Entry,
     strategy::StrategyId,
     token::Token,

@@ -12,7 +12,7 @@ use crate::{
     product::Product,
     report,
     scenario::{AGAIN, ScenarioError},
-    stock::Tally,
+    stock::ledger::Tally,
     strategy::StrategyId,
     verdict::{self, Verdict},
 };

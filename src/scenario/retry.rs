@@ -13,11 +13,11 @@ use super::{
 use crate::{
     cli::{Config, Expect, RetryArgs},
     lab::Lab,
+    measure::sample,
     report::{
         Part, Picture, Report, Run, Table,
         picture::{Group, Groups, Line, Lines},
     },
-    sample,
     wait::{Patience, Policy},
 };
 

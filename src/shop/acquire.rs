@@ -13,19 +13,21 @@ use super::{
     section::Section,
 };
 use crate::{
-    backends::BackendError,
-    fault::Step,
+    error::BackendError,
     history::Kind,
-    lease::{self, Acquired},
-    line::Turn,
+    lease::{self, Acquired, release::Cause},
     lock::{Lock, Votes},
-    metrics::Attempted,
-    order::{Failure, Item, Order, Outcome, Receipt, Violation, at},
-    product::Product,
-    recorder::Trail,
-    release::Cause,
-    span,
-    wait::{self, Patience, Policy, Tried},
+    order::{
+        Order,
+        receipt::{Failure, Receipt, at},
+        recorder::Trail,
+        span,
+    },
+    outcome::{Outcome, Violation},
+    product::{Item, Product},
+    shop::metrics::Attempted,
+    step::Step,
+    wait::{self, Patience, Policy, Tried, line::Turn},
 };
 
 /// How long another server has, at most, to take its turn.

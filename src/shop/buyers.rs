@@ -3,12 +3,11 @@
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    lease::Lease,
-    line::{Lines, Turn},
+    lease::{Lease, renewal::HOLD_TTLS_MAX},
     product::Product,
-    renewal::HOLD_TTLS_MAX,
-    stock::Generation,
+    stock::ledger::Generation,
     strategy::StrategyId,
+    wait::line::{Lines, Turn},
 };
 
 /// How often one lease is handed over: those who wait at other servers want their turn as well.

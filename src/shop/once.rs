@@ -4,11 +4,18 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    answer::{self, ANSWER_TTL, Answer, Begun, IdempotencyKey, Key},
-    backends::BackendError,
-    fault::Step,
-    order::{Failure, Item, Order, Outcome, Receipt, at},
-    stock::Stock,
+    error::BackendError,
+    order::{
+        Order,
+        receipt::{Failure, Receipt, at},
+    },
+    outcome::Outcome,
+    product::Item,
+    step::Step,
+    stock::{
+        Stock,
+        answer::{ANSWER_TTL, Answer, Begun, IdempotencyKey, Key},
+    },
     strategy::Family,
     token::Token,
     wait::Policy,
@@ -82,7 +89,7 @@ async fn begin(
         item,
         generation,
         claim: Token::random(),
-        order: answer::describe(order),
+        order: order.describe(),
         order_id: order.id.clone(),
         ttl: ANSWER_TTL,
     };

@@ -12,17 +12,24 @@ use super::{
     till::Till,
 };
 use crate::{
-    backends::BackendError,
-    fault::Step,
+    error::BackendError,
     history::Kind,
+    lease::release::ReleaseQueue,
     lock::Lock,
-    metrics::{Inside, Metrics},
-    order::{Failure, Item, Order, Receipt, Violation, at},
-    recorder::Trail,
-    release::ReleaseQueue,
-    span,
+    order::{
+        Order,
+        receipt::{Failure, Receipt, at},
+        recorder::Trail,
+        span,
+    },
+    outcome::Violation,
+    product::Item,
+    sell::note_sales,
+    shop::{metrics::Metrics, presence::Inside},
+    step::Step,
     stock::{
-        Sale, Stock, Written,
+        Stock, Written,
+        ledger::Sale,
         sql::{Reading, SqlStock},
     },
 };
@@ -242,19 +249,4 @@ async fn are_held(held: &[Held]) -> bool {
         }
     }
     true
-}
-
-/// Records the sales of a receipt.
-pub fn note_sales(order: &Order, receipt: &Receipt, trail: &mut Trail, since_ns: u64) {
-    for (item, sale) in receipt.sales.iter().enumerate() {
-        trail.learn(item, &sale.generation);
-        let kind = Kind::Written {
-            since_ns,
-            stock: sale.stock,
-            quantity: order.items[item].quantity,
-            sold: sale.sold,
-            fencing_token: receipt.lines[item].fencing_token,
-        };
-        trail.note(item, kind);
-    }
 }

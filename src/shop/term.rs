@@ -11,14 +11,16 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    backends::BackendError,
+    error::BackendError,
     history::Kind,
-    lease::{self, Acquired, Lease},
+    lease::{self, Acquired, Lease, renewal::HOLD_TTLS_MAX},
     lock::Lock,
-    order::{Order, Outcome, Receipt},
-    recorder::Trail,
-    renewal::HOLD_TTLS_MAX,
-    stock::{Generation, Sale, Written},
+    order::{Order, receipt::Receipt, recorder::Trail},
+    outcome::Outcome,
+    stock::{
+        Written,
+        ledger::{Generation, Sale},
+    },
     token::Token,
     wait,
 };

@@ -4,12 +4,13 @@
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Key, Line},
-    backends::BackendError,
+    error::BackendError,
     order::Order,
     product::Product,
     stock::{
-        Sale, Seen, Sold, Stock, Written,
+        Stock, Written,
+        answer::Key,
+        ledger::{Line, Sale, Seen, Sold},
         sql::{Change, Reading, Selling, SqlStock, Transaction},
     },
     token::Token,

@@ -18,14 +18,15 @@ use redis::Script;
 pub use self::answers::{answer_key, decode, encode, ttl_ms};
 use self::reply::Reply;
 use crate::{
-    answer::Key,
-    backends::{BackendError, redis::RedisClient},
-    metrics::Op,
-    order::Item,
-    product::Product,
-    recorder::Note,
-    stock::{Evidence, Generation, Sale, Seen, Stock, Tally, Written},
+    error::BackendError,
+    product::{Item, Product},
+    stock::{
+        Evidence, Note, Stock, Written,
+        answer::Key,
+        ledger::{Generation, Sale, Seen, Tally},
+    },
     token::Token,
+    wires::{metrics::Op, redis::RedisClient},
 };
 
 /// Products whose history is kept.

@@ -15,17 +15,18 @@ use tokio::time::{Duration, Instant};
 
 pub use self::transaction::{Change, ProductRow, Reading, Selling, Transaction, look};
 use crate::{
-    answer::Key,
-    backends::{
-        BackendError,
+    error::BackendError,
+    product::{Item, Product},
+    stock::{
+        Evidence, Note, Stock, Written,
+        answer::Key,
+        ledger::{Entry, Generation, Sale, Seen, Sold, Tally},
+    },
+    token::Token,
+    wires::{
+        metrics::Op,
         sql::{Dialect, SqlClient},
     },
-    metrics::Op,
-    order::Item,
-    product::Product,
-    recorder::Note,
-    stock::{Entry, Evidence, Generation, Sale, Seen, Sold, Stock, Tally, Written},
-    token::Token,
 };
 
 /// How long a reset waits for a purchase that keeps the row locked.
@@ -190,7 +191,7 @@ impl SqlStock {
         }
         let sold: Vec<Sold> = sold.into_iter().flatten().collect();
         if let Some(key) = key {
-            let line = |sold: &Sold| crate::answer::Line {
+            let line = |sold: &Sold| crate::stock::ledger::Line {
                 stock_before: Some(sold.found),
                 stock_after: Some(sold.stock),
                 fencing_token: None,

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use strum::VariantArray;
 
-use super::{Stock, Store, redis, sql};
-use crate::backends::{BackendError, Backends, Database};
+use super::{Stock, redis, sql};
+use crate::{
+    backends::{Backends, Database},
+    error::BackendError,
+    strategy::server::Store,
+};
 
 /// The products of every store.
 pub struct Stocks {

@@ -11,7 +11,7 @@
 
 use crate::{
     history::trace::{End, Read, Sale, Trace, Traces},
-    stock::Tally,
+    stock::ledger::Tally,
     verdict::evidence::{self, Evidence, ms, short, units},
 };
 

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use crate::{
     history::{Kind, Record, simulated::event},
-    stock::Tally,
+    stock::ledger::Tally,
     verdict::{evidence::TOLD_MAX, judge},
 };
 

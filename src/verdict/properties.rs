@@ -11,8 +11,8 @@ use crate::{
         shaken::{drop_oldest, shake},
         simulated::{Lane, Order, Shop, event, shops},
     },
-    order::Outcome,
-    stock::Tally,
+    outcome::Outcome,
+    stock::ledger::Tally,
     verdict::{Overlaps, Verdict, judge},
 };
 

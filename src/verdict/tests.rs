@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    fault::Step,
     history::{Event, Kind, simulated::event},
-    order::Outcome,
+    outcome::Outcome,
+    step::Step,
 };
 
 /// Times are in milliseconds here, as in what is found.

@@ -4,8 +4,8 @@ use std::pin::pin;
 
 use tokio::time::{self, Duration, Instant};
 
-use super::{Patience, Subscription, Tried, Waitable};
-use crate::product::Product;
+use super::{Patience, Tried, Waitable};
+use crate::{product::Product, wires::subscription::Subscription};
 
 /// The shortest time between two looks at a lease.
 const LOOK_MIN: Duration = Duration::from_millis(1);
@@ -106,7 +106,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::{backends::BackendError, wait::Policy};
+    use crate::{error::BackendError, wait::Policy};
 
     const SECOND: Duration = Duration::from_secs(1);
 

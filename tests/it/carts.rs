@@ -2,10 +2,7 @@
 //! has to do with it.
 
 use futures_util::future::join_all;
-use locklab::{
-    lock::STRATEGIES,
-    strategy::{Expected, Strategy},
-};
+use locklab::strategy::{Expected, Strategy, table::STRATEGIES};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -14,7 +11,7 @@ use crate::{
     server::{Reply, Server, until},
 };
 
-fn sellers_of_carts() -> impl Iterator<Item = &'static &'static Strategy> {
+fn sellers_of_carts() -> impl Iterator<Item = &'static Strategy> {
     STRATEGIES.iter().filter(|strategy| strategy.sells_carts)
 }
 
@@ -85,7 +82,7 @@ async fn nothing_of_a_cart_that_breaks_off_is_sold() {
 async fn carts_that_overlap_are_exact() {
     const BUYERS: usize = 12;
     let server = Server::full(&[]).await;
-    let exact = |strategy: &&&Strategy| strategy.expected != Expected::Oversells;
+    let exact = |strategy: &&Strategy| strategy.expected != Expected::Oversells;
     for strategy in sellers_of_carts().filter(exact) {
         for product in ["a", "b", "c"] {
             server.reset(product, BUYERS as u64).await;

@@ -125,7 +125,7 @@ fn hold_times_are_given() {
         // What a purchase adds is in the samples already.
         let added = samples(held, "what a purchase adds here");
         let added: Vec<f64> = added.iter().map(|sample| sample.as_f64().unwrap()).collect();
-        let median = locklab::sample::median(&added);
+        let median = locklab::measure::sample::median(&added);
         // Work is waited for in whole microseconds.
         let is_given = |work: f64| {
             let held_us = ((work + median) * 1e3).round();

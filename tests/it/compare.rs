@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use locklab::{strategy, wait::Policy};
+use locklab::wait::Policy;
 use serde_json::Value;
 use strum::VariantArray;
 
@@ -10,6 +10,7 @@ use crate::{
     redis_server::Redis,
     server::{command, until},
 };
+use locklab::strategy::StrategyId;
 
 async fn compare(arguments: &[&str]) -> Output {
     let mut command = command(&[&["compare", "--seed", "7"], arguments].concat());
@@ -163,7 +164,7 @@ fn bad_input_names_what_is_valid() {
         String::from_utf8(output.stderr).unwrap()
     };
     let locks = said(&["--lock", "safe,sfe"]);
-    assert!(strategy::names().iter().all(|name| locks.contains(name)), "{locks}");
+    assert!(StrategyId::names().iter().all(|name| locks.contains(name)), "{locks}");
     let policies = said(&["--retry", "patiently"]);
     assert!(Policy::VARIANTS.iter().all(|it| policies.contains(it.name())), "{policies}");
     assert!(said(&["--duration", "1ms"]).contains("50ms..=20s"));

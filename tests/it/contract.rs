@@ -3,10 +3,8 @@
 
 use futures_util::future::join_all;
 use locklab::{
-    backends::Backend,
-    fault::Step,
-    lock::STRATEGIES,
-    strategy::{Expected, Strategy},
+    step::Step,
+    strategy::{Expected, Strategy, server::Backend, table::STRATEGIES},
 };
 use nix::sys::signal::Signal;
 use reqwest::Method;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use locklab::{lock::STRATEGIES, metrics::DEFINITIONS, order::Outcome};
+use locklab::{measure::definitions::DEFINITIONS, outcome::Outcome, strategy::table::STRATEGIES};
 use serde_json::Value;
 use strum::VariantArray;
 

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use locklab::backends::embedded;
+use locklab::embedded;
 use nix::{
     sys::signal::{self, Signal},
     unistd::{Pid, Uid},

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use etcd_client::{Client, GetOptions};
 use locklab::{
-    backends::{
-        embedded::{self, Embedded},
-        etcd::EtcdClient,
-    },
-    metrics::Metrics,
+    embedded::{self, Embedded},
+    shop::metrics::Metrics,
+    wires::etcd::EtcdClient,
 };
 use nix::sys::signal::Signal;
 use tokio::time::Duration;

@@ -1,9 +1,8 @@
 //! Histories and verdicts of real purchases: what is recorded, and what is made of it, across servers.
 
 use locklab::{
-    fault::Step,
-    lock::STRATEGIES,
-    strategy::{Expected, Family},
+    step::Step,
+    strategy::{Expected, Family, table::STRATEGIES},
 };
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};

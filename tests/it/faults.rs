@@ -1,6 +1,6 @@
 //! Faults on demand: each failure of the strategies, every time, not by luck.
 
-use locklab::lock::STRATEGIES;
+use locklab::strategy::table::STRATEGIES;
 use reqwest::StatusCode;
 
 use crate::{

@@ -2,11 +2,10 @@
 //! purchase goes on in its own task, no lock is left behind, and nobody else is kept out.
 
 use futures_util::future::join_all;
-use locklab::{
-    backends::Backend,
-    lock::STRATEGIES,
-    stock::Store,
-    strategy::{Expected, Family, Strategy},
+use locklab::strategy::{
+    Expected, Family, Strategy,
+    server::{Backend, Store},
+    table::STRATEGIES,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,7 +25,6 @@ const COMMANDS_MAX: usize = 50;
 fn locks() -> impl Iterator<Item = &'static Strategy> {
     STRATEGIES
         .iter()
-        .copied()
         .filter(|it| it.family == Family::Lock)
         .filter(|it| (it.backend, it.store) == (Backend::Redis, Store::Redis))
 }

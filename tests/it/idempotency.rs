@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: the same key gets the same answer, and there is never a second sale.
 
 use futures_util::future::join_all;
-use locklab::{fault::Step, lock::STRATEGIES};
+use locklab::{step::Step, strategy::table::STRATEGIES};
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::json;

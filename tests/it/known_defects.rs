@@ -79,18 +79,17 @@ use crate::{
     redis_server::{Farm, Monitor, Redis},
     server::{Reply, Server, until},
 };
-use locklab::{
-    backends::Backend,
-    lock::STRATEGIES,
-    stock::Store,
-    strategy::{Expected, Family, Strategy},
+use locklab::strategy::{
+    Expected, Family, Strategy,
+    server::{Backend, Store},
+    table::STRATEGIES,
 };
 use reqwest::StatusCode;
 
 /// The locks that are a key in Redis.
 fn redis_locks() -> impl Iterator<Item = (&'static str, Expected)> {
     let elsewhere = [Expected::Oversells, Expected::ExactOnOneServer];
-    let alone = |row: &&&Strategy| (row.backend, row.store) == (Backend::Redis, Store::Redis);
+    let alone = |row: &&Strategy| (row.backend, row.store) == (Backend::Redis, Store::Redis);
     let rows = STRATEGIES.iter().filter(|row| row.family == Family::Lock).filter(alone);
     rows.map(|row| (row.name, row.expected)).filter(move |(_, it)| !elsewhere.contains(it))
 }

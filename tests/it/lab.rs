@@ -7,10 +7,8 @@ use axum::{
 };
 use clap::Parser;
 use locklab::{
-    cli::Cli,
-    lab::Lab,
-    metrics::{Metrics, Op},
-    report::ServerVersion,
+    backends::version::ServerVersion, cli::Cli, lab::Lab, shop::metrics::Metrics,
+    wires::metrics::Op,
 };
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};

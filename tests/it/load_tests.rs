@@ -5,7 +5,7 @@ mod relay;
 mod reports;
 mod stub;
 
-use locklab::{lock::STRATEGIES, wait::Policy};
+use locklab::{strategy::table::STRATEGIES, wait::Policy};
 use serde_json::Value;
 use strum::VariantArray;
 use tempfile::TempDir;

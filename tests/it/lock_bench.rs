@@ -3,24 +3,31 @@
 use std::{future::Future, sync::Arc, task::Poll};
 
 use locklab::{
-    backends::{
-        Backend, Backends,
+    backends::Backends,
+    fault::Faults,
+    lease::{
+        self, Acquired,
+        release::{self, ReleaseQueue},
+    },
+    lock::{Claim, Lock, Release},
+    order::{Order, recorder},
+    product::{Item, Product},
+    shop::{
+        Shop,
+        metrics::Metrics,
+        shelf::{Method, Parts},
+    },
+    strategy::{
+        Expected, Family, Strategy, StrategyId,
+        server::{Backend, Store},
+        table::STRATEGIES,
+    },
+    token::Token,
+    wait::Patience,
+    wires::{
         redis::{RedisClient, RedisMode, RedisOptions},
         redlock::{Nodes, RedlockOptions},
     },
-    fault::Faults,
-    lease::{self, Acquired},
-    lock::{Claim, Lock, Method, Release, STRATEGIES},
-    metrics::Metrics,
-    order::{Item, Order},
-    product::Product,
-    recorder,
-    release::{self, ReleaseQueue},
-    shop::Shop,
-    stock::Store,
-    strategy::{Expected, Family, Parts, Strategy, StrategyId},
-    token::Token,
-    wait::Patience,
 };
 use tokio::{task::JoinHandle, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +106,7 @@ impl Bench {
         let (releases, task) = release::channel(Arc::clone(&metrics));
         let (recorder, _) = recorder::channel(false, metrics);
         let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
-        let Method::Lock(lock) = (strategy.row().connect)(&parts) else { panic!("no lock") };
+        let Method::Lock(lock) = parts.connect(strategy) else { panic!("no lock") };
         let closing = CancellationToken::new();
         let task = tokio::spawn(task.run(closing.clone()));
         Self { farm, backends, lock, strategy, releases, task, closing }
@@ -193,7 +200,7 @@ impl Bench {
 /// Every lock of the registry that keeps anybody out, in both modes.
 pub async fn benches() -> Vec<Bench> {
     let is_lock =
-        |row: &&&Strategy| row.family == Family::Lock && row.expected != Expected::Oversells;
+        |row: &&Strategy| row.family == Family::Lock && row.expected != Expected::Oversells;
     let rows = STRATEGIES.iter().filter(is_lock);
     let both = rows.flat_map(|row| MODES.map(|mode| Bench::new(row.name, mode)));
     futures_util::future::join_all(both).await

@@ -6,7 +6,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use locklab::{lock::STRATEGIES, order::Outcome, strategy::Family};
+use locklab::{
+    outcome::Outcome,
+    strategy::{Family, table::STRATEGIES},
+};
 use reqwest::Method;
 use serde_json::Value;
 use strum::VariantArray;

@@ -6,7 +6,7 @@ use std::{
     fs,
 };
 
-use locklab::metrics::{DEFINITIONS, Definition, Kind};
+use locklab::measure::{Definition, Kind, definitions::DEFINITIONS};
 
 use crate::server::Server;
 
@@ -15,7 +15,7 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
 const HEAD: &str = "\
 # Metrics
 
-What `/metrics` shows, written down from a running server: change `src/metrics/definitions.rs`, run
+What `/metrics` shows, written down from a running server: change `src/measure/definitions.rs`, run
 `cargo test --test it -- metrics_document`, and commit what it has written here.
 
 Every series is there from the start, at 0, so that `increase(…) > 0` sees the first time as well.

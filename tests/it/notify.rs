@@ -4,15 +4,21 @@ use std::{pin::pin, sync::Arc};
 
 use futures_util::{FutureExt, future::join_all};
 use locklab::{
-    backends::{BackendError, Backends, redis::RedisClient},
+    backends::Backends,
+    error::BackendError,
     fault::Faults,
-    lock::{Attempt, Claim, Lock, Method, Release},
-    metrics::Metrics,
+    lease::release,
+    lock::{Attempt, Claim, Lock, Release},
+    order::recorder,
     product::Product,
-    recorder, release,
-    strategy::{Parts, StrategyId},
+    shop::{
+        metrics::Metrics,
+        shelf::{Method, Parts},
+    },
+    strategy::StrategyId,
     token::Token,
     wait::{self, Patience, Policy},
+    wires::redis::RedisClient,
 };
 use tokio::time::{self, Duration};
 
@@ -38,7 +44,7 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
     let (recorder, _) = recorder::channel(false, Arc::clone(&backends.metrics));
     let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
     let strategy: StrategyId = name.parse().unwrap();
-    let Method::Lock(lock) = (strategy.row().connect)(&parts) else { panic!("no lock") };
+    let Method::Lock(lock) = parts.connect(strategy) else { panic!("no lock") };
     lock
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use locklab::{lock::STRATEGIES, stock::Store};
+use locklab::strategy::{server::Store, table::STRATEGIES};
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::process::Command;

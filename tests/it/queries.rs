@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use locklab::metrics::{DEFINITIONS, Kind};
+use locklab::measure::{Kind, definitions::DEFINITIONS};
 use serde_json::Value;
 
 use crate::tidy::{files, read};

@@ -133,7 +133,7 @@ async fn every_strategy_does_what_it_is_listed_to_do() {
         let (code, report) = report(&flags).await;
         assert_eq!(code, 0, "{:#?}", checks(&report).collect::<Vec<_>>());
         let runs = list(&report, "runs");
-        assert_eq!(runs.len(), locklab::strategy::names().len());
+        assert_eq!(runs.len(), locklab::strategy::StrategyId::names().len());
         for run in runs {
             let pids: BTreeSet<_> =
                 list(run, "entries").iter().map(|entry| entry["pid"].as_u64()).collect();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all, join3};
-use locklab::backends::{
+use locklab::{
     embedded::{self, Embedded},
-    redlock::VOTER_KEY,
+    wires::redlock::VOTER_KEY,
 };
 use nix::sys::signal::Signal;
 use tokio::{

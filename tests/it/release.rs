@@ -2,12 +2,13 @@
 //! dropped, no lock is left behind.
 
 use locklab::{
-    backends::redis::RedisMode,
     lease,
-    lock::{Attempt, Release, STRATEGIES},
-    order::{Order, Outcome},
+    lock::{Attempt, Release},
+    order::Order,
+    outcome::Outcome,
     product::Product,
-    strategy::Expected,
+    strategy::{Expected, table::STRATEGIES},
+    wires::redis::RedisMode,
 };
 use tokio::time::{Duration, Instant};
 

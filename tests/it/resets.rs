@@ -1,11 +1,7 @@
 //! Resets while purchases are under way: whoever began before sells nothing of what came after.
 
 use futures_util::future::join_all;
-use locklab::{
-    lock::STRATEGIES,
-    stock::Store,
-    strategy::{Expected, Family},
-};
+use locklab::strategy::{Expected, Family, server::Store, table::STRATEGIES};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

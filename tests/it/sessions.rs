@@ -2,7 +2,7 @@
 //! connection is done in plain SQL, as an administrator or a failing network would.
 
 use futures_util::future::join_all;
-use locklab::lock::STRATEGIES;
+use locklab::strategy::table::STRATEGIES;
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use serde_json::Value;

@@ -3,11 +3,8 @@
 
 use futures_util::future::{join, join_all};
 use locklab::{
-    backends::redis::RedisMode,
-    order::{Order, Outcome},
-    product::Product,
-    strategy::StrategyId,
-    wait::Patience,
+    order::Order, outcome::Outcome, product::Product, strategy::StrategyId, wait::Patience,
+    wires::redis::RedisMode,
 };
 use sqlx::{Connection, Executor};
 use tokio::time::Duration;

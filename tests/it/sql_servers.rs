@@ -8,13 +8,11 @@ use std::{
 };
 
 use locklab::{
-    backends::{
-        Database,
-        embedded::{self, Embedded},
-        sql::{Dialect, SqlClient, SqlOptions},
-    },
-    metrics::Metrics,
+    backends::Database,
+    embedded::{self, Embedded},
+    shop::metrics::Metrics,
     token::Token,
+    wires::sql::{Dialect, SqlClient, SqlOptions},
 };
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;

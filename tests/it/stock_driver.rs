@@ -1,13 +1,16 @@
 //! A store that is driven directly: operations, and in a few words what it answers.
 
 use locklab::{
-    answer::{ANSWER_TTL, Answer, Begun, Key},
-    backends::BackendError,
+    error::BackendError,
     history::{Event, Kind, Record},
-    order::{Item, Outcome},
-    product::Product,
-    recorder::Note,
-    stock::{Generation, Sale, Stock, Store, Written},
+    outcome::Outcome,
+    product::{Item, Product},
+    stock::{
+        Note, Stock, Written,
+        answer::{ANSWER_TTL, Answer, Begun, Key},
+        ledger::{Generation, Sale},
+    },
+    strategy::server::Store,
     token::Token,
 };
 use tokio::time::Duration;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use locklab::{
-    backends::redis::{RedisClient, RedisMode, RedisOptions},
-    metrics::Metrics,
-    order::Outcome,
-    stock::{Store, redis::RedisStock, sql::SqlStock},
+    outcome::Outcome,
+    shop::metrics::Metrics,
+    stock::{redis::RedisStock, sql::SqlStock},
+    strategy::server::Store,
+    wires::redis::{RedisClient, RedisMode, RedisOptions},
 };
 use tokio::time::Duration;
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
-use locklab::{fault::Step, lock::STRATEGIES, strategy::Family};
+use locklab::{
+    step::Step,
+    strategy::{Family, table::STRATEGIES},
+};
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,

@@ -1,7 +1,10 @@
 //! Wait policies against a real lock: losers come back, in time, and not for nobody.
 
 use futures_util::future::join_all;
-use locklab::{lock::STRATEGIES, strategy::Family, wait::Policy};
+use locklab::{
+    strategy::{Family, table::STRATEGIES},
+    wait::Policy,
+};
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use strum::VariantArray;

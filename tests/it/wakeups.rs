@@ -4,13 +4,13 @@ use std::{pin::pin, sync::Arc};
 
 use futures_util::{FutureExt, future::join_all};
 use locklab::{
-    backends::{
-        BackendError,
-        redis::{RedisClient, RedisMode, RedisOptions},
-    },
+    error::BackendError,
     lock::{Attempt, Release},
-    metrics::Metrics,
-    wait::Subscription,
+    shop::metrics::Metrics,
+    wires::{
+        redis::{RedisClient, RedisMode, RedisOptions},
+        subscription::Subscription,
+    },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{self, Duration};

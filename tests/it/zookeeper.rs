@@ -1,8 +1,8 @@
 //! ZooKeeper: who is first, who is late, and whose session it is.
 
 use locklab::{
-    backends::redis::RedisMode,
     lock::{Attempt, Release},
+    wires::redis::RedisMode,
 };
 use nix::sys::signal::Signal;
 use reqwest::Method;

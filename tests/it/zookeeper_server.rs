@@ -7,12 +7,10 @@ use std::{
 };
 
 use locklab::{
-    backends::{
-        embedded::{self, Embedded},
-        zookeeper::{ZooKeeperClient, ZooKeeperOptions},
-    },
-    metrics::Metrics,
+    embedded::{self, Embedded},
+    shop::metrics::Metrics,
     token::Token,
+    wires::zookeeper::{ZooKeeperClient, ZooKeeperOptions},
 };
 use nix::sys::signal::Signal;
 use tokio::{

@@ -11,12 +11,12 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backends::{BackendError, etcd::EtcdClient},
+    error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
-    metrics::Op,
     product::Product,
     token::Token,
     wait::Waitable,
+    wires::{etcd::EtcdClient, metrics::Op},
 };
 
 /// A lease is kept alive that many times within the time for which it was granted.
@@ -27,7 +27,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Digits of a token that make the id of a lease: 64 bits, less the sign.
 const ID_DIGITS: usize = 16;
 
-pub(super) struct LeaseKey {
+/// The lock of `etcd`.
+pub struct LeaseKey {
     etcd: Arc<EtcdClient>,
 }
 
@@ -92,7 +93,9 @@ enum Place {
 }
 
 impl LeaseKey {
-    pub(super) fn new(etcd: &Arc<EtcdClient>) -> Self {
+    /// At that cluster.
+    #[must_use]
+    pub fn new(etcd: &Arc<EtcdClient>) -> Self {
         Self { etcd: Arc::clone(etcd) }
     }
 

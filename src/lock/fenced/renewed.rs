@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    backends::{BackendError, redis::RedisClient},
+    error::BackendError,
     lock::{
         Attempt, Claim, Lock, Release,
         safe::{self, KeyLock},
         watchdog,
     },
     product::Product,
+    wires::redis::RedisClient,
 };
 
 /// The lock.

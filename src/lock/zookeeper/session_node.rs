@@ -10,13 +10,13 @@ use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Stat};
 
 use super::contenders;
 use crate::{
-    backends::{BackendError, zookeeper::ZooKeeperClient},
+    error::BackendError,
     fault::Action,
     lock::{Attempt, Claim, Grant, Lock, Release},
-    metrics::Op,
     product::Product,
     token::Token,
     wait::Waitable,
+    wires::{metrics::Op, zookeeper::ZooKeeperClient},
 };
 
 /// Pause before a look that failed is repeated.
@@ -24,7 +24,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How often a node is created below a parent that ZooKeeper may delete, since it is empty.
 const CREATES_MAX: u32 = 3;
 
-pub(super) struct SessionNode {
+/// The lock of `zookeeper`.
+pub struct SessionNode {
     zookeeper: Arc<ZooKeeperClient>,
     /// Sessions of claims that are to crash.
     apart: Mutex<HashMap<Token, Client>>,
@@ -65,7 +66,9 @@ fn granted(deadline: Instant, node: &Stat) -> Attempt {
 }
 
 impl SessionNode {
-    pub(super) fn new(zookeeper: &Arc<ZooKeeperClient>) -> Self {
+    /// At that ensemble.
+    #[must_use]
+    pub fn new(zookeeper: &Arc<ZooKeeperClient>) -> Self {
         Self { zookeeper: Arc::clone(zookeeper), apart: Mutex::default() }
     }
 

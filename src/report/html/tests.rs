@@ -1,9 +1,9 @@
 //! What a page says.
 
 use super::*;
-use crate::report::{
-    ServerVersion,
-    picture::{Group, Groups},
+use crate::{
+    backends::version::ServerVersion,
+    report::picture::{Group, Groups},
 };
 
 fn report() -> Report {

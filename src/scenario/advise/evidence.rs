@@ -7,8 +7,8 @@ use super::rules::Case;
 use crate::{
     cli::{Change, Config, Spread},
     lab::Lab,
+    measure::sample,
     report::{Met, Part},
-    sample,
     scenario::{
         ScenarioError,
         compare::{

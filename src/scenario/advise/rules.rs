@@ -4,11 +4,12 @@ use serde::Serialize;
 use tokio::time::Duration;
 
 use crate::{
-    backends::Backend,
     cli::{Change, DoubleSale, Spread},
-    fault::Step,
-    stock::Store,
-    strategy::{Expected, Family, Strategy, StrategyId},
+    step::Step,
+    strategy::{
+        Expected, Family, Strategy, StrategyId,
+        server::{Backend, Store},
+    },
 };
 
 /// What somebody has to decide about.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::ledger::Ledger;
-use crate::{report::Part, stock::Tally};
+use crate::{report::Part, stock::ledger::Tally};
 
 /// What became of one purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

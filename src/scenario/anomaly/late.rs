@@ -6,7 +6,7 @@ use super::{
     judge::{Case, Ends},
     ledger::{Awaited, Buyer, Ledger, Writes},
 };
-use crate::{backends::BackendError, report::Part, scenario::ScenarioError};
+use crate::{error::BackendError, report::Part, scenario::ScenarioError};
 
 const REPEATABLE_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 const READ_COMMITTED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";

@@ -9,14 +9,14 @@ use tokio::time::{self, Duration};
 
 use super::judge::{Did, Look, Purchase};
 use crate::{
-    backends::{
-        BackendError,
+    error::BackendError,
+    scenario::{PATIENCE, ScenarioError, poll},
+    stock::ledger::Tally,
+    token::Token,
+    wires::{
+        metrics::Op,
         sql::{Dialect, Session, SqlClient, Value},
     },
-    metrics::Op,
-    scenario::{PATIENCE, ScenarioError, poll},
-    stock::Tally,
-    token::Token,
 };
 
 /// Both tables, and everything that was sent to the database.

@@ -11,15 +11,18 @@ use super::{
     scene::Scene,
 };
 use crate::{
-    backends::Backend,
     fault::Faults,
     lab::Lab,
-    order::{Item, Order, Outcome, Receipt},
-    product::Product,
+    order::{Order, receipt::Receipt},
+    outcome::Outcome,
+    product::{Item, Product},
     report::Part,
     scenario::{AGAIN, PATIENCE, ScenarioError, poll},
-    stock::{Store, Tally},
-    strategy::StrategyId,
+    stock::ledger::Tally,
+    strategy::{
+        StrategyId,
+        server::{Backend, Store},
+    },
     token::Token,
     wait::Patience,
 };

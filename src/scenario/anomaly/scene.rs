@@ -5,16 +5,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::{
-    backends::{
-        embedded::{self, Embedded, EmbeddedError},
-        sql::{Dialect, SqlClient, SqlOptions},
-        version,
-    },
+    backends::version::{self, ServerVersion},
     cli::{AnomalyName, Config, Secret},
+    embedded::{self, Embedded, EmbeddedError},
     lab::LabError,
-    metrics::Metrics,
-    report::ServerVersion,
     scenario::ScenarioError,
+    shop::metrics::Metrics,
+    wires::sql::{Dialect, SqlClient, SqlOptions},
 };
 
 /// Sessions of one database at once: three buyers, and those who look.

@@ -6,7 +6,7 @@ use super::{
     judge::{Case, Did, Ends, Look},
     ledger::{Awaited, Ledger, Writes},
 };
-use crate::{backends::BackendError, report::Part, scenario::ScenarioError};
+use crate::{error::BackendError, report::Part, scenario::ScenarioError};
 
 /// Which of the two numbers the buyer who has waited acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::scene::{Pooled, Scene};
 use crate::{
-    backends::{
-        BackendError,
-        embedded::pgbouncer,
-        sql::{Session, SqlClient},
-    },
-    metrics::Op,
+    embedded::pgbouncer,
+    error::BackendError,
     report::Part,
     scenario::{AGAIN, ScenarioError, poll},
+    wires::{
+        metrics::Op,
+        sql::{Session, SqlClient},
+    },
 };
 /// A question, over the session of Postgres that answered it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

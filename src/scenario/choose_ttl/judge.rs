@@ -10,7 +10,7 @@ use super::{
     ttl,
 };
 use crate::{
-    order::Outcome,
+    outcome::Outcome,
     report::{
         Part, Picture, Table,
         picture::{Group, Groups, Line, Lines},

@@ -10,13 +10,14 @@ use tokio::time::{self, Duration};
 
 use crate::{
     lab::Lab,
-    order::{Outcome, Receipt},
+    order::receipt::Receipt,
+    outcome::Outcome,
     product::Product,
     scenario::{
         AGAIN, PATIENCE, ScenarioError,
         race::{self, Plan},
     },
-    stock::Tally,
+    stock::ledger::Tally,
     strategy::StrategyId,
 };
 

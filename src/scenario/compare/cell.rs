@@ -7,10 +7,9 @@ use tokio::time::Duration;
 use super::hand_off::hand_offs;
 use crate::{
     cli::Config,
-    cpu,
     lab::Lab,
+    measure::{cpu, sample},
     report::Entry,
-    sample,
     scenario::{
         ScenarioError,
         race::{self, Crew, Plan},

@@ -2,11 +2,11 @@
 
 use super::cell::Sample;
 use crate::{
+    measure::sample,
     report::{
         Part, Picture, Table,
         picture::{Group, Groups},
     },
-    sample,
     strategy::{Family, StrategyId},
     wait::Policy,
 };

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Candidacy, Config},
-    clock,
     fault::Faults,
     lab::Lab,
-    order::{Item, Order},
+    measure::clock,
+    order::Order,
+    product::Item,
     scenario::{ScenarioError, processes},
     shop::term::Career,
     token::Token,

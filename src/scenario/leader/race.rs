@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     cli::{Config, LeaderArgs},
-    clock,
     lab::Lab,
+    measure::clock,
     product::Product,
     report::timeline::Mark,
     scenario::{ScenarioError, processes::Processes},

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     cli::How,
     lock::Votes,
-    order::{Order, Outcome},
+    order::Order,
+    outcome::Outcome,
     product::Product,
     report::Part,
     scenario::{Progress, ScenarioError, recorded::Recorded},

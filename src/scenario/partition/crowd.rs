@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     fault::Faults,
     lock::Votes,
-    order::{Item, Order, Outcome, Receipt},
-    product::Product,
+    order::{Order, receipt::Receipt},
+    outcome::Outcome,
+    product::{Item, Product},
     scenario::{AGAIN, PATIENCE, ScenarioError},
     shop::Shop,
     strategy::StrategyId,

@@ -10,13 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{namespace::Namespace, proxy::Proxy};
 use crate::{
-    backends::{
-        Backend,
-        embedded::{Embedded, clock::Clock, redis as server},
-    },
     cli::{Config, Embed, How, Via},
+    embedded::{Embedded, clock::Clock, redis as server},
     lab::Lab,
     scenario::{PATIENCE, ScenarioError, poll},
+    strategy::server::Backend,
 };
 
 /// How many nodes there are.

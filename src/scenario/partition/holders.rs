@@ -15,11 +15,12 @@ use super::{
     farm::{Farm, Wanted},
 };
 use crate::{
-    backends::embedded::clock::Clock,
     cli::How,
+    embedded::clock::Clock,
     history::Kind,
     lock::Votes,
-    order::{Outcome, Receipt},
+    order::receipt::Receipt,
+    outcome::Outcome,
     product::Product,
     report::{Part, Picture},
     scenario::{Progress, ScenarioError, poll, recorded::Recorded},

@@ -15,9 +15,9 @@ use super::{
     farm::{Farm, Wanted},
 };
 use crate::{
-    ask::ask,
-    backends::embedded::{Embedded, locklab},
-    order::Outcome,
+    client::ask,
+    embedded::{Embedded, locklab},
+    outcome::Outcome,
     product::Product,
     report::{Part, Picture},
     scenario::{AGAIN, PATIENCE, Progress, ScenarioError, poll, recorded::Recorded},

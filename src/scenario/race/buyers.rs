@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::Plan;
 use crate::{
     cli::Config,
-    clock,
     fault::Faults,
     lab::Lab,
-    metrics::Metrics,
-    order::{Order, Outcome},
+    measure::clock,
+    order::Order,
+    outcome::Outcome,
     report::Entry,
     scenario::{ScenarioError, processes::tell},
-    shop::Shop,
+    shop::{Shop, metrics::Metrics},
     token::Token,
 };
 

@@ -6,9 +6,9 @@ use tokio::time::Duration;
 
 use super::{RedisStock, scripts};
 use crate::{
-    answer::{Answer, Answers, Begun, Key},
-    backends::BackendError,
-    metrics::Op,
+    error::BackendError,
+    stock::answer::{Answer, Answers, Begun, Key},
+    wires::metrics::Op,
 };
 
 /// Where the answer is kept.

@@ -2,7 +2,10 @@
 
 use redis::{FromRedisValue, ParsingError, Value};
 
-use crate::stock::{Entry, Generation, Sale, Sold, Written};
+use crate::stock::{
+    Written,
+    ledger::{Entry, Generation, Sale, Sold},
+};
 
 /// Numbers of an entry that follow its generation.
 const NUMBERS: usize = 4;

@@ -5,12 +5,12 @@ use tokio::time::Duration;
 
 use super::SqlStock;
 use crate::{
-    answer::{Answer, Answers, Begun, Key},
-    backends::{
-        BackendError,
+    error::BackendError,
+    stock::answer::{Answer, Answers, Begun, Key},
+    wires::{
+        metrics::Op,
         sql::{Dialect, Session, Value},
     },
-    metrics::Op,
 };
 
 /// The most outlived answers that are cleared away at once.

@@ -1,16 +1,18 @@
 //! Histories in a database: batches of records, away from the rows that sales change.
 
 use super::{SqlStock, answers::now_ms};
-use crate::product::Product;
 use crate::{
-    backends::{
-        BackendError,
+    error::BackendError,
+    history::Record,
+    product::Product,
+    stock::{
+        Evidence, Note,
+        ledger::{Generation, Tally},
+    },
+    wires::{
+        metrics::Op,
         sql::{Dialect, Session},
     },
-    history::Record,
-    metrics::Op,
-    recorder::Note,
-    stock::{Evidence, Generation, Tally},
 };
 use tokio::time::Duration;
 

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    answer::{Answer, Key},
-    backends::{
-        BackendError,
+    error::BackendError,
+    product::Product,
+    stock::{
+        Written,
+        answer::{Answer, Key},
+        ledger::{Entry, Generation},
+    },
+    token::Token,
+    wires::{
+        metrics::Op,
         sql::{Dialect, Session, SqlClient, Value},
     },
-    metrics::Op,
-    product::Product,
-    stock::{Entry, Generation, Written},
-    token::Token,
 };
 
 use super::answers;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use locklab::lock::STRATEGIES;
+use locklab::strategy::table::STRATEGIES;
 use roxmltree::{Document, ParsingOptions};
 use serde_json::{Value, json};
 

@@ -1,0 +1,62 @@
+//! One request to a Locklab server, for whoever has no curl.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use tokio::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time};
+
+use crate::error::Cause;
+
+/// Sends a request without a body over a connection of its own; the status and the body of the reply.
+///
+/// # Errors
+/// The server does not answer, or not in HTTP.
+pub async fn ask(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), Cause> {
+    let stream = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    connection.abort();
+    Ok((status, body))
+}
+
+/// A server that takes longer is not well.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whether the server that listens on `listen` says that it is ready.
+///
+/// # Errors
+/// It does not answer, or it answers that it is not ready.
+pub async fn check(listen: SocketAddr) -> Result<(), Cause> {
+    let asked = time::timeout(TIMEOUT, ready(listen)).await;
+    let status = asked.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|error| {
+        format!("{listen}: {error}; start locklab there, or name where it listens with --listen")
+    })?;
+    if status.is_success() {
+        Ok(())
+    } else {
+        let text = format!("{listen}: /readyz answered {status}; ask it yourself what is missing");
+        Err(text.into())
+    }
+}
+
+async fn ready(listen: SocketAddr) -> Result<StatusCode, Cause> {
+    // A server that listens on every address is asked on the loopback one.
+    let ip =
+        if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
+    let (status, _) = ask(SocketAddr::new(ip, listen.port()), Method::GET, "/readyz").await?;
+    Ok(status)
+}
