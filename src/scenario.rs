@@ -33,7 +33,7 @@ use crate::{
     cli::{Command, Config, EXIT_USAGE, Embed},
     embedded::EmbeddedError,
     error::BackendError,
-    lab::{Lab, LabError},
+    lab::{Lab, error::LabError},
     strategy::StrategyId,
 };
 

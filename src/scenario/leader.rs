@@ -15,10 +15,9 @@ use super::{AGAIN, Progress, ScenarioError};
 use crate::{
     cli::{Config, Embed, LeaderArgs},
     lab::Lab,
-    lock::Lock,
+    lease::keeper::Keeper,
     product::Product,
     report::{Part, Report},
-    shop::shelf,
     strategy::StrategyId,
     token::Token,
 };
@@ -94,16 +93,13 @@ fn title(strategy: StrategyId) -> String {
 }
 
 /// The lock that a leader holds: it has to be one that is renewed.
-fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError> {
+fn keeper(lab: &Lab, strategy: StrategyId) -> Result<Arc<Keeper>, ScenarioError> {
     let row = strategy.row();
     if let Some(reason) = lab.backends().reason_against(row) {
         return Err(ScenarioError::NotMeasured(reason));
     }
-    if row.name == "fenced" {
-        return Ok(shelf::renewed_fenced(lab.backends()));
-    }
-    let lock = lab.shop().lock(strategy).cloned();
-    lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
+    let keeper = lab.shop().leading(strategy);
+    keeper.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
 }
 
 /// Elections under one lock.
@@ -115,7 +111,7 @@ async fn elect(
     part: &mut Part,
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
-    lock(lab, strategy)?;
+    keeper(lab, strategy)?;
     let failed = |error: crate::error::BackendError| ScenarioError::NotMeasured(error.to_string());
     // Nobody else's: two runs at once must not meet.
     let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);

@@ -72,7 +72,7 @@ impl From<Career> for News {
 pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioError> {
     let lab = Lab::open(config, CancellationToken::new()).await?;
     let Candidacy { lock: strategy, product, ttl, work } = candidacy;
-    let lock = super::lock(&lab, *strategy)?;
+    let keeper = super::keeper(&lab, *strategy)?;
     let gone = CancellationToken::new();
     let ends = gone.clone();
     // A thread of its own, which nobody waits for when this process ends.
@@ -100,7 +100,7 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
         faults: Faults::default(),
     };
     tell(News::Stands);
-    let led = lab.shop().lead(&lock, &order, |career| tell(career.into())).await;
+    let led = lab.shop().lead(&keeper, &order, |career| tell(career.into())).await;
     lab.close(Instant::now()).await;
     led.map_err(|error| ScenarioError::NotMeasured(error.to_string()))
 }
