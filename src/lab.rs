@@ -18,7 +18,7 @@ use crate::{
     backends::Backends,
     cli::{Config, Secret},
     embedded::{self, Embedded, EmbeddedError},
-    http::{self, App},
+    http::{self, app::App},
     lease::release,
     order::{log::PurchaseLog, recorder},
     product::Product,

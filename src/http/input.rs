@@ -1,5 +1,8 @@
 //! The types that parameters have: how each is read, what is valid, how it is described.
 
+pub mod item;
+pub mod names;
+
 use serde_json::Value;
 use strum::VariantArray;
 use tokio::time::Duration;

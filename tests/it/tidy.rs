@@ -68,7 +68,10 @@ fn names(code: &str, package: &str) -> bool {
 fn rooms_stay_apart() {
     let rooms: &[(&str, &[&str])] = &[
         ("axum", &["src/http"]),
-        ("redis", &["src/backends", "src/embedded", "src/lock", "src/sell", "src/stock", "src/wires"]),
+        (
+            "redis",
+            &["src/backends", "src/embedded", "src/lock", "src/sell", "src/stock", "src/wires"],
+        ),
         ("etcd_client", &["src/embedded", "src/lock", "src/wires"]),
         ("zookeeper_client", &["src/lock", "src/wires"]),
         ("sqlx", &["src/embedded", "src/stock", "src/wires"]),
