@@ -108,7 +108,7 @@ impl Lab {
         };
         let options = RedisOptions {
             url,
-            mode: config.redis_mode,
+            mode: config.redis_mode.into(),
             pool_size: config.redis_pool_size,
             timeout: config.command_timeout,
         };

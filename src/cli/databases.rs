@@ -3,7 +3,7 @@
 use clap::Args;
 use tokio::time::Duration;
 
-use super::{Secret, positive_duration};
+use super::{parsers::positive_duration, secret::Secret};
 
 /// Where databases are, and how they are used.
 #[derive(Debug, Clone, Args)]
