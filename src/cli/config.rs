@@ -8,7 +8,7 @@ use tokio::time::Duration;
 use super::{
     databases::DatabaseArgs,
     embed::Embed,
-    parsers::{address, positive_duration, ratio},
+    parsers::{address, micros, positive_duration, ratio},
     secret::Secret,
 };
 use crate::{duration, stock::STOCK_MAX, strategy::server::Backend, wires::redis};
@@ -229,21 +229,6 @@ impl Config {
         self.embed.iter().any(|it| *it == embed || *it == Embed::All)
     }
 
-    /// The flags that make another Locklab wait for servers, and they for it, as long as this one.
-    #[must_use]
-    pub fn waits(&self) -> Vec<String> {
-        let waits = [
-            ("--command-timeout", self.command_timeout),
-            ("--redlock-timeout", self.redlock_timeout),
-            ("--redlock-restart-delay", self.redlock_restart_delay),
-            ("--etcd-timeout", self.etcd_timeout),
-            ("--zookeeper-timeout", self.zookeeper_timeout),
-            ("--zookeeper-session-timeout", self.zookeeper_session_timeout),
-            ("--sql-timeout", self.databases.sql_timeout),
-        ];
-        waits.map(|(flag, wait)| format!("{flag}={}us", wait.as_micros())).to_vec()
-    }
-
     /// The same, with these started where no URL names others.
     #[must_use]
     pub fn embedding(self, embed: Vec<Embed>) -> Self {
@@ -297,25 +282,79 @@ impl Config {
         }
     }
 
-    /// The flags that give another Locklab these servers and this configuration of them.
+    /// The variables that give a process which this one starts the same configuration: what it is
+    /// not to share is empty. They are not flags, because everybody can see those of a process, and
+    /// there are passwords in URLs.
     #[must_use]
-    pub fn flags(&self, servers: &[(Backend, String)]) -> Vec<String> {
-        let flag = |backend| match backend {
-            Backend::Redis => "--redis-url",
-            Backend::Redlock => "--redlock-urls",
-            Backend::Etcd => "--etcd-endpoints",
-            Backend::ZooKeeper => "--zookeeper-hosts",
-            Backend::Postgres => "--postgres-url",
-            Backend::MySql => "--mysql-url",
-        };
-        let servers = servers.iter().map(|(backend, urls)| (flag(*backend), urls.clone()));
-        let own = [
-            ("--history", self.history.to_string()),
-            ("--stock", self.stock.to_string()),
-            // Nobody but us knows where it is.
-            ("--admin-token", String::new()),
-        ];
-        let flags = servers.chain(own).map(|(flag, value)| format!("{flag}={value}"));
-        flags.chain(self.waits()).collect()
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        // Whoever adds a flag decides here whether children share it.
+        let Self {
+            // No two processes listen on one address.
+            listen: _,
+            // Children use the servers that this process has started.
+            embed: _,
+            // What is on sale is this process's business.
+            stock: _,
+            // Only this process knows where its children are.
+            admin_token: _,
+            // No flag. This process has used the nodes.
+            redlock_new: _,
+            redis_url,
+            redlock_urls,
+            redlock_timeout,
+            redlock_restart_delay,
+            etcd_endpoints,
+            etcd_timeout,
+            zookeeper_hosts,
+            zookeeper_timeout,
+            zookeeper_session_timeout,
+            databases,
+            redis_mode,
+            redis_pool_size,
+            command_timeout,
+            max_in_flight,
+            history,
+            queue_max,
+            drain_timeout,
+            log,
+            log_format,
+            log_slow,
+            otlp_endpoint,
+            otlp_sample,
+        } = self;
+        let nodes: Vec<&str> = redlock_urls.iter().map(Secret::expose).collect();
+        let mut variables = databases.environment();
+        variables.extend([
+            ("LOCKLAB_EMBED", String::new()),
+            ("LOCKLAB_STOCK", "0".to_owned()),
+            ("LOCKLAB_ADMIN_TOKEN", String::new()),
+            ("REDIS_URL", Secret::text(redis_url.as_ref())),
+            ("REDLOCK_URLS", nodes.join(",")),
+            ("LOCKLAB_REDLOCK_TIMEOUT", micros(redlock_timeout)),
+            ("LOCKLAB_REDLOCK_RESTART_DELAY", micros(redlock_restart_delay)),
+            ("ETCD_ENDPOINTS", etcd_endpoints.join(",")),
+            ("LOCKLAB_ETCD_TIMEOUT", micros(etcd_timeout)),
+            ("ZOOKEEPER_HOSTS", zookeeper_hosts.clone().unwrap_or_default()),
+            ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(zookeeper_timeout)),
+            ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(zookeeper_session_timeout)),
+            ("LOCKLAB_REDIS_MODE", name(redis_mode)),
+            ("LOCKLAB_REDIS_POOL_SIZE", redis_pool_size.to_string()),
+            ("LOCKLAB_COMMAND_TIMEOUT", micros(command_timeout)),
+            ("LOCKLAB_MAX_IN_FLIGHT", max_in_flight.to_string()),
+            ("LOCKLAB_HISTORY", history.to_string()),
+            ("LOCKLAB_QUEUE_MAX", queue_max.to_string()),
+            ("LOCKLAB_DRAIN_TIMEOUT", micros(drain_timeout)),
+            ("LOCKLAB_LOG", log.clone()),
+            ("LOCKLAB_LOG_FORMAT", name(log_format)),
+            ("LOCKLAB_LOG_SLOW", micros(log_slow)),
+            ("LOCKLAB_OTLP_ENDPOINT", Secret::text(otlp_endpoint.as_ref())),
+            ("LOCKLAB_OTLP_SAMPLE", otlp_sample.to_string()),
+        ]);
+        variables
     }
+}
+
+/// The name of a value on the command line.
+fn name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

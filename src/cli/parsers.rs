@@ -24,6 +24,11 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("expected more than 0".to_owned()) } else { Ok(duration) }
 }
 
+/// A duration as a value that a flag takes.
+pub fn micros(duration: &Duration) -> String {
+    format!("{}us", duration.as_micros())
+}
+
 /// An IP address and a port.
 pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:0")
