@@ -8,7 +8,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -74,8 +74,21 @@ pub struct Fault {
 }
 
 /// What a fault may look like.
-pub const FAULT_VALID: &str = "pause:DURATION@STEP (at most 60s), crash@STEP, drop-reply@STEP or skip@lock-row; /strategies lists \
-     the steps";
+pub const FAULT_VALID: &str = "pause:DURATION@STEP (at most 60s), crash@STEP, drop-reply@STEP or \
+     skip@lock-row; /strategies lists the steps";
+/// What a fault may look like, as a regular expression: the parser takes this and nothing else.
+pub static FAULT_PATTERN: LazyLock<String> = LazyLock::new(|| {
+    let names = |is_meant: fn(&Step) -> bool| {
+        let steps = Step::VARIANTS.iter().filter(|step| is_meant(step)).map(|step| step.name());
+        steps.collect::<Vec<_>>().join("|")
+    };
+    let (any, replied) = (names(|_| true), names(|step| step.has_reply()));
+    // A regular expression counts digits: these are the numbers up to `PAUSE_MAX`, in each unit.
+    let (s, ms, us) = ("60|[1-5]?[0-9]", "60000|[1-5]?[0-9]{1,4}", "60000000|[1-5]?[0-9]{1,7}");
+    let length = format!("0*(({s})s|({ms})(ms)?|({us})us)");
+    let skipped = Step::LockRow.name();
+    format!("^((pause:{length}|crash)@({any})|drop-reply@({replied})|skip@{skipped})$")
+});
 
 /// The text was not a fault; [`FAULT_VALID`] says what is.
 #[derive(Debug, thiserror::Error)]
@@ -253,34 +266,65 @@ impl Faults {
 mod tests {
     use super::*;
 
+    /// Faults as people type them, each with its usual spelling; none of what is not a fault.
+    const EXAMPLES: [(&str, Option<&str>); 36] = [
+        ("crash@after-acquire", Some("crash@after-acquire")),
+        ("crash@between-setnx-and-expire", Some("crash@between-setnx-and-expire")),
+        ("drop-reply@release", Some("drop-reply@release")),
+        ("skip@lock-row", Some("skip@lock-row")),
+        ("pause:2s@before-write", Some("pause:2000000us@before-write")),
+        ("pause:0@write", Some("pause:0us@write")),
+        ("pause:9@write", Some("pause:9000us@write")),
+        ("pause:99us@write", Some("pause:99us@write")),
+        ("pause:60s@write", Some("pause:60000000us@write")),
+        ("pause:60000@write", Some("pause:60000000us@write")),
+        ("pause:59999ms@write", Some("pause:59999000us@write")),
+        ("pause:60000000us@write", Some("pause:60000000us@write")),
+        ("pause:00060s@write", Some("pause:60000000us@write")),
+        ("", None),
+        ("crash", None),
+        ("crash@", None),
+        ("crash@nowhere", None),
+        ("crash@write@write", None),
+        ("crash@write ", None),
+        ("Crash@write", None),
+        ("crash:1s@write", None),
+        ("pause@write", None),
+        ("pause:@write", None),
+        ("pause:s@write", None),
+        ("pause:61s@write", None),
+        ("pause:100s@write", None),
+        ("pause:60001@write", None),
+        ("pause:60000001us@write", None),
+        ("pause:99999999999999999999@write", None),
+        ("pause:1.5s@write", None),
+        ("pause:-1s@write", None),
+        ("pause:soon@write", None),
+        ("drop-reply@before-write", None),
+        ("drop-reply@read", None),
+        ("skip@write", None),
+        ("explode@write", None),
+    ];
+
     #[test]
     fn faults_as_people_type_them() {
-        for good in [
-            "crash@after-acquire",
-            "drop-reply@release",
-            "crash@between-setnx-and-expire",
-            "skip@lock-row",
-        ] {
-            assert_eq!(good.parse::<Fault>().unwrap().to_string(), good);
+        for (text, spelling) in EXAMPLES {
+            let fault = text.parse::<Fault>().ok();
+            assert_eq!(fault.map(|it| it.to_string()).as_deref(), spelling, "{text:?}");
         }
-        let pause: Fault = "pause:2s@before-write".parse().unwrap();
-        let two_seconds = Action::Pause(Duration::from_secs(2));
-        assert_eq!(pause, Fault { action: two_seconds, step: Step::BeforeWrite });
-        for bad in [
-            "",
-            "crash",
-            "crash@",
-            "crash@nowhere",
-            "crash:1s@write",
-            "pause@write",
-            "pause:61s@write",
-            "pause:soon@write",
-            "drop-reply@before-write",
-            "drop-reply@read",
-            "skip@write",
-            "explode@write",
-        ] {
-            assert!(bad.parse::<Fault>().is_err(), "{bad:?}");
+    }
+
+    #[test]
+    fn the_pattern_is_what_the_parser_takes() {
+        let pattern = regex::Regex::new(&FAULT_PATTERN).unwrap();
+        for (text, spelling) in EXAMPLES {
+            assert_eq!(pattern.is_match(text), spelling.is_some(), "{text:?}");
+        }
+        for step in Step::VARIANTS {
+            for action in ["pause:1s", "crash", "drop-reply", "skip"] {
+                let text = format!("{action}@{}", step.name());
+                assert_eq!(pattern.is_match(&text), text.parse::<Fault>().is_ok(), "{text:?}");
+            }
         }
     }
 

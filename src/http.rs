@@ -2,12 +2,14 @@
 //! shop.
 
 mod about;
+pub mod app;
 mod body;
 mod cart;
 mod fields;
 mod history;
 mod input;
 mod json;
+mod look;
 pub mod metrics;
 mod parameter;
 mod problem;
@@ -19,14 +21,12 @@ mod serve;
 use std::{any::Any, sync::Arc};
 
 use axum::{
-    body::Bytes,
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa::{
     Modify, OpenApi,
@@ -40,39 +40,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use axum::Router;
 
 pub use self::serve::serve;
-use crate::{
-    backends::Backends, fault::FaultMetrics, http::metrics::HttpMetrics,
-    measure::exporter::Exporter, order::log::PurchaseLog, shop::Shop,
-};
-use problem::Problem;
-
-/// What the handlers share.
-pub struct App {
-    /// Where purchases are carried out.
-    pub shop: Arc<Shop>,
-    /// The servers behind it.
-    pub backends: Arc<Backends>,
-    /// Where measurements go.
-    pub exporter: Arc<Exporter>,
-    /// What the routes record.
-    pub http: HttpMetrics,
-    /// Who counts the faults of orders.
-    pub faults: Arc<FaultMetrics>,
-    /// Places for purchases in flight; more are turned away.
-    pub places: Arc<Semaphore>,
-    /// Logs purchases that fail or take long.
-    pub log: PurchaseLog,
-    /// The purchases in flight, including those whose client has gone.
-    pub purchases: TaskTracker,
-    /// Cancelled when the server starts to stop.
-    pub draining: CancellationToken,
-    /// Cancelled when purchases in flight have had their time.
-    pub abandon: CancellationToken,
-    /// What `/reset` demands as a bearer token.
-    pub admin_token: Option<String>,
-    /// The API description.
-    pub openapi: Bytes,
-}
+use self::{app::App, problem::Problem};
+use crate::http::metrics::HttpMetrics;
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {

@@ -20,7 +20,7 @@ use crate::{
     cli::Config,
     embedded::Embedded,
     fault::FaultMetrics,
-    http::{self, App, metrics::HttpMetrics},
+    http::{self, app::App, metrics::HttpMetrics},
     lab::{error::LabError, servers::Servers},
     lease::release,
     measure::exporter::Exporter,

@@ -4,7 +4,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, builder::PossibleValuesParser};
 use tokio::time::Duration;
 
-use super::{OutputArgs, positive_duration};
+use super::{output::OutputArgs, parsers::positive_duration};
 use crate::{product::Product, strategy::StrategyId};
 
 /// The locks under which a leader can be elected: all that are renewed. The last is the control.

@@ -5,25 +5,26 @@ use crate::client;
 
 const PROGRAM: &str = "locklab";
 
-/// Starts this very program as a server with these flags on a free loopback port, and waits until it
-/// is ready.
+/// Starts this very program as a server with these variables on a free loopback port, and waits until
+/// it is ready.
 ///
 /// # Errors
 /// It did not start.
 ///
 /// # Cancellation
 /// Dropping the future ends the server.
-pub async fn start(flags: &[String]) -> Result<Embedded, EmbeddedError> {
-    on_free_ports(|| start_once(flags)).await
+pub async fn start(environment: &[(&'static str, String)]) -> Result<Embedded, EmbeddedError> {
+    on_free_ports(|| start_once(environment)).await
 }
 
-async fn start_once(flags: &[String]) -> Result<Embedded, EmbeddedError> {
+async fn start_once(environment: &[(&'static str, String)]) -> Result<Embedded, EmbeddedError> {
     let failed = |source| EmbeddedError::Start { program: PROGRAM, source };
     let program = std::env::current_exe().map_err(failed)?.display().to_string();
     let (address, folder) = (free_address(PROGRAM)?, folder(PROGRAM)?);
-    let mut command = vec![program, "--listen".to_owned(), address.to_string()];
-    command.extend_from_slice(flags);
+    let command = [program, "--listen".to_owned(), address.to_string()];
     let url = format!("http://{address}");
-    let server = Embedded::spawn(PROGRAM, address, url, Ending::Kill, folder, &command).await?;
+    let (ending, environment) = (Ending::Kill, environment.iter().cloned());
+    let server =
+        Embedded::spawn_with(environment, PROGRAM, address, url, ending, folder, &command).await?;
     server.answering(async |_| client::check(address).await.is_ok()).await
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::{
     backends::Health,
     http::{
-        App,
+        app::App,
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },

@@ -23,7 +23,7 @@ use utoipa::{
 use crate::{
     fault::{Fault, Faults},
     http::{
-        App,
+        app::{App, require_admin},
         cart::take_items,
         fields::Fields,
         input::EXTENSIONS_MAX,
@@ -34,7 +34,6 @@ use crate::{
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
         problem::{Problem, Valid},
-        product::require_admin,
         reply::{PurchaseReply, server_timing, status},
     },
     order::{

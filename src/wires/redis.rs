@@ -38,7 +38,7 @@ use crate::{
 const EXCLUSIVE_MAX: u32 = 1_024;
 
 /// How commands share connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisMode {
     /// All commands are pipelined over one connection.
     Multiplexed,
