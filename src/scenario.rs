@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::show::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED};
 use self::{progress::Progress, show::tell};
 use crate::{
-    cli::{Command, Config, EXIT_USAGE, Embed},
+    cli::{Config, EXIT_USAGE, Embed, Scenario},
     embedded::EmbeddedError,
     error::BackendError,
     lab::{Lab, LabError},
@@ -81,29 +81,28 @@ impl ScenarioError {
     }
 }
 
-/// Does what a command says, shows what was found, and gives the exit code that says how it ended.
+/// Does what a scenario does, shows what was found, and gives the exit code that says how it ended.
 ///
 /// # Errors
 /// It could not be done.
-pub async fn run(config: &Config, command: &Command) -> Result<u8, ScenarioError> {
-    match command {
-        Command::Serve | Command::Healthcheck | Command::Completions(_) | Command::Man(_) => Ok(0),
-        Command::Buyers => race::buyers::run(config).await.map(|()| 0),
-        Command::Candidate(candidacy) => {
+pub async fn run(config: &Config, scenario: &Scenario) -> Result<u8, ScenarioError> {
+    match scenario {
+        Scenario::Buyers => race::buyers::run(config).await.map(|()| 0),
+        Scenario::Candidate(candidacy) => {
             leader::candidate::run(config, candidacy).await.map(|()| 0)
         }
-        Command::Oversell(args) => tell(&args.report, oversell::run(config, args)).await,
-        Command::Deadlock(args) => tell(&args.report, deadlock::run(config, args)).await,
-        Command::Crash(args) => tell(&args.report, crash::run(config, args)).await,
-        Command::Retry(args) => tell(&args.report, retry::run(config, args)).await,
-        Command::Pause(args) => tell(&args.report, pause::run(config, args)).await,
-        Command::Compare(args) => tell(&args.report, compare::run(config, args)).await,
-        Command::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
-        Command::Leader(args) => tell(&args.report, leader::run(config, args)).await,
-        Command::Partition(args) => tell(&args.report, partition::run(config, args)).await,
-        Command::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,
-        Command::Advise(args) => tell(&args.report, advise::run(config, args)).await,
-        Command::ChooseTtl(args) => tell(&args.report, choose_ttl::run(config, args)).await,
+        Scenario::Oversell(args) => tell(&args.report, oversell::run(config, args)).await,
+        Scenario::Deadlock(args) => tell(&args.report, deadlock::run(config, args)).await,
+        Scenario::Crash(args) => tell(&args.report, crash::run(config, args)).await,
+        Scenario::Retry(args) => tell(&args.report, retry::run(config, args)).await,
+        Scenario::Pause(args) => tell(&args.report, pause::run(config, args)).await,
+        Scenario::Compare(args) => tell(&args.report, compare::run(config, args)).await,
+        Scenario::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
+        Scenario::Leader(args) => tell(&args.report, leader::run(config, args)).await,
+        Scenario::Partition(args) => tell(&args.report, partition::run(config, args)).await,
+        Scenario::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,
+        Scenario::Advise(args) => tell(&args.report, advise::run(config, args)).await,
+        Scenario::ChooseTtl(args) => tell(&args.report, choose_ttl::run(config, args)).await,
     }
 }
 

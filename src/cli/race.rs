@@ -11,7 +11,7 @@ use clap::{
 use strum::VariantArray;
 use tokio::time::Duration;
 
-pub use self::run_all::RunAllArgs;
+pub use self::run_all::{RunAllArgs, Simulation};
 use super::OutputArgs;
 use crate::{
     duration::{self, BareUnit, DURATION_VALID},

@@ -2,7 +2,7 @@
 
 use super::{ScenarioError, crash, deadlock, export, oversell, retry};
 use crate::{
-    cli::{Command, Config, RunAllArgs},
+    cli::{Config, RunAllArgs, Simulation},
     report::Report,
 };
 
@@ -16,15 +16,14 @@ pub async fn run(config: &Config, args: &RunAllArgs) -> Result<Report, ScenarioE
     }
     let mut all = Report::new("run-all");
     all.seed = Some(args.run.seed());
-    for command in args.parts(all.seed) {
-        let report = match &command {
-            Command::Oversell(args) => oversell::run(config, args).await?,
-            Command::Deadlock(args) => deadlock::run(config, args).await?,
-            Command::Crash(args) => crash::run(config, args).await?,
-            Command::Retry(args) => retry::run(config, args).await?,
-            _ => continue,
+    for simulation in args.parts(all.seed) {
+        let report = match &simulation {
+            Simulation::Oversell(args) => oversell::run(config, args).await?,
+            Simulation::Deadlock(args) => deadlock::run(config, args).await?,
+            Simulation::Crash(args) => crash::run(config, args).await?,
+            Simulation::Retry(args) => retry::run(config, args).await?,
         };
-        if let (Command::Oversell(_), Some(folder)) = (&command, &args.output) {
+        if let (Simulation::Oversell(_), Some(folder)) = (&simulation, &args.output) {
             // As the PHP lab named them.
             export::write(&report, |run, which| {
                 folder.join(format!("{which}oversell_{}.json", run.strategy))

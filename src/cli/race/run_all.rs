@@ -6,11 +6,7 @@ use clap::Args;
 use tokio::time::Duration;
 
 use super::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs, processes};
-use crate::{
-    cli::{Command, OutputArgs},
-    strategy::StrategyId,
-    wait::Policy,
-};
+use crate::{cli::OutputArgs, strategy::StrategyId, wait::Policy};
 
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]
@@ -33,10 +29,23 @@ pub struct RunAllArgs {
     pub report: OutputArgs,
 }
 
+/// A simulation of the PHP lab, with its figures.
+#[derive(Debug, Clone)]
+pub enum Simulation {
+    /// Buyers race.
+    Oversell(OversellArgs),
+    /// Buyers wait in a circle.
+    Deadlock(DeadlockArgs),
+    /// A holder is killed, or works for too long.
+    Crash(CrashArgs),
+    /// Losers try again.
+    Retry(RetryArgs),
+}
+
 impl RunAllArgs {
     /// What the PHP lab did, with its figures.
     #[must_use]
-    pub fn parts(&self, seed: Option<u64>) -> Vec<Command> {
+    pub fn parts(&self, seed: Option<u64>) -> Vec<Simulation> {
         let run = RunArgs { seed, ..self.run.clone() };
         let named = |names: &[&str]| {
             StrategyId::all().filter(|id| names.contains(&id.row().name)).collect::<Vec<_>>()
@@ -86,12 +95,12 @@ impl RunAllArgs {
             report: report.clone(),
         };
         vec![
-            Command::Oversell(oversell),
-            Command::Deadlock(deadlock(false)),
-            Command::Deadlock(deadlock(true)),
-            Command::Crash(crash(false, 2_000)),
-            Command::Crash(crash(true, 1_000)),
-            Command::Retry(retry),
+            Simulation::Oversell(oversell),
+            Simulation::Deadlock(deadlock(false)),
+            Simulation::Deadlock(deadlock(true)),
+            Simulation::Crash(crash(false, 2_000)),
+            Simulation::Crash(crash(true, 1_000)),
+            Simulation::Retry(retry),
         ]
     }
 }
