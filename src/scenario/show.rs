@@ -10,16 +10,11 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::ScenarioError;
 use crate::{
     cli::OutputArgs,
     report::{self, Met, Report, Text},
+    scenario::error::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED, ScenarioError},
 };
-
-/// The exit code of a scenario in which something was not as expected.
-pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
-/// The exit code of a scenario in which something could not be measured.
-pub const EXIT_NOT_MEASURED: u8 = 2;
 
 /// Runs a scenario and shows its report; gives the exit code that says how it ended.
 ///

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::{self, Duration};
 
 use super::{
-    Scene,
     crowd::order,
     farm::{Farm, Wanted},
+    scene::Scene,
 };
 use crate::{
     client::ask,
@@ -20,7 +20,12 @@ use crate::{
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{AGAIN, PATIENCE, Progress, ScenarioError, poll, recorded::Recorded},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, PATIENCE, poll},
+        progress::Progress,
+        recorded::Recorded,
+    },
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
