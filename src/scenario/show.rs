@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     cli::OutputArgs,
-    report::{self, Met, Report, Text},
+    report::{Met, Report, html, text::Text},
     scenario::error::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED, ScenarioError},
 };
 
@@ -81,7 +81,7 @@ fn show(report: &Report, output: &OutputArgs) -> u8 {
 /// Nobody ever sees half a page.
 fn write_page(report: &Report, path: &Path) -> io::Result<()> {
     let mut file = page_in(path)?;
-    file.write_all(report::page(report).as_bytes())?;
+    file.write_all(html::page(report).as_bytes())?;
     file.persist(path)?;
     Ok(())
 }

@@ -72,6 +72,7 @@ impl Case<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::anomaly::purchase::Look;
 
     fn purchase(read: i64, free: i64, did: Did) -> Purchase {
         Purchase { buyer: "first", session: 1, look: Look { read, free }, did }
