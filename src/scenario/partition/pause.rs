@@ -15,7 +15,7 @@ use super::{
     scene::Scene,
 };
 use crate::{
-    client::ask,
+    client::{self, ask},
     embedded::{Embedded, locklab},
     outcome::Outcome,
     product::Product,
@@ -52,7 +52,7 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     let names: Vec<&str> = locks.iter().map(|lock| lock.row().name).collect();
     let what = format!("pause: a server is stopped that sells under {}", names.join(", "));
     let _progress = Progress::spinner(what);
-    let stale = locklab::start(&farm.flags).await?;
+    let stale = locklab::start(&farm.flags, async |at| client::check(at).await.is_ok()).await?;
     let fresh = Arc::clone(farm.labs[0].shop());
     for &lock in &locks {
         fresh.reset(&product(lock), 1, Some(lock)).await?;
