@@ -10,7 +10,14 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{backends::Backends, http::problem::Problem, order::log::PurchaseLog, shop::Shop};
+use crate::{
+    backends::Backends,
+    fault::FaultMetrics,
+    http::{metrics::HttpMetrics, problem::Problem},
+    measure::exporter::Exporter,
+    order::log::PurchaseLog,
+    shop::Shop,
+};
 
 /// The handles that every handler works with.
 pub struct App {
@@ -19,7 +26,11 @@ pub struct App {
     /// The servers behind it.
     pub backends: Arc<Backends>,
     /// Where measurements go.
-    pub metrics: Arc<Metrics>,
+    pub exporter: Arc<Exporter>,
+    /// What the routes record.
+    pub http: HttpMetrics,
+    /// Who counts the faults of orders.
+    pub faults: Arc<FaultMetrics>,
     /// Places for purchases in flight; more are turned away.
     pub places: Arc<Semaphore>,
     /// Logs purchases that fail or take long.

@@ -136,7 +136,7 @@ async fn redis(
     };
     let options = RedisOptions {
         url: place.url.clone(),
-        mode: config.redis_mode,
+        mode: config.redis_mode.into(),
         pool_size: config.redis_pool_size,
         timeout: config.command_timeout,
     };

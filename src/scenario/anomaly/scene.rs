@@ -10,7 +10,7 @@ use crate::{
     embedded::{self, Embedded, EmbeddedError},
     lab::error::LabError,
     measure::exporter::Exporter,
-    scenario::ScenarioError,
+    scenario::error::ScenarioError,
     wires::{
         metrics::Wire,
         sql::{Dialect, SqlClient, SqlOptions},
