@@ -11,13 +11,14 @@ mod section;
 pub mod shelf;
 pub mod term;
 mod till;
+mod visit;
 
 use enum_map::EnumMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::{buyers::BuyerLines, section::Section};
+use self::{buyers::BuyerLines, visit::Visit};
 use crate::{
     error::BackendError,
     history::Kind,
@@ -134,7 +135,7 @@ impl Shop {
         let mut trail = self.recorder.begin(order);
         match &self.methods[order.strategy] {
             Method::Lock(keeper) => {
-                let section = Section {
+                let visit = Visit {
                     order,
                     keeper,
                     lines: &self.lines,
@@ -144,7 +145,7 @@ impl Shop {
                     receipt: &mut receipt,
                     trail: &mut trail,
                 };
-                section.sell().await;
+                visit.sell().await;
             }
             Method::Absent(reason) => {
                 let (backend, cause) = (order.strategy.row().backend.into(), reason.clone().into());
