@@ -6,7 +6,8 @@ use strum::IntoStaticStr;
 use tokio::time::Duration;
 
 use super::{output::OutputArgs, parsers::positive_duration};
-use crate::{duration, strategy::server::Backend};
+use crate::strategy::server::Backend;
+use locklab_locks::duration;
 
 /// The most who want the same thing at once.
 pub const WANTING_MAX: u32 = 1_000_000;

@@ -1,7 +1,6 @@
 //! An order in the shop: what it needs on its way through the critical section, and what it holds.
 
 use crate::{
-    lease::keeper::Keeper,
     order::{Order, receipt::Receipt, recorder::Trail},
     outcome::Violation,
     shop::{
@@ -10,6 +9,7 @@ use crate::{
     },
     stock::{Stock, sql::SqlStock},
 };
+use locklab_locks::lease::keeper::Keeper;
 use tokio::time::Instant;
 
 /// One order on its way through the critical section.
