@@ -127,21 +127,7 @@ impl Queue {
     ) -> Result<Answer, Failure> {
         let failed = at(Step::Enqueue);
         let item = &order.items[0];
-        let key = match &order.key {
-            Some(key) => key.clone(),
-            None => {
-                let generation = stock.generation(&item.product).await.map_err(&failed)?;
-                Key {
-                    name: IdempotencyKey::from(&order.id),
-                    item: 0,
-                    generation: generation.ok_or_else(|| Failure::Absent(item.product.clone()))?,
-                    claim: Token::random(),
-                    order: order.describe(),
-                    order_id: order.id.clone(),
-                    ttl: ANSWER_TTL,
-                }
-            }
-        };
+        let key = key(order, stock).await?;
         trail.learn(0, &key.generation);
         order.faults.strike(Step::Enqueue).await.map_err(&failed)?;
         let started = Instant::now();
@@ -209,4 +195,22 @@ impl Queue {
         }
         Ok(None)
     }
+}
+
+/// Where the answer to an order is kept: under its idempotency key, or under a name of its own.
+async fn key(order: &Order, stock: &dyn Stock) -> Result<Key, Failure> {
+    if let Some(key) = &order.key {
+        return Ok(key.clone());
+    }
+    let product = &order.items[0].product;
+    let generation = stock.generation(product).await.map_err(at(Step::Enqueue))?;
+    Ok(Key {
+        name: IdempotencyKey::from(&order.id),
+        item: 0,
+        generation: generation.ok_or_else(|| Failure::Absent(product.clone()))?,
+        claim: Token::random(),
+        order: order.describe(),
+        order_id: order.id.clone(),
+        ttl: ANSWER_TTL,
+    })
 }
