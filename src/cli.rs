@@ -40,8 +40,8 @@ pub use self::secret::Secret;
 pub const EXIT_USAGE: u8 = 64;
 
 /// What follows all help.
-const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something could \
-                          not be measured; 64 invalid usage.";
+const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something \
+                          could not be measured; 64 invalid usage.";
 
 /// Sells one scarce item over HTTP under whichever distributed lock you name, and tells the truth
 /// about what happened.
@@ -67,10 +67,10 @@ impl Cli {
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 
-    /// What the command line may be, with every flag and subcommand.
+    /// What the command line may be: every subcommand takes every flag of the configuration.
     #[must_use]
     pub fn command_line() -> clap::Command {
-        manual::with_inherited_flags(Self::command())
+        manual::with_inherited_flags(Self::command().mut_args(|flag| flag.global(true)))
     }
 }
 
@@ -85,7 +85,8 @@ pub enum Command {
     Oversell(OversellArgs),
     /// Have buyers take the same locks in opposite orders, and show how long they block each other
     Deadlock(DeadlockArgs),
-    /// Kill the holder of a lock, or let it work for longer than its lease, and show what the next does
+    /// Kill the holder of a lock, or let it work for longer than its lease, and show what the next
+    /// does
     Crash(CrashArgs),
     /// Compare what losers can do, from giving up to waiting in line
     Retry(RetryArgs),
@@ -98,7 +99,8 @@ pub enum Command {
     /// A process of buyers
     #[command(hide = true)]
     Buyers,
-    /// Have processes elect a leader, kill, stop and depose it, and show who led and who believed so
+    /// Have processes elect a leader, kill, stop and depose it, and show who led and who believed
+    /// so
     Leader(LeaderArgs),
     /// A process that stands for election
     #[command(hide = true)]
@@ -108,19 +110,21 @@ pub enum Command {
     Partition(PartitionArgs),
     /// Show what goes wrong with locks of Postgres and MySQL, each beside what goes well
     Anomaly(AnomalyArgs),
-    /// Say which strategies fit your case, and show them at work; asks for what the flags do not say
+    /// Say which strategies fit your case, and show them at work; asks for what the flags do not
+    /// say
     Advise(AdviseArgs),
     /// Choose a ttl from hold times: how often each would be outlasted, predicted and tried out
     ///
-    /// Hold times are those of your own system (--holds FILE), or are measured here. What no sample shows is
-    /// not in them: pauses for garbage collection, SIGSTOP, a network that hangs. A ttl makes violations rare,
-    /// only fencing makes them harmless.
+    /// Hold times are those of your own system (--holds FILE), or are measured here. What no sample
+    /// shows is not in them: pauses for garbage collection, SIGSTOP, a network that hangs. A ttl
+    /// makes violations rare, only fencing makes them harmless.
     ChooseTtl(ChooseTtlArgs),
     /// Print a script by which a shell completes flags and subcommands
     ///
-    /// For this session of bash: source <(locklab completions bash). For all of them, write it where the
-    /// shell looks for completions: ~/.local/share/bash-completion/completions/locklab for bash,
-    /// ~/.config/fish/completions/locklab.fish for fish, a file _locklab in a folder of $fpath for zsh.
+    /// For this session of bash: source <(locklab completions bash). For all of them, write it
+    /// where the shell looks for completions: ~/.local/share/bash-completion/completions/locklab
+    /// for bash, ~/.config/fish/completions/locklab.fish for fish, a file _locklab in a folder of
+    /// $fpath for zsh.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one of each subcommand
     ///

@@ -12,7 +12,8 @@ use tokio::{net::TcpStream, time};
 
 use crate::error::Cause;
 
-/// Sends a request without a body over a connection of its own; the status and the body of the reply.
+/// Sends a request without a body over a connection of its own; the status and the body of the
+/// reply.
 ///
 /// # Errors
 /// The server does not answer, or not in HTTP.

@@ -54,8 +54,8 @@ impl Telemetry {
     /// Starts to log to stderr, and to send spans to the collector, if there is to be one.
     ///
     /// # Errors
-    /// The configuration is not valid. A collector that is away is not an error: spans that cannot be
-    /// sent are dropped, and the log says so.
+    /// The configuration is not valid. A collector that is away is not an error: spans that cannot
+    /// be sent are dropped, and the log says so.
     pub fn start(config: &Config) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.log)?;
         let spans = config.otlp_endpoint().map(|url| provider(url, config.otlp_sample));

@@ -42,12 +42,13 @@ pub struct AdviseArgs {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub servers: Option<Vec<Runs>>,
 
-    /// How long a lease lasts, and so how long others wait for a holder that died (a bare number is in
-    /// ms); `locklab choose-ttl` measures what it should be
+    /// How long a lease lasts, and so how long others wait for a holder that died (a bare number is
+    /// in ms); `locklab choose-ttl` measures what it should be
     #[arg(long, default_value = "5s", value_parser = positive_duration)]
     pub ttl: Duration,
 
-    /// What the order of buyers and their random delays are drawn from; random, and shown, without it
+    /// What the order of buyers and their random delays are drawn from; random, and shown, without
+    /// it
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 

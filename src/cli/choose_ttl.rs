@@ -32,7 +32,8 @@ pub struct ChooseTtlArgs {
     pub lock: StrategyId,
 
     /// Purchases whose hold time is measured
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    #[arg(long, default_value_t = 3_000,
+          value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
     pub samples: u32,
 
     /// The median of the work that is drawn, at most 2s (a bare number is in ms)

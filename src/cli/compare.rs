@@ -62,7 +62,8 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// What the order of combinations and random delays are drawn from; random, and shown, without it
+    /// What the order of combinations and random delays are drawn from; random, and shown, without
+    /// it
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 

@@ -24,34 +24,28 @@ pub(super) const LOGS: &str = "Logs and traces";
 #[command(next_help_heading = SERVERS)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", help_heading = SERVING,
           value_parser = address)]
     pub listen: SocketAddr,
 
     /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it, or
     /// empty, a private one is started
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
 
     /// The nodes of Redlock, three to nine independent Redis, separated by commas
-    #[arg(
-        long,
-        env = "REDLOCK_URLS",
-        hide_env_values = true,
-        global = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "REDLOCK_URLS", hide_env_values = true, value_delimiter = ',')]
     redlock_urls: Vec<Secret>,
 
     /// The longest wait for a node of Redlock, to connect and to answer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", hide_short_help = true,
           value_parser = positive_duration)]
     pub redlock_timeout: Duration,
 
-    /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets it
-    /// vote at once, and two buyers hold one lock
-    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true, hide_short_help = true,
-          value_parser = duration::parse_flag)]
+    /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets
+    /// it vote at once, and two buyers hold one lock
+    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s",
+          hide_short_help = true, value_parser = duration::parse_flag)]
     pub redlock_restart_delay: Duration,
 
     /// Whether nobody has ever used the nodes that are named; see `RedlockOptions::are_new`
@@ -59,36 +53,30 @@ pub struct Config {
     pub redlock_new: bool,
 
     /// The members of an etcd cluster, http://host:port, separated by commas
-    #[arg(
-        long,
-        env = "ETCD_ENDPOINTS",
-        hide_env_values = true,
-        global = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "ETCD_ENDPOINTS", hide_env_values = true, value_delimiter = ',')]
     etcd_endpoints: Vec<String>,
 
     /// The longest wait for etcd, to connect and to answer: a write waits for the disks of most
     /// members (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", hide_short_help = true,
           value_parser = positive_duration)]
     pub etcd_timeout: Duration,
 
-    /// The servers of a ZooKeeper ensemble, host:port, separated by commas; /root at the end is the node
-    /// below which all locks are
-    #[arg(long, env = "ZOOKEEPER_HOSTS", global = true)]
+    /// The servers of a ZooKeeper ensemble, host:port, separated by commas; /root at the end is the
+    /// node below which all locks are
+    #[arg(long, env = "ZOOKEEPER_HOSTS")]
     zookeeper_hosts: Option<String>,
 
-    /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of most
-    /// servers (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
+    /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of
+    /// most servers (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", hide_short_help = true,
           value_parser = positive_duration)]
     pub zookeeper_timeout: Duration,
 
-    /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has died;
-    /// ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s", global = true, hide_short_help = true,
-          value_parser = positive_duration)]
+    /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has
+    /// died; ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s",
+          hide_short_help = true, value_parser = positive_duration)]
     pub zookeeper_session_timeout: Duration,
 
     /// The databases that some strategies sell from.
@@ -96,77 +84,71 @@ pub struct Config {
     pub databases: DatabaseArgs,
 
     /// Servers to start privately where no URL names others, separated by commas; empty means none
-    #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
+    #[arg(long, env = "LOCKLAB_EMBED", value_delimiter = ',')]
     embed: Vec<Embed>,
 
     /// How commands share connections; pooled is an exhibit of unfair queueing
-    #[arg(
-        long,
-        env = "LOCKLAB_REDIS_MODE",
-        default_value = "multiplexed",
-        global = true,
-        hide_short_help = true
-    )]
+    #[arg(long, env = "LOCKLAB_REDIS_MODE", default_value = "multiplexed", hide_short_help = true)]
     pub redis_mode: RedisMode,
 
     /// Connections to Redis with --redis-mode pooled
-    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub redis_pool_size: u32,
 
     /// The longest wait for a connection to a backend, and for a reply (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", hide_short_help = true,
           value_parser = positive_duration)]
     pub command_timeout: Duration,
 
     /// Units of the product "default" to put on sale at the start, unless it is on sale already
-    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, help_heading = SERVING,
           value_parser = clap::value_parser!(u64).range(0..=STOCK_MAX))]
     pub stock: u64,
 
     /// Purchases in flight at once; more are answered with 503
-    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
     /// Records of purchases that are kept of each of a hundred products; 0 records nothing
-    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub history: u32,
 
     /// Tickets that may wait in the queue of a product; more are answered with 429
-    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub queue_max: u32,
 
     /// How long to finish what is under way when told to stop (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", help_heading = SERVING,
           value_parser = duration::parse_flag)]
     pub drain_timeout: Duration,
 
     /// Makes /reset and fault= demand this as a bearer token; empty means none
-    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true, help_heading = SERVING)]
+    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, help_heading = SERVING)]
     admin_token: Option<Secret>,
 
     /// What to log: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", help_heading = LOGS)]
     pub log: String,
 
     /// How to log
-    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", help_heading = LOGS)]
     pub log_format: LogFormat,
 
     /// Log purchases that take at least this long (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", global = true, help_heading = LOGS,
+    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", help_heading = LOGS,
           value_parser = duration::parse_flag)]
     pub log_slow: Duration,
 
     /// Where a collector takes OpenTelemetry traces, as OTLP over HTTP: http://host:4318
-    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, help_heading = LOGS)]
     otlp_endpoint: Option<Secret>,
 
     /// Which part of purchases to trace, from 0 to 1, unless their traceparent decides
-    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true, help_heading = LOGS,
+    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, help_heading = LOGS,
           value_parser = ratio)]
     pub otlp_sample: f64,
 }

@@ -21,7 +21,8 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// What the order of buyers and their random delays are drawn from; random, and shown, without it
+    /// What the order of buyers and their random delays are drawn from; random, and shown, without
+    /// it
     #[arg(long, value_name = "NUMBER")]
     pub(super) seed: Option<u64>,
 }
@@ -62,7 +63,8 @@ pub struct OversellArgs {
     pub stock: u64,
 
     /// Buyers, who all come at the same instant
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
+    #[arg(long, default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
     pub concurrency: u32,
 
     /// Work between read and write (a bare number is in µs)
@@ -81,8 +83,8 @@ pub struct OversellArgs {
     #[arg(long, value_enum)]
     pub(super) expect: Option<Expect>,
 
-    /// Write what became of every purchase to this file, as JSON; with several strategies or runs, to
-    /// files of that name with the strategy and the run before it
+    /// Write what became of every purchase to this file, as JSON; with several strategies or runs,
+    /// to files of that name with the strategy and the run before it
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -176,7 +178,8 @@ pub struct CrashArgs {
 #[derive(Debug, Clone, Args)]
 pub struct RetryArgs {
     /// Buyers, who all come at the same instant
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
+    #[arg(long, default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
     pub concurrency: u32,
 
     /// Units on sale

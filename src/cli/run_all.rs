@@ -15,8 +15,8 @@ use crate::{strategy::StrategyId, wait::Policy};
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]
 pub struct RunAllArgs {
-    /// Write what became of every purchase of the races for one unit into this folder, as JSON; with
-    /// several runs, to files with the run before their names
+    /// Write what became of every purchase of the races for one unit into this folder, as JSON;
+    /// with several runs, to files with the run before their names
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 

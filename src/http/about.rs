@@ -127,7 +127,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
         return Err(Problem::draining("the server is stopping"));
     }
     let health = app.backends.health();
-    // Without Redis most strategies cannot sell, the default among them; without another backend, some.
+    // Without Redis most strategies cannot sell, the default among them; without another backend,
+    // some.
     let is_redis = |health: &&Health| health.backend == Backend::Redis;
     if health.iter().filter(is_redis).any(|health| !health.is_reachable()) {
         return Err(Problem::unavailable("redis does not answer"));

@@ -151,7 +151,8 @@ pub async fn post(
         faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.metrics)),
     };
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
-    // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
+    // Dropped with this handler, when the client hangs up: who still waits for a lock then gives
+    // up.
     let _client = order.patience.gone.clone().drop_guard();
     let span = span::purchase(&order, parent);
     let (order, receipt) = carry_out(&app, order, name?, span).await?;
