@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        command => match scenario::run(&config, &command).await {
+        Command::Scenario(scenario) => match scenario::run(&config, &scenario).await {
             Ok(code) => return code.into(),
             Err(error) => (error.to_string(), error.exit().into()),
         },

@@ -2,32 +2,30 @@
 
 mod draw;
 mod entry;
-mod html;
+mod export;
+pub mod html;
+mod part;
 pub mod picture;
 pub mod provenance;
 mod run;
 pub mod summary;
 mod table;
-mod text;
+pub mod text;
 pub mod timeline;
-
-use std::fmt::Display;
+mod wrap;
 
 use serde::Serialize;
 
 pub use self::{
     entry::Entry,
-    html::page,
+    part::{Check, Figure, Met, Part},
     picture::Picture,
     provenance::Host,
     run::{Run, Runs, numbers},
-    text::Text,
+    table::Table,
     timeline::Timeline,
 };
-pub use crate::backends::version::ServerVersion;
-
-/// How wide text may be.
-pub const WIDTH: usize = 80;
+use crate::backends::version::ServerVersion;
 
 /// What a scenario found.
 #[derive(Debug, Serialize)]
@@ -51,68 +49,6 @@ pub struct Report {
     pub runs: Runs,
     /// Its parts, in the order in which they were done.
     pub parts: Vec<Part>,
-}
-
-/// A part of a scenario, with a verdict of its own.
-#[derive(Debug, Default, Serialize)]
-pub struct Part {
-    /// What was done.
-    pub title: String,
-    /// What was expected, and what was seen.
-    pub checks: Vec<Check>,
-    /// What was measured.
-    pub figures: Vec<Figure>,
-    /// The same side by side.
-    pub tables: Vec<Table>,
-    /// What can be seen of it.
-    pub pictures: Vec<Picture>,
-    /// What was recorded, as it was recorded.
-    pub evidence: Vec<serde_json::Value>,
-}
-
-/// Something that was expected.
-#[derive(Debug, Serialize)]
-pub struct Check {
-    /// What was expected.
-    pub claim: String,
-    /// What was seen.
-    pub seen: String,
-    /// Whether that is what was expected.
-    pub met: Met,
-}
-
-/// Whether something is as expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Met {
-    /// It is.
-    Yes,
-    /// It could not be measured.
-    Unknown,
-    /// It is not.
-    No,
-}
-
-/// Something that was measured, several times if possible.
-#[derive(Debug, Serialize)]
-pub struct Figure {
-    /// What.
-    pub name: String,
-    /// In which unit.
-    pub unit: &'static str,
-    /// Every sample.
-    pub samples: Vec<f64>,
-}
-
-/// Figures or words in columns.
-#[derive(Debug, Serialize)]
-pub struct Table {
-    /// What it shows.
-    pub title: String,
-    /// The heads of its columns, with units.
-    pub columns: Vec<String>,
-    /// Its rows, each as wide as the head; the first cell names the row.
-    pub rows: Vec<Vec<String>>,
 }
 
 impl Report {
@@ -145,43 +81,19 @@ impl Report {
         let checks = || self.parts.iter().flat_map(|part| &part.checks);
         (checks().filter(|check| check.met == Met::Yes).count(), checks().count())
     }
-}
 
-impl Part {
-    /// A part that has found nothing yet.
+    /// Where its figures come from, in a sentence.
     #[must_use]
-    pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), ..Self::default() }
-    }
-
-    /// Something was expected, and is so or is not.
-    pub fn check(&mut self, claim: impl Into<String>, seen: impl Display, is_met: bool) {
-        let met = if is_met { Met::Yes } else { Met::No };
-        self.checks.push(Check { claim: claim.into(), seen: seen.to_string(), met });
-    }
-
-    /// Something was expected, and could not be measured.
-    pub fn unknown(&mut self, claim: impl Into<String>, why: impl Display) {
-        let check = Check { claim: claim.into(), seen: why.to_string(), met: Met::Unknown };
-        self.checks.push(check);
-    }
-
-    /// What something came to; if it did not, nothing can be said.
-    pub fn known<T>(&mut self, result: Result<T, impl Display>) -> Option<T> {
-        match result {
-            Ok(known) => Some(known),
-            Err(error) => {
-                self.unknown("it can be measured", error);
-                None
-            }
-        }
-    }
-
-    /// Something was measured; without samples, nothing was.
-    pub fn measure(&mut self, name: impl Into<String>, unit: &'static str, samples: Vec<f64>) {
-        if !samples.is_empty() {
-            self.figures.push(Figure { name: name.into(), unit, samples });
-        }
+    pub fn provenance(&self) -> String {
+        let Self { version, commit, timestamp, seed, host, servers, .. } = self;
+        let seed = seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string());
+        let servers: Vec<String> =
+            servers.iter().map(|it| format!("{} {}", it.backend, it.version)).collect();
+        let servers = if servers.is_empty() { "unknown".to_owned() } else { servers.join(", ") };
+        format!(
+            "seed: {seed}; locklab {version} ({commit}) at {timestamp}; host: {}; servers: {servers}",
+            host.describe()
+        )
     }
 }
 

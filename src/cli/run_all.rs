@@ -33,16 +33,16 @@ pub struct RunAllArgs {
     pub report: OutputArgs,
 }
 
-/// A simulation of the PHP lab.
+/// A simulation of the PHP lab, with its figures.
 #[derive(Debug, Clone)]
 pub enum Simulation {
-    /// `locklab oversell`
+    /// Buyers race.
     Oversell(OversellArgs),
-    /// `locklab deadlock`
+    /// Buyers wait in a circle.
     Deadlock(DeadlockArgs),
-    /// `locklab crash`
+    /// A holder is killed, or works for too long.
     Crash(CrashArgs),
-    /// `locklab retry`
+    /// Losers try again.
     Retry(RetryArgs),
 }
 

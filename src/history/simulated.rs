@@ -11,7 +11,6 @@ use crate::{
     history::{Event, Kind},
     outcome::Outcome,
     step::Step,
-    stock::ledger::Tally,
 };
 
 /// How long a lease lasts: longer than any buyer takes, unless it sleeps.
@@ -84,11 +83,22 @@ pub struct Order {
     pub lanes: Vec<Lane>,
 }
 
+/// What a store says of its product. Histories are below the stock, so this is not its tally.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Units that were there in the beginning.
+    pub initial: i64,
+    /// Units left, as far as the stock knows.
+    pub stock: i64,
+    /// Units sold, by the ledger.
+    pub sold: i64,
+}
+
 /// What happened in a simulation.
 #[derive(Debug, Clone)]
 pub struct Shop {
     /// What the store says at the end.
-    pub tally: Tally,
+    pub counts: Counts,
     /// Every order.
     pub orders: Vec<Order>,
     /// How many buyers were not told how it ended.
@@ -100,7 +110,7 @@ pub struct Shop {
     now_ns: u64,
     fencing_token: u64,
     /// When the last sale was, and what the store said just before.
-    before: (u64, Tally),
+    before: (u64, Counts),
     /// The lease that was handed over: its server, way, and token.
     handed_over: Option<(usize, Way, String)>,
 }
@@ -143,10 +153,10 @@ pub fn shops() -> impl Strategy<Value = Shop> {
 impl Shop {
     /// Serves buyers, one after the other.
     pub fn simulate(initial: i64, buyers: &[Buyer]) -> Self {
-        let tally = Tally { initial, stock: initial, sold: 0 };
+        let counts = Counts { initial, stock: initial, sold: 0 };
         let mut shop = Self {
-            tally,
-            before: (0, tally),
+            counts,
+            before: (0, counts),
             orders: Vec::new(),
             unknown: 0,
             untold: 0,
@@ -211,9 +221,9 @@ impl Shop {
 
     /// Sells, if the store is to.
     fn sell(&mut self, quantity: u32) {
-        self.before = (self.now_ns, self.tally);
-        self.tally.sold += i64::from(quantity);
-        self.tally.stock -= i64::from(quantity);
+        self.before = (self.now_ns, self.counts);
+        self.counts.sold += i64::from(quantity);
+        self.counts.stock -= i64::from(quantity);
     }
 
     /// Buys under a lease: what the seller's server records, and how it ends.
@@ -266,7 +276,7 @@ impl Shop {
     /// Reads; says whether there is enough.
     fn read(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> bool {
         let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
-        let Tally { stock, sold, .. } = self.tally;
+        let Counts { stock, sold, .. } = self.counts;
         seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));
         stock >= i64::from(buyer.quantity)
     }
@@ -283,7 +293,7 @@ impl Shop {
             self.sell(quantity);
         }
         let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
-        let Tally { stock, sold, .. } = self.tally;
+        let Counts { stock, sold, .. } = self.counts;
         match fate {
             Fate::WriteLost(took_effect) | Fate::Died(took_effect) => {
                 self.untold += if took_effect { i64::from(quantity) } else { 0 };
@@ -300,7 +310,7 @@ impl Shop {
 
     /// Buys in one step.
     fn take(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<Kind> {
-        if self.tally.stock < i64::from(buyer.quantity) {
+        if self.counts.stock < i64::from(buyer.quantity) {
             self.tick(buyer);
             return Some(Kind::Fail { outcome: Outcome::SoldOut });
         }
@@ -309,7 +319,7 @@ impl Shop {
 
     /// Reads, loses against somebody faster if there was one, reads again and sells.
     fn exec(&mut self, buyer: &Buyer, invoked_ns: u64, seen: &mut Vec<Event>) -> Option<Kind> {
-        let (sold_ns, Tally { stock, sold, .. }) = self.before;
+        let (sold_ns, Counts { stock, sold, .. }) = self.before;
         if invoked_ns < sold_ns {
             let (since_ns, at_ns) = (invoked_ns, self.tick(buyer));
             seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));

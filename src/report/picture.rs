@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Timeline;
+use super::timeline::Timeline;
 
 /// Something to look at. Text shows only timelines.
 #[derive(Debug, Serialize)]

@@ -5,8 +5,6 @@ use std::{fs, thread};
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
 
-use super::Report;
-
 /// The machine on which a scenario ran. What it does not tell is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
@@ -50,22 +48,6 @@ impl Host {
             cores: thread::available_parallelism().ok().map(usize::from),
             memory_mib: memory_kib.map(|kib| kib / 1024),
         }
-    }
-}
-
-impl Report {
-    /// Where its figures come from, in a sentence.
-    #[must_use]
-    pub fn provenance(&self) -> String {
-        let Self { version, commit, timestamp, seed, host, servers, .. } = self;
-        let seed = seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string());
-        let servers: Vec<String> =
-            servers.iter().map(|it| format!("{} {}", it.backend, it.version)).collect();
-        let servers = if servers.is_empty() { "unknown".to_owned() } else { servers.join(", ") };
-        format!(
-            "seed: {seed}; locklab {version} ({commit}) at {timestamp}; host: {}; servers: {servers}",
-            host.describe()
-        )
     }
 }
 

@@ -1,10 +1,11 @@
-//! A table in text, never wider than a terminal.
+//! Tables, and how they are written in text: never wider than a terminal.
 
 use std::fmt::{self, Display};
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+use serde::Serialize;
 
-use super::{Table, WIDTH};
+use super::wrap::WIDTH;
 
 /// How far text is from the left.
 const INDENT: usize = 2;
@@ -12,6 +13,17 @@ const INDENT: usize = 2;
 const GAP: usize = 2;
 /// Words are broken that are longer.
 const WORD_MAX: usize = 24;
+
+/// Figures or words in columns.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// The heads of its columns, with units.
+    pub columns: Vec<String>,
+    /// Its rows, each as wide as the head; the first cell names the row.
+    pub rows: Vec<Vec<String>>,
+}
 
 /// Columns that do not fit are shown below the others, beside the names of the rows again.
 impl Display for Table {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Check, Figure, Met, Part, Picture, Report, WIDTH, summary::Summary};
+use super::{Check, Met, Part, Picture, Report, wrap::wrap};
 
 /// A report as text.
 #[derive(Debug, Clone, Copy)]
@@ -90,53 +90,12 @@ fn style(met: Met) -> Style {
     }
 }
 
-impl Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, samples } = self;
-        let Some(Summary { least, median, most, count }) = Summary::of(samples) else {
-            return Ok(());
-        };
-        match count {
-            1 => write!(f, "{name}: {median:.1} {unit} (measured once)"),
-            many => write!(f, "{name}: {median:.1} {unit} ({least:.1} to {most:.1}, {many} times)"),
-        }
-    }
-}
-
-/// Writes a text in lines that fit, the first of which is written up to the indent already.
-pub(super) fn wrap(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
-    // Nothing in a text may move the cursor.
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut column = indent;
-    for word in words.filter(|word| !word.is_empty()) {
-        let length = word.chars().count();
-        if column > indent {
-            if column + 1 + length > WIDTH {
-                write!(f, "\n{:indent$}", "")?;
-                column = indent;
-            } else {
-                write!(f, " ")?;
-                column += 1;
-            }
-        }
-        for letter in word.chars() {
-            if column == WIDTH {
-                write!(f, "\n{:indent$}", "")?;
-                column = indent;
-            }
-            write!(f, "{letter}")?;
-            column += 1;
-        }
-    }
-    writeln!(f)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::report::Table;
+    use crate::report::{Table, wrap::WIDTH};
 
     fn part() -> Part {
         let mut part = Part::new("a part with a title that is long ".repeat(4));

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use super::{WIDTH, text::wrap};
+use super::wrap::{WIDTH, wrap};
 
 /// The letter of a unit that was sold.
 pub const SOLD: char = 'W';

@@ -11,11 +11,12 @@ use self::{
     evidence::Shown,
     rules::{Case, Ruling},
 };
-use super::{Progress, ScenarioError, compare, open};
+use super::compare;
 use crate::{
     cli::{AdviseArgs, Config},
     measure::sample,
     report::{Met, Part, Report, Table},
+    scenario::{error::ScenarioError, ground::open, progress::Progress},
     strategy::StrategyId,
 };
 

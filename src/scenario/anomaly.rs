@@ -7,16 +7,17 @@ mod judge;
 mod late;
 mod ledger;
 mod lost;
+mod purchase;
 mod scene;
 mod skipped;
 mod stale;
 mod stranded;
 
 use self::{ledger::Ledger, scene::Scene};
-use super::{Progress, ScenarioError};
 use crate::{
     cli::{AnomalyArgs, AnomalyName, Config},
     report::{Part, Report},
+    scenario::{error::ScenarioError, progress::Progress},
 };
 
 /// Shows the anomalies that were asked for.

@@ -4,25 +4,25 @@
 mod estimate;
 mod holds;
 mod judge;
+mod known;
 mod purchases;
 
 use tokio::time::{Duration, Instant};
 
 use self::{
     holds::{Source, Work},
+    known::{Known, WORK_CUT, ttl},
     purchases::millis,
 };
-use super::{Progress, ScenarioError, open};
 use crate::{
     cli::{ChooseTtlArgs, Config},
     lab::Lab,
     measure::sample,
     report::{Part, Report},
+    scenario::{error::ScenarioError, ground::open, progress::Progress},
     strategy::StrategyId,
 };
 
-/// Work that comes from a file is cut here when ttls are tried out: that changes nothing for shorter ones.
-const WORK_CUT: Duration = Duration::from_secs(1);
 /// How many purchases show what each adds to its work, by how many buyers at once.
 const ADDED_SAMPLES: usize = 80;
 const ADDED_BUYERS: u32 = 8;
@@ -30,34 +30,6 @@ const ADDED_BUYERS: u32 = 8;
 const WORKS_PER_UNIT: usize = 4;
 /// The 50th, 90th and 99th percentile.
 const TRIED: [(&str, f64); 3] = [("the p50", 0.5), ("the p90", 0.9), ("the p99", 0.99)];
-
-/// What is known of hold times.
-struct Known {
-    lock: StrategyId,
-    /// All of them in ms, the least first.
-    holds: Vec<f64>,
-    /// The work from which more can be drawn, in ms, the least first.
-    works: Vec<f64>,
-    /// Whether nothing else is ever drawn.
-    is_whole: bool,
-    risk: f64,
-}
-
-impl Known {
-    fn quantile(&self, q: f64) -> f64 {
-        sample::quantile(&self.holds, q)
-    }
-
-    /// What a hold has to be longer than to outlast a ttl, in ms.
-    fn limit(&self, ttl: Duration) -> f64 {
-        millis(self.lock.row().validity(ttl))
-    }
-}
-
-/// A ttl in whole milliseconds, as lock services take it.
-fn ttl(ms: f64) -> Duration {
-    Duration::from_millis((ms.ceil() as u64).max(1))
-}
 
 /// Chooses a ttl, and tries some out.
 ///
@@ -99,7 +71,7 @@ async fn choose(
             part.measure("hold time", "ms", given.clone());
             let added = added(lab, lock, &mut part).await?;
             let works = given.iter().map(|hold| (hold - added).clamp(0.0, millis(WORK_CUT)));
-            (known(args, given.clone(), works.collect(), true), part)
+            (Known::new(args, given.clone(), works.collect(), true), part)
         }
         Source::Drawn(work) => {
             let _spinner = Progress::spinner(format!("{} purchases under {name}", args.samples));
@@ -113,7 +85,7 @@ async fn choose(
             part.measure("work that was drawn", "ms", works.clone());
             let holds: Vec<f64> = purchases.iter().map(|purchase| purchase.held_ms).collect();
             part.measure("hold time", "ms", holds.clone());
-            (known(args, holds, works, false), part)
+            (Known::new(args, holds, works, false), part)
         }
     };
     let mut parts = vec![judge::quantiles(&known, first)];
@@ -154,12 +126,6 @@ async fn added(lab: &Lab, lock: StrategyId, part: &mut Part) -> Result<f64, Scen
         purchases.iter().map(|purchase| purchase.held_ms - purchase.work_ms).collect();
     part.measure("what a purchase adds here", "ms", added.clone());
     Ok(sample::median(&added))
-}
-
-fn known(args: &ChooseTtlArgs, mut holds: Vec<f64>, mut works: Vec<f64>, is_whole: bool) -> Known {
-    holds.sort_by(f64::total_cmp);
-    works.sort_by(f64::total_cmp);
-    Known { lock: args.lock, holds, works, is_whole, risk: args.risk }
 }
 
 /// What is tried out. The first is the control: most purchases outlast it.

@@ -10,11 +10,12 @@ use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use tokio::time::{Duration, Instant};
 
 use self::cell::{Cell, Load, Sample};
-use super::{ScenarioError, open, progress::Progress, race};
+use super::{progress::Progress, race};
 use crate::{
     cli::{CompareArgs, Config},
     lab::Lab,
     report::{Part, Report},
+    scenario::{error::ScenarioError, ground::open},
     strategy::StrategyId,
     wait::Policy,
 };

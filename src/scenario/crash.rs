@@ -6,11 +6,9 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
     holder::{self, Holder},
-    open,
-    race::{self, Plan},
+    race,
     recorded::Recorded,
 };
 use crate::{
@@ -21,6 +19,7 @@ use crate::{
         Entry, Part, Picture, Report, Run,
         timeline::{EXPIRY, Mark},
     },
+    scenario::{error::ScenarioError, ground::open, progress::Progress, race::plan::Plan},
     step::Step,
     strategy::{Expected, Family, StrategyId, server::Backend},
     wait::Patience,

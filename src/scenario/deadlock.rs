@@ -6,11 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use super::{
-    AGAIN, Progress, ScenarioError, holder, open,
-    race::{self, Plan},
-    recorded::{FirstLease, Recorded},
-};
+use super::{holder, race, recorded::Recorded};
 use crate::{
     cli::{Config, DeadlockArgs},
     fault::{Action, Fault},
@@ -18,6 +14,13 @@ use crate::{
     outcome::Outcome,
     product::{Item, Product},
     report::{Entry, Part, Picture, Report, Run},
+    scenario::{
+        error::ScenarioError,
+        ground::{self, AGAIN, open},
+        progress::Progress,
+        race::plan::{Plan, shuffle},
+        timeline::FirstLease,
+    },
     step::Step,
     strategy::{Expected, Family, StrategyId},
 };
@@ -112,7 +115,7 @@ async fn circle(
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
     let count = args.processes as usize;
-    let base = race::product("deadlock", lock)?;
+    let base = ground::product("deadlock", lock)?;
     let mut products: Vec<Product> = Vec::new();
     for index in 0..count {
         let name = format!("{base}-{index}");
@@ -137,7 +140,7 @@ async fn circle(
         plan
     };
     let mut plans: Vec<Plan> = (0..count).map(plan).collect();
-    race::shuffle(&mut plans, seed);
+    shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
     let (mut audits, mut is_ok, mut sold) = (Vec::new(), true, 0);
     let (mut held, mut first) = (Vec::new(), Vec::new());

@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    ScenarioError,
-    show::{folder_of, refused},
+use super::show::{folder_of, refused};
+use crate::{
+    report::{Report, Run},
+    scenario::error::ScenarioError,
 };
-use crate::report::{Report, Run};
 
 /// Whether files can be written beside this one, which is found out before anything is run.
 ///

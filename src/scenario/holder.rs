@@ -4,16 +4,18 @@
 use nix::sys::signal::Signal;
 use tokio::time::{Duration, Instant};
 
-use super::{
-    ScenarioError,
-    race::{self, Crew, Plan, buyers},
-};
+use super::race::buyers;
 use crate::{
     cli::Config,
     fault::{Action, Fault},
     lab::Lab,
     measure::clock,
     report::Entry,
+    scenario::{
+        error::ScenarioError,
+        ground,
+        race::{crew::Crew, plan::Plan},
+    },
     step::Step,
     strategy::StrategyId,
     wait::{Patience, Policy},
@@ -117,7 +119,7 @@ pub async fn on_sale(
     strategy: StrategyId,
     units: u64,
 ) -> Result<impl Fn(u32) -> Plan, ScenarioError> {
-    let product = race::product(scenario, strategy)?;
+    let product = ground::product(scenario, strategy)?;
     lab.shop().reset(&product, units, Some(strategy)).await?;
     Ok(move |buyer| Plan::new(buyer, strategy, &product))
 }

@@ -1,62 +1,27 @@
 //! Leader election: processes elect one of them, over and over, while the leader is killed, stopped and
 //! told to resign. What each of them did is recorded beside the ledger, and judged from there.
 
+mod blow;
 pub mod candidate;
 mod judge;
 mod race;
 
-use std::sync::Arc;
-
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::{judge::judge, race::Race};
-use super::{AGAIN, Progress, ScenarioError};
+use self::{blow::Blow, judge::judge, race::Race};
 use crate::{
     cli::{Config, Embed, LeaderArgs},
     lab::Lab,
-    lock::Lock,
     product::Product,
     report::{Part, Report},
-    shop::shelf,
+    scenario::{error::ScenarioError, ground::AGAIN, progress::Progress},
     strategy::StrategyId,
     token::Token,
 };
 
 /// Units on sale: more pieces of work than anybody does.
 const UNITS: u64 = 1_000_000;
-
-/// What is done to leaders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
-    /// SIGKILL.
-    Kill,
-    /// SIGSTOP in the middle of its work, and SIGCONT once another leads.
-    Stop,
-    /// It is told to give up leading.
-    Resign,
-}
-
-/// What has been done to a leader.
-#[derive(Debug, Clone, Copy)]
-struct Struck {
-    blow: Blow,
-    /// Time until another one led.
-    gap: Duration,
-    /// Of a stopped one: what became of the work in which it was stopped.
-    late: Option<Late>,
-}
-
-/// What becomes of work that a leader ends after another one leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Late {
-    /// The store has taken it.
-    Accepted,
-    /// The store has refused it as that of an older leader.
-    Fenced,
-    /// It was not in the middle of any.
-    Missed,
-}
 
 /// Elects leaders under one lock after the other.
 ///
@@ -93,19 +58,6 @@ fn title(strategy: StrategyId) -> String {
     }
 }
 
-/// The lock that a leader holds: it has to be one that is renewed.
-fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError> {
-    let row = strategy.row();
-    if let Some(reason) = lab.backends().reason_against(row) {
-        return Err(ScenarioError::NotMeasured(reason));
-    }
-    if row.name == "fenced" {
-        return Ok(shelf::renewed_fenced(lab.backends()));
-    }
-    let lock = lab.shop().lock(strategy).cloned();
-    lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
-}
-
 /// Elections under one lock.
 async fn elect(
     lab: &Lab,
@@ -115,7 +67,7 @@ async fn elect(
     part: &mut Part,
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
-    lock(lab, strategy)?;
+    candidate::lock(lab, strategy)?;
     let failed = |error: crate::error::BackendError| ScenarioError::NotMeasured(error.to_string());
     // Nobody else's: two runs at once must not meet.
     let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);

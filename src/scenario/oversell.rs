@@ -7,10 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
-    export, open,
-    race::{self, Plan},
+    export, race,
     recorded::Recorded,
 };
 use crate::{
@@ -20,6 +18,12 @@ use crate::{
     report::{
         Entry, Part, Picture, Report, Run, Table,
         picture::{Group, Groups},
+    },
+    scenario::{
+        error::ScenarioError,
+        ground::{self, open},
+        progress::Progress,
+        race::plan::{Plan, shuffle},
     },
     strategy::StrategyId,
     wait::{Patience, Policy},
@@ -137,7 +141,7 @@ async fn race(
     lock: StrategyId,
     seed: u64,
 ) -> Result<(Vec<Entry>, Recorded), ScenarioError> {
-    let product = race::product("oversell", lock)?;
+    let product = ground::product("oversell", lock)?;
     lab.shop().reset(&product, args.stock, Some(lock)).await?;
     let plan = |buyer| {
         let mut plan = Plan::new(buyer, lock, &product);
@@ -146,7 +150,7 @@ async fn race(
         plan
     };
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
-    race::shuffle(&mut plans, seed);
+    shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
     let recorded = Recorded::of(lab, &product, lock).await?;
     Ok((entries, recorded))

@@ -7,9 +7,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    AGAIN, Progress, ScenarioError,
     holder::{self, Holder},
-    open,
     recorded::Recorded,
 };
 use crate::{
@@ -17,6 +15,11 @@ use crate::{
     lab::Lab,
     outcome::Outcome,
     report::{Entry, Part, Picture, Report, Run, timeline::Mark},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, open},
+        progress::Progress,
+    },
     step::Step,
     strategy::{Expected, Family, StrategyId},
 };

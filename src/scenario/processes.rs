@@ -19,8 +19,11 @@ use tokio::{
     time::{self, Duration},
 };
 
-use super::{AGAIN, ScenarioError};
-use crate::{cli::Config, lab::Lab};
+use crate::{
+    cli::Config,
+    lab::Lab,
+    scenario::{error::ScenarioError, ground::AGAIN},
+};
 
 /// How long anything may take: several times what the slowest lock needs to be free again.
 const PATIENCE: Duration = Duration::from_secs(60);

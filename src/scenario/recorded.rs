@@ -1,17 +1,14 @@
 //! What was recorded of a product: its verdict, its records, and a picture of them.
 
-mod timeline;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use self::timeline::FirstLease;
 use crate::{
     history::Record,
     lab::Lab,
     product::Product,
     report,
-    scenario::{AGAIN, ScenarioError},
+    scenario::{error::ScenarioError, ground::AGAIN},
     stock::ledger::Tally,
     strategy::StrategyId,
     verdict::{self, Verdict},

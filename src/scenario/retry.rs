@@ -4,10 +4,8 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Progress, ScenarioError,
     expectation::{Conditions, Promise, judge},
-    open,
-    race::{self, Plan},
+    race,
     recorded::Recorded,
 };
 use crate::{
@@ -17,6 +15,12 @@ use crate::{
     report::{
         Part, Picture, Report, Run, Table,
         picture::{Group, Groups, Line, Lines},
+    },
+    scenario::{
+        error::ScenarioError,
+        ground::{self, open},
+        progress::Progress,
+        race::plan::{Plan, shuffle},
     },
     wait::{Patience, Policy},
 };
@@ -87,7 +91,7 @@ async fn once(
     seed: u64,
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
-    let product = race::product("retry", args.lock)?;
+    let product = ground::product("retry", args.lock)?;
     lab.shop().reset(&product, args.stock, Some(args.lock)).await?;
     let plan = |buyer| {
         let mut plan = Plan::new(buyer, args.lock, &product);
@@ -103,7 +107,7 @@ async fn once(
         plan
     };
     let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
-    race::shuffle(&mut plans, seed);
+    shuffle(&mut plans, seed);
     let entries = race::run(lab, config, plans, args.processes).await?;
     let recorded = Recorded::of(lab, &product, args.lock).await?;
     part.evidence.push(recorded.json(json!({ "retry": policy.name() })));

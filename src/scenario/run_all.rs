@@ -1,9 +1,10 @@
 //! `locklab run-all`: every simulation of the PHP lab, in its order and with its figures.
 
-use super::{ScenarioError, crash, deadlock, export, oversell, retry};
+use super::{crash, deadlock, export, oversell, retry};
 use crate::{
     cli::{Config, RunAllArgs, Simulation},
     report::Report,
+    scenario::error::ScenarioError,
 };
 
 /// Does one after the other, and tells everything in one report.

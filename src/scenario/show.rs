@@ -10,16 +10,11 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::ScenarioError;
 use crate::{
     cli::OutputArgs,
-    report::{self, Met, Report, Text},
+    report::{Met, Report, html, text::Text},
+    scenario::error::{EXIT_NOT_AS_EXPECTED, EXIT_NOT_MEASURED, ScenarioError},
 };
-
-/// The exit code of a scenario in which something was not as expected.
-pub const EXIT_NOT_AS_EXPECTED: u8 = 1;
-/// The exit code of a scenario in which something could not be measured.
-pub const EXIT_NOT_MEASURED: u8 = 2;
 
 /// Runs a scenario and shows its report; gives the exit code that says how it ended.
 ///
@@ -86,7 +81,7 @@ fn show(report: &Report, output: &OutputArgs) -> u8 {
 /// Nobody ever sees half a page.
 fn write_page(report: &Report, path: &Path) -> io::Result<()> {
     let mut file = page_in(path)?;
-    file.write_all(report::page(report).as_bytes())?;
+    file.write_all(html::page(report).as_bytes())?;
     file.persist(path)?;
     Ok(())
 }

@@ -9,16 +9,22 @@ use crate::{
     history::{
         Event, Kind,
         shaken::{drop_oldest, shake},
-        simulated::{Lane, Order, Shop, event, shops},
+        simulated::{Counts, Lane, Order, Shop, event, shops},
     },
     outcome::Outcome,
     stock::ledger::Tally,
     verdict::{Overlaps, Verdict, judge},
 };
 
+/// What the store of a shop says.
+fn tally(shop: &Shop) -> Tally {
+    let Counts { initial, stock, sold } = shop.counts;
+    Tally { initial, stock, sold }
+}
+
 fn verdict(shop: &Shop) -> Verdict {
     let records = shop.records();
-    judge(&shop.tally, &records, records.len() as u64)
+    judge(&tally(shop), &records, records.len() as u64)
 }
 
 /// The kinds of what was found.
@@ -83,7 +89,7 @@ proptest! {
     #[test]
     fn nothing_is_found_in_what_is_left_of_a_good_history(shop in shops(), seed: u64) {
         let (left, recorded) = drop_oldest(&shop.records(), seed);
-        let verdict = judge(&shop.tally, &shake(&left, seed), recorded);
+        let verdict = judge(&tally(&shop), &shake(&left, seed), recorded);
         prop_assert!(verdict.ok, "{verdict:#?}");
         prop_assert_eq!((verdict.overlaps.grants, verdict.overlaps.effects), (0, 0));
         prop_assert_eq!(verdict.fencing.unwrap_or(0), 0);
@@ -103,7 +109,7 @@ proptest! {
         }
         let shaken = shake(&shop.records(), seed);
         let recorded = shaken.len() as u64;
-        prop_assert_eq!(judge(&shop.tally, &shaken, recorded), verdict(&shop));
+        prop_assert_eq!(judge(&tally(&shop), &shaken, recorded), verdict(&shop));
     }
 
     #[test]
@@ -175,11 +181,11 @@ proptest! {
     /// A failover to a replica that lacks the last sales, or a restart without persistence.
     #[test]
     fn a_sale_that_the_store_forgot_is_found(mut shop in shops(), units in 1..4_i64) {
-        let known = shop.tally.sold - shop.untold;
+        let known = shop.counts.sold - shop.untold;
         prop_assume!(known > 0);
         let forgotten = shop.untold + units.min(known);
-        shop.tally.sold -= forgotten;
-        shop.tally.stock += forgotten;
+        shop.counts.sold -= forgotten;
+        shop.counts.stock += forgotten;
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok, "{verdict:#?}");
         let found = BTreeSet::from(["lost sales", "beliefs overlap"]);
@@ -209,7 +215,7 @@ proptest! {
     /// A write that was sent again although it had taken effect.
     #[test]
     fn an_order_that_was_written_twice_is_found(mut shop in shops(), at: Index) {
-        let (now_ns, tally) = (shop.now_ns(), shop.tally);
+        let (now_ns, counts) = (shop.now_ns(), shop.counts);
         let mut sellers: Vec<(&mut Lane, u32)> = Vec::new();
         for lane in shop.orders.iter_mut().flat_map(|order| &mut order.lanes) {
             let sold = lane.events.iter().find_map(|event| match event.kind {
@@ -222,15 +228,15 @@ proptest! {
         let (lane, quantity) = at.get_mut(&mut sellers);
         let again = Kind::Written {
             since_ns: now_ns + 1,
-            stock: tally.stock - i64::from(*quantity),
+            stock: counts.stock - i64::from(*quantity),
             quantity: *quantity,
-            sold: tally.sold + i64::from(*quantity),
+            sold: counts.sold + i64::from(*quantity),
             fencing_token: None,
         };
         lane.events.push(event(now_ns + 2, again));
         let units = i64::from(*quantity);
         // As if there had been more from the start.
-        shop.tally = Tally { initial: tally.initial + units, sold: tally.sold + units, ..tally };
+        shop.counts = Counts { initial: counts.initial + units, sold: counts.sold + units, ..counts };
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok);
         prop_assert!(kinds(&verdict).contains("sold twice"), "{verdict:#?}");
@@ -243,17 +249,17 @@ proptest! {
     fn numbers_that_do_not_add_up_are_found(mut shop in shops(), units in 1..5_i64, which in 0..3) {
         let kind = match which {
             0 => {
-                prop_assume!(shop.tally.sold >= units);
-                shop.tally.initial = shop.tally.sold - units;
-                shop.tally.stock = -units;
+                prop_assume!(shop.counts.sold >= units);
+                shop.counts.initial = shop.counts.sold - units;
+                shop.counts.stock = -units;
                 "oversold"
             }
             1 => {
-                shop.tally.stock += units;
+                shop.counts.stock += units;
                 "lost updates"
             }
             _ => {
-                shop.tally.stock -= units;
+                shop.counts.stock -= units;
                 "foreign write"
             }
         };

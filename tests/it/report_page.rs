@@ -95,7 +95,7 @@ fn assert_legible(page: &Path, pictures: usize) {
 fn pictures_can_be_read() {
     let page = file("report-pictures.html");
     let report = report_pictures::report();
-    fs::write(&page, report::page(&report)).unwrap();
+    fs::write(&page, report::html::page(&report)).unwrap();
     assert_legible(&page, report.parts.iter().map(|part| part.pictures.len()).sum());
     let shot = file("report-pictures.png");
     chromium(&page, &[&format!("--screenshot={}", shot.display()), "--window-size=1100,9000"]);

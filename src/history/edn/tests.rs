@@ -5,6 +5,7 @@ mod linearizable;
 use std::collections::BTreeMap;
 
 use edn_format::{Keyword, Parser, ParserOptions, Value};
+use linearizable::{inventory, is_linearizable, mutex, register};
 use proptest::prelude::*;
 
 use super::*;
@@ -13,7 +14,6 @@ use crate::history::{
     shaken::{drop_oldest, shake},
     simulated::{event, shops},
 };
-use linearizable::{inventory, is_linearizable, mutex, register};
 
 /// An operation as it was read back.
 #[derive(Debug, Clone)]
@@ -135,10 +135,10 @@ proptest! {
         let text = edn(&shop.records_by(&[("boot", 9); 2]));
         let lines = read_back(&text);
         prop_assert!(is_linearizable(&lines, 0, mutex));
-        prop_assert!(is_linearizable(&lines, shop.tally.initial, inventory));
+        prop_assert!(is_linearizable(&lines, shop.counts.initial, inventory));
         // Nobody can say what a lost take wrote, and the export says that.
         let whole = !text.starts_with("; lost replies: ");
-        prop_assert!(!whole || is_linearizable(&lines, shop.tally.initial, register));
+        prop_assert!(!whole || is_linearizable(&lines, shop.counts.initial, register));
     }
 }
 

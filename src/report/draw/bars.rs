@@ -5,12 +5,9 @@ use plotters::{
     style::{Color, ShapeStyle, text_anchor::HPos},
 };
 
-use super::{
-    DrawError, FAINT, GRID, INK, SIZE, WIDTH, canvas, fit, nothing,
-    scale::{self, Scale},
-    style, width,
-};
+use super::scale::{self, Scale};
 use crate::report::{
+    draw::canvas::{DrawError, FAINT, GRID, INK, SIZE, WIDTH, canvas, fit, nothing, style, width},
     picture::Groups,
     summary::{Summary, short},
 };

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    DrawError, canvas,
     legend::{Legend, STROKES, Stroke, sample},
-    nothing,
     scale::{self, Scale},
 };
 use crate::report::{
+    draw::canvas::{DrawError, canvas, nothing},
     picture::{Group, Groups},
     summary::sorted,
 };

@@ -6,7 +6,7 @@ use plotters::{
     style::{ShapeStyle, text_anchor::HPos},
 };
 
-use super::{Area, DrawError, INK, SIZE, WIDTH, fit, style, width};
+use crate::report::draw::canvas::{Area, DrawError, INK, SIZE, WIDTH, fit, style, width};
 
 /// How high a row is.
 pub const ROW: i32 = 24;

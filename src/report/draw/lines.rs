@@ -3,12 +3,13 @@
 use plotters::{prelude::Circle, style::Color};
 
 use super::{
-    DrawError, canvas,
     legend::{Legend, STROKES, Stroke, sample},
-    nothing,
     scale::{self, Scale},
 };
-use crate::report::picture::Lines;
+use crate::report::{
+    draw::canvas::{DrawError, canvas, nothing},
+    picture::Lines,
+};
 
 /// How high the chart is.
 const HEIGHT: i32 = 380;

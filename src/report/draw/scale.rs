@@ -10,8 +10,10 @@ use plotters::{
     style::text_anchor::HPos,
 };
 
-use super::{Area, DrawError, FAINT, GRID, INK, SIZE, style};
-use crate::report::summary::short;
+use crate::report::{
+    draw::canvas::{Area, DrawError, FAINT, GRID, INK, SIZE, style},
+    summary::short,
+};
 
 /// Beyond this, differences are no numbers any more.
 const MOST: f64 = 1e300;

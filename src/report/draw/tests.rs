@@ -1,6 +1,9 @@
 //! Whatever was measured can be drawn.
 
-use super::*;
+use super::{
+    canvas::{SIZE, fit, width},
+    *,
+};
 use crate::report::{
     Timeline,
     picture::{Group, Groups, Line, Lines},

@@ -9,12 +9,12 @@ use plotters::{
 };
 
 use self::{axis::Axis, mark::Callout};
-use super::{
-    Area, DrawError, FAINT, GRID, INK, RED, SIZE, WIDTH, canvas, fit, legend::Legend, nothing,
-    style, width,
-};
+use super::legend::Legend;
 use crate::report::{
     Timeline,
+    draw::canvas::{
+        Area, DrawError, FAINT, GRID, INK, RED, SIZE, WIDTH, canvas, fit, nothing, style, width,
+    },
     timeline::{Lane, Shade},
 };
 

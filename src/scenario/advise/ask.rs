@@ -9,7 +9,7 @@ use super::rules::Case;
 use crate::{
     cli::{AdviseArgs, Change, DoubleSale, Runs, Spread, Value, WANTING_MAX, values},
     duration::{DURATION_VALID, parse_flag},
-    scenario::ScenarioError,
+    scenario::error::ScenarioError,
 };
 
 /// What is asked, and what a flag is to say about it.

@@ -10,12 +10,12 @@ use crate::{
     measure::sample,
     report::{Met, Part},
     scenario::{
-        ScenarioError,
         compare::{
             self,
             cell::{Cell, Load, Sample},
             judge,
         },
+        error::ScenarioError,
         pause,
     },
     strategy::{Expected, Family, StrategyId},

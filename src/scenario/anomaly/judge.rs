@@ -1,45 +1,10 @@
 //! What is proven by what buyers have read and done, and by the ledger.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::ledger::Ledger;
+use super::purchase::{Did, Purchase};
 use crate::{report::Part, stock::ledger::Tally};
-
-/// What became of one purchase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Purchase {
-    /// Who.
-    pub(super) buyer: &'static str,
-    /// In which session.
-    pub(super) session: i64,
-    /// What it decided from.
-    #[serde(flatten)]
-    pub(super) look: Look,
-    /// What it did then.
-    pub(super) did: Did,
-}
-
-/// A look at what is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Look {
-    /// How many units a buyer was told of.
-    pub(super) read: i64,
-    /// How many there were at that moment, by what was committed to the ledger.
-    pub(super) free: i64,
-}
-
-/// What a buyer did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Did {
-    /// It bought a unit.
-    Sold,
-    /// It saw that there was none.
-    TurnedAway,
-    /// The database did not do what it was told.
-    Failed(String),
-}
 
 /// How purchases are expected to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,8 +53,8 @@ pub(super) struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Adds it to a part, with everything that was sent to the database for it.
-    pub(super) fn judge(self, part: &mut Part, ledger: &Ledger) {
+    /// Adds the case to a part, with the steps by which the database was told of it.
+    pub(super) fn judge(self, part: &mut Part, steps: &[Value]) {
         let Self { claim, ends, story, purchases, tally } = self;
         let Tally { initial, sold, .. } = tally;
         let oversold = tally.oversold();
@@ -98,27 +63,16 @@ impl Case<'_> {
         seen.push(format!("{sold} sold of {initial}, {oversold} oversold"));
         part.check(claim, seen.join("; "), ends.is_met(&purchases, &tally));
         part.evidence.push(json!({
-            "claim": claim, "expected": ends, "purchases": purchases, "steps": ledger.steps(),
+            "claim": claim, "expected": ends, "purchases": purchases, "steps": steps,
             "ledger": { "initial": initial, "sold": sold, "oversold": oversold },
         }));
-    }
-}
-
-impl Purchase {
-    fn seen(&self) -> String {
-        let Self { buyer, session, look: Look { read, free }, did } = self;
-        let did = match did {
-            Did::Sold => "sold",
-            Did::TurnedAway => "turned away",
-            Did::Failed(why) => &format!("failed ({why})"),
-        };
-        format!("{buyer} (session {session}) read {read} (free: {free}): {did}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::anomaly::purchase::Look;
 
     fn purchase(read: i64, free: i64, did: Did) -> Purchase {
         Purchase { buyer: "first", session: 1, look: Look { read, free }, did }

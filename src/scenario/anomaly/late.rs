@@ -6,7 +6,7 @@ use super::{
     judge::{Case, Ends},
     ledger::{Awaited, Buyer, Ledger, Writes},
 };
-use crate::{error::BackendError, report::Part, scenario::ScenarioError};
+use crate::{error::BackendError, report::Part, scenario::error::ScenarioError};
 
 const REPEATABLE_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 const READ_COMMITTED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
@@ -103,7 +103,7 @@ async fn race(
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, ledger);
+    case.judge(part, &ledger.steps());
     Ok(())
 }
 

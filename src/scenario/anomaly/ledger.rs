@@ -7,10 +7,13 @@ use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 use tokio::time::{self, Duration};
 
-use super::judge::{Did, Look, Purchase};
+use super::purchase::{Did, Look, Purchase};
 use crate::{
     error::BackendError,
-    scenario::{PATIENCE, ScenarioError, poll},
+    scenario::{
+        error::ScenarioError,
+        ground::{PATIENCE, poll},
+    },
     stock::ledger::Tally,
     token::Token,
     wires::{

@@ -17,7 +17,10 @@ use crate::{
     outcome::Outcome,
     product::{Item, Product},
     report::Part,
-    scenario::{AGAIN, PATIENCE, ScenarioError, poll},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, PATIENCE, poll},
+    },
     stock::ledger::Tally,
     strategy::{
         StrategyId,
@@ -111,7 +114,7 @@ async fn race(
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, ledger);
+    case.judge(part, &ledger.steps());
     Ok(())
 }
 

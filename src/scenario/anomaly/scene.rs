@@ -9,7 +9,7 @@ use crate::{
     cli::{AnomalyName, Config, Secret},
     embedded::{self, Embedded, EmbeddedError},
     lab::LabError,
-    scenario::ScenarioError,
+    scenario::error::ScenarioError,
     shop::metrics::Metrics,
     wires::sql::{Dialect, SqlClient, SqlOptions},
 };

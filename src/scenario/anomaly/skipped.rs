@@ -2,10 +2,11 @@
 //! does not: what was sold and is being packed is not counted, and sold once more (The-Leetcode-City 1654).
 
 use super::{
-    judge::{Case, Ends, Look},
+    judge::{Case, Ends},
     ledger::{Ledger, Writes},
+    purchase::Look,
 };
-use crate::{report::Part, scenario::ScenarioError};
+use crate::{report::Part, scenario::error::ScenarioError};
 
 /// How many units there are.
 const UNITS: i64 = 2;
@@ -66,7 +67,7 @@ async fn count(
         purchases: vec![bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, ledger);
+    case.judge(part, &ledger.steps());
     Ok(())
 }
 
@@ -102,6 +103,6 @@ async fn pick(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
         purchases,
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, ledger);
+    case.judge(part, &ledger.steps());
     Ok(())
 }

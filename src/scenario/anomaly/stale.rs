@@ -3,10 +3,11 @@
 //! documentation, "Consistent Nonlocking Reads"; it oversold in vendure, pull request 4930).
 
 use super::{
-    judge::{Case, Did, Ends, Look},
+    judge::{Case, Ends},
     ledger::{Awaited, Ledger, Writes},
+    purchase::{Did, Look},
 };
-use crate::{error::BackendError, report::Part, scenario::ScenarioError};
+use crate::{error::BackendError, report::Part, scenario::error::ScenarioError};
 
 /// Which of the two numbers the buyer who has waited acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,6 @@ async fn race(
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, ledger);
+    case.judge(part, &ledger.steps());
     Ok(())
 }

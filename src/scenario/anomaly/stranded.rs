@@ -12,7 +12,10 @@ use crate::{
     embedded::pgbouncer,
     error::BackendError,
     report::Part,
-    scenario::{AGAIN, ScenarioError, poll},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, poll},
+    },
     wires::{
         metrics::Op,
         sql::{Session, SqlClient},

@@ -10,7 +10,7 @@ use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use rand_distr::{Distribution, LogNormal};
 use tokio::time::Duration;
 
-use crate::scenario::ScenarioError;
+use crate::scenario::error::ScenarioError;
 
 /// The most samples of a file.
 const LINES_MAX: usize = 1_000_000;

@@ -4,10 +4,9 @@ use serde_json::json;
 use tokio::time::Duration;
 
 use super::{
-    Known, WORK_CUT,
     estimate::{DOUBT, Share, samples_for},
+    known::{Known, WORK_CUT, ttl},
     purchases::{Purchase, Tried, millis},
-    ttl,
 };
 use crate::{
     outcome::Outcome,

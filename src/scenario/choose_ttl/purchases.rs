@@ -14,8 +14,9 @@ use crate::{
     outcome::Outcome,
     product::Product,
     scenario::{
-        AGAIN, PATIENCE, ScenarioError,
-        race::{self, Plan},
+        error::ScenarioError,
+        ground::{self, AGAIN, PATIENCE},
+        race::plan::Plan,
     },
     stock::ledger::Tally,
     strategy::StrategyId,
@@ -148,7 +149,7 @@ pub async fn measure(
 ) -> Result<Vec<Purchase>, ScenarioError> {
     let pile = Pile::new(works);
     let buys = (0..buyers).map(|_| async {
-        let product = race::product("choose-ttl", lock)?;
+        let product = ground::product("choose-ttl", lock)?;
         lab.shop().reset(&product, works.len() as u64, Some(lock)).await?;
         Buyer { lab, lock, product, ttl: LONG_TTL }.buy(pile.clone()).await
     });
@@ -168,7 +169,7 @@ pub async fn contend(
 ) -> Result<Tried, ScenarioError> {
     let units = units.div_ceil(PRODUCTS as u32);
     let sales = works.chunks(works.len().div_ceil(PRODUCTS)).map(|works| async {
-        let product = race::product("choose-ttl", lock)?;
+        let product = ground::product("choose-ttl", lock)?;
         lab.shop().reset(&product, units.into(), Some(lock)).await?;
         let pile = Pile::new(works);
         let buys = (0..BUYERS)

@@ -11,8 +11,13 @@ use crate::{
     measure::{cpu, sample},
     report::Entry,
     scenario::{
-        ScenarioError,
-        race::{self, Crew, Plan},
+        error::ScenarioError,
+        ground,
+        race::{
+            self,
+            crew::Crew,
+            plan::{Plan, shuffle, spread},
+        },
         recorded::Recorded,
     },
     stock::STOCK_MAX,
@@ -121,14 +126,14 @@ impl Cell {
         run: u32,
         seed: u64,
     ) -> Result<Sample, ScenarioError> {
-        let product = race::product("compare", self.lock)?;
+        let product = ground::product("compare", self.lock)?;
         lab.shop().reset(&product, STOCK_MAX, Some(self.lock)).await?;
         let plan = |buyer| {
             let plan = self.plan(load, Plan::new(buyer, self.lock, &product));
             Plan { until: Some(load.duration), ..plan }
         };
         let mut plans: Vec<Plan> = (0..load.buyers).map(plan).collect();
-        race::shuffle(&mut plans, seed);
+        shuffle(&mut plans, seed);
         let (entries, used) = if load.processes <= 1 {
             let before = self.used(lab, None);
             let entries = race::run(lab, config, plans, 1).await?;
@@ -136,10 +141,10 @@ impl Cell {
         } else {
             // Their first purchases make connections, and are not counted.
             let warm = self.warm_up(lab, load).await?;
-            let mut crew = Crew::start(lab, config, race::spread(warm, load.processes)).await?;
+            let mut crew = Crew::start(lab, config, spread(warm, load.processes)).await?;
             crew.go().await?;
             crew.entries().await?;
-            crew.deal(race::spread(plans, load.processes)).await?;
+            crew.deal(spread(plans, load.processes)).await?;
             let before = self.used(lab, Some(&crew));
             crew.go().await?;
             let entries = crew.entries().await?;
@@ -156,7 +161,7 @@ impl Cell {
     /// # Errors
     /// The store refused.
     pub async fn warm_up(self, lab: &Lab, load: &Load) -> Result<Vec<Plan>, ScenarioError> {
-        let product = race::product("warm-up", self.lock)?;
+        let product = ground::product("warm-up", self.lock)?;
         lab.shop().reset(&product, STOCK_MAX, Some(self.lock)).await?;
         let cell = Self { policy: Policy::Fixed, ..self };
         let plan = |buyer| cell.plan(load, Plan::new(buyer, self.lock, &product));

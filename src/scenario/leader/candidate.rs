@@ -1,7 +1,7 @@
 //! A candidate: a process that stands for election until its standard input ends, and says on its
 //! standard output what becomes of it.
 
-use std::{io, thread};
+use std::{io, sync::Arc, thread};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
@@ -11,11 +11,13 @@ use crate::{
     cli::{Candidacy, Config},
     fault::Faults,
     lab::Lab,
+    lock::Lock,
     measure::clock,
     order::Order,
     product::Item,
-    scenario::{ScenarioError, processes},
-    shop::term::Career,
+    scenario::{error::ScenarioError, processes},
+    shop::{shelf, term::Career},
+    strategy::StrategyId,
     token::Token,
     wait::{Patience, Policy},
 };
@@ -72,7 +74,7 @@ impl From<Career> for News {
 pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioError> {
     let lab = Lab::open(config, CancellationToken::new()).await?;
     let Candidacy { lock: strategy, product, ttl, work } = candidacy;
-    let lock = super::lock(&lab, *strategy)?;
+    let lock = lock(&lab, *strategy)?;
     let gone = CancellationToken::new();
     let ends = gone.clone();
     // A thread of its own, which nobody waits for when this process ends.
@@ -107,4 +109,17 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
 
 fn tell(news: News) {
     processes::tell(&Told { at_ns: clock::now_ns(), news });
+}
+
+/// The lock that a leader holds: it has to be one that is renewed.
+pub(super) fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError> {
+    let row = strategy.row();
+    if let Some(reason) = lab.backends().reason_against(row) {
+        return Err(ScenarioError::NotMeasured(reason));
+    }
+    if row.name == "fenced" {
+        return Ok(shelf::renewed_fenced(lab.backends()));
+    }
+    let lock = lab.shop().lock(strategy).cloned();
+    lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blow, Late, Struck, race::Ended};
+use super::{
+    blow::{Blow, Late, Struck},
+    race::Ended,
+};
 use crate::{
     history::trace::{Trace, Traces},
     report::{

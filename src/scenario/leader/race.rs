@@ -4,7 +4,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use tokio::time::Duration;
 
 use super::{
-    Blow, Late, Struck,
+    blow::{Blow, Late, Struck},
     candidate::{News, Told},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     measure::clock,
     product::Product,
     report::timeline::Mark,
-    scenario::{ScenarioError, processes::Processes},
+    scenario::{error::ScenarioError, processes::Processes},
     strategy::StrategyId,
 };
 

@@ -7,9 +7,9 @@ use strum::VariantArray;
 use tokio::time::Duration;
 
 use super::{
-    Scene,
     crowd::{Attempt, Crowd, order},
     farm::Farm,
+    scene::Scene,
 };
 use crate::{
     cli::How,
@@ -18,7 +18,7 @@ use crate::{
     outcome::Outcome,
     product::Product,
     report::Part,
-    scenario::{Progress, ScenarioError, recorded::Recorded},
+    scenario::{error::ScenarioError, progress::Progress, recorded::Recorded},
     wait::{Patience, Policy},
 };
 

@@ -16,7 +16,10 @@ use crate::{
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::{Item, Product},
-    scenario::{AGAIN, PATIENCE, ScenarioError},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, PATIENCE},
+    },
     shop::Shop,
     strategy::StrategyId,
     token::Token,

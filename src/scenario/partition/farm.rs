@@ -13,7 +13,10 @@ use crate::{
     cli::{Config, Embed, How, Via},
     embedded::{Embedded, clock::Clock, redis as server},
     lab::Lab,
-    scenario::{PATIENCE, ScenarioError, poll},
+    scenario::{
+        error::ScenarioError,
+        ground::{PATIENCE, poll},
+    },
     strategy::server::Backend,
 };
 

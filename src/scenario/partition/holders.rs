@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Scene,
     crowd::order,
     farm::{Farm, Wanted},
+    scene::Scene,
 };
 use crate::{
     cli::How,
@@ -23,7 +23,7 @@ use crate::{
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{Progress, ScenarioError, poll, recorded::Recorded},
+    scenario::{error::ScenarioError, ground::poll, progress::Progress, recorded::Recorded},
     shop::Shop,
     strategy::StrategyId,
     wait::{Patience, Policy},

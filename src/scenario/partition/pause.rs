@@ -10,17 +10,22 @@ use serde_json::{Value, json};
 use tokio::time::{self, Duration};
 
 use super::{
-    Scene,
     crowd::order,
     farm::{Farm, Wanted},
+    scene::Scene,
 };
 use crate::{
-    client::ask,
+    client::{self, ask},
     embedded::{Embedded, locklab},
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{AGAIN, PATIENCE, Progress, ScenarioError, poll, recorded::Recorded},
+    scenario::{
+        error::ScenarioError,
+        ground::{AGAIN, PATIENCE, poll},
+        progress::Progress,
+        recorded::Recorded,
+    },
     strategy::{Expected, StrategyId},
     wait::{Patience, Policy},
 };
@@ -47,7 +52,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     let names: Vec<&str> = locks.iter().map(|lock| lock.row().name).collect();
     let what = format!("pause: a server is stopped that sells under {}", names.join(", "));
     let _progress = Progress::spinner(what);
-    let stale = locklab::start(&farm.environment).await?;
+    let stale =
+        locklab::start(&farm.environment, async |at| client::check(at).await.is_ok()).await?;
     let fresh = Arc::clone(farm.labs[0].shop());
     for &lock in &locks {
         fresh.reset(&product(lock), 1, Some(lock)).await?;

@@ -14,7 +14,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Plan;
 use crate::{
     cli::Config,
     fault::Faults,
@@ -23,7 +22,7 @@ use crate::{
     order::Order,
     outcome::Outcome,
     report::Entry,
-    scenario::{ScenarioError, processes::tell},
+    scenario::{error::ScenarioError, processes::tell, race::plan::Plan},
     shop::{Shop, metrics::Metrics},
     token::Token,
 };

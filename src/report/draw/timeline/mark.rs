@@ -6,12 +6,12 @@ use plotters::{
     style::{Color, ShapeStyle, text_anchor::HPos},
 };
 
-use super::{
-    super::{Area, DrawError, INK, RED, SIZE, WIDTH, bold, fit},
-    Axis,
-};
 use crate::report::{
     Timeline,
+    draw::{
+        canvas::{Area, DrawError, INK, RED, SIZE, WIDTH, bold, fit},
+        timeline::axis::Axis,
+    },
     timeline::{EXPIRY, Lane, SOLD, TOO_MUCH},
 };
 

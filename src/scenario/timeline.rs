@@ -1,12 +1,12 @@
 //! A picture of what was recorded: who held the lock when, who only believed so, and who sold.
 
-use super::Recorded;
 use crate::{
     history::{
         lease::Lease,
         trace::{Trace, Traces},
     },
     report::timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
+    scenario::recorded::Recorded,
 };
 
 /// The first lease of a product.

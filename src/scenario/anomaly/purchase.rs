@@ -1,0 +1,51 @@
+//! One purchase: what its buyer saw, and what it did then.
+
+use serde::Serialize;
+
+/// What became of one purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Purchase {
+    /// Who.
+    pub(super) buyer: &'static str,
+    /// In which session.
+    pub(super) session: i64,
+    /// What it decided from.
+    #[serde(flatten)]
+    pub(super) look: Look,
+    /// What it did then.
+    pub(super) did: Did,
+}
+
+/// A look at what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Look {
+    /// How many units a buyer was told of.
+    pub(super) read: i64,
+    /// How many there were at that moment, by what was committed to the ledger.
+    pub(super) free: i64,
+}
+
+/// What a buyer did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Did {
+    /// It bought a unit.
+    Sold,
+    /// It saw that there was none.
+    TurnedAway,
+    /// The database did not do what it was told.
+    Failed(String),
+}
+
+impl Purchase {
+    /// The purchase in words.
+    pub(super) fn seen(&self) -> String {
+        let Self { buyer, session, look: Look { read, free }, did } = self;
+        let did = match did {
+            Did::Sold => "sold",
+            Did::TurnedAway => "turned away",
+            Did::Failed(why) => &format!("failed ({why})"),
+        };
+        format!("{buyer} (session {session}) read {read} (free: {free}): {did}")
+    }
+}

@@ -1,0 +1,148 @@
+//! Buyers in processes of their own.
+
+use nix::sys::signal::Signal;
+use tokio::time::Duration;
+
+use super::{
+    buyers::{Said, Told},
+    plan::Plan,
+};
+use crate::{
+    cli::Config,
+    lab::Lab,
+    measure::{clock, cpu},
+    report::Entry,
+    scenario::{error::ScenarioError, processes::Processes},
+};
+
+/// Said of a process that was still needed; its own standard error says why.
+const GONE: &str = "a process of buyers has ended";
+/// From the word to the start: time in which the word comes to everybody.
+pub const START: Duration = Duration::from_millis(20);
+
+/// Buyers in processes of their own.
+pub struct Crew {
+    processes: Processes<Told>,
+    /// How many buyers have yet to tell what became of them.
+    out: usize,
+    entries: Vec<Entry>,
+}
+
+impl Crew {
+    /// Starts a process for each hand of plans; all are ready when this returns.
+    ///
+    /// # Errors
+    /// One could not be started.
+    pub async fn start(
+        lab: &Lab,
+        config: &Config,
+        hands: Vec<Vec<Plan>>,
+    ) -> Result<Self, ScenarioError> {
+        let mut processes = Processes::new(lab, config)?;
+        let longest = hands.iter().flatten().map(Plan::longest).max();
+        processes.allow(longest.unwrap_or_default());
+        for _ in 0..hands.len() {
+            processes.start(&["buyers".to_owned()])?;
+        }
+        let mut crew = Self { processes, out: 0, entries: Vec::new() };
+        crew.deal(hands).await?;
+        Ok(crew)
+    }
+
+    /// Says what the buyers of each process are to do next; all know when this returns.
+    ///
+    /// # Errors
+    /// One has ended.
+    pub async fn deal(&mut self, hands: Vec<Vec<Plan>>) -> Result<(), ScenarioError> {
+        let count = hands.len();
+        for (index, plans) in hands.into_iter().enumerate() {
+            self.out += plans.len();
+            self.processes.say(index, &Said::Plans(plans)).await?;
+        }
+        let mut ready = 0;
+        let see = |_, told: Option<Told>| {
+            ready += usize::from(matches!(told, Some(Told::Ready)));
+            let is_over = told.is_none() || ready == count;
+            is_over.then(|| told.map(|_| ()).ok_or_else(|| GONE.to_owned()))
+        };
+        let are_ready = self.processes.until("every process of buyers is ready", see).await?;
+        are_ready.map_err(ScenarioError::NotMeasured)
+    }
+
+    /// The processor time that its processes have used so far, as far as the operating system tells.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        (0..self.processes.count()).map(|index| cpu::of(self.processes.pid(index))).sum()
+    }
+
+    /// Gives the word: all start at the same instant.
+    ///
+    /// # Errors
+    /// One does not read any more.
+    pub async fn go(&mut self) -> Result<(), ScenarioError> {
+        let at_ns = clock::now_ns() + START.as_nanos() as u64;
+        for index in 0..self.processes.count() {
+            self.processes.say(index, &Said::Start { at_ns }).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a buyer stands still, as a fault asked.
+    ///
+    /// # Errors
+    /// None did in time.
+    pub async fn standing(&mut self) -> Result<(), ScenarioError> {
+        let (out, entries) = (&mut self.out, &mut self.entries);
+        let see = |_, told| match told {
+            Some(Told::Standing) => Some(Ok(())),
+            Some(Told::Ready) => None,
+            Some(told @ Told::Ended(_)) => {
+                keep(told, out, entries);
+                let ended = entries.last().map_or("nothing", |entry| entry.outcome.into());
+                Some(Err(format!("a buyer was to stand still, but ended: {ended}")))
+            }
+            None => Some(Err(GONE.to_owned())),
+        };
+        let stands = self.processes.until("a buyer stands still", see).await?;
+        stands.map_err(ScenarioError::NotMeasured)
+    }
+
+    /// Does to a process what a signal does. One that is killed tells nothing more.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn signal(&self, index: usize, signal: Signal) -> Result<(), ScenarioError> {
+        self.processes.signal(index, signal)
+    }
+
+    /// Waits until every buyer has told what became of it.
+    ///
+    /// # Errors
+    /// One did not in time.
+    pub async fn entries(&mut self) -> Result<Vec<Entry>, ScenarioError> {
+        let (out, entries) = (&mut self.out, &mut self.entries);
+        let see = |_, told: Option<Told>| {
+            let Some(told) = told else { return Some(Err(GONE.to_owned())) };
+            keep(told, out, entries);
+            (*out == 0).then_some(Ok(()))
+        };
+        let ended = self.processes.until("every buyer has ended", see).await?;
+        ended.map_err(ScenarioError::NotMeasured)?;
+        Ok(std::mem::take(&mut self.entries))
+    }
+
+    /// Waits until the processes have brought to the store what they recorded, and have ended.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub async fn end(self) -> Result<(), ScenarioError> {
+        self.processes.end().await
+    }
+}
+
+fn keep(told: Told, out: &mut usize, entries: &mut Vec<Entry>) {
+    if let Told::Ended(of_one) = told {
+        entries.extend(of_one);
+        *out -= 1;
+    }
+}

@@ -1,0 +1,122 @@
+//! What one buyer is to do.
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+use tokio::time::Duration;
+
+use crate::{
+    fault::{Fault, Faults},
+    order::Order,
+    product::{Item, Product},
+    strategy::StrategyId,
+    token::Token,
+    wait::Patience,
+};
+
+/// What one buyer is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Which buyer, from 0.
+    pub buyer: u32,
+    /// What to buy, and how. It is the first one's name; later ones have names of their own.
+    pub order: Order,
+    /// What is to go wrong.
+    pub faults: Vec<Fault>,
+    /// How long after the start it begins.
+    pub after: Duration,
+    /// Until how long after the start it buys again and again; once, if absent.
+    pub until: Option<Duration>,
+}
+
+impl Plan {
+    /// One purchase of one unit, with no patience.
+    #[must_use]
+    pub fn new(buyer: u32, strategy: StrategyId, product: &Product) -> Self {
+        let order = Order {
+            id: Token::random(),
+            items: vec![Item { product: product.clone(), quantity: 1 }],
+            key: None,
+            run_id: None,
+            strategy,
+            delay: Duration::from_millis(1),
+            ttl: Duration::from_secs(5),
+            extensions: 0,
+            patience: Patience::default(),
+            faults: Faults::default(),
+        };
+        Self { buyer, order, faults: Vec::new(), after: Duration::ZERO, until: None }
+    }
+
+    /// What it buys first.
+    #[must_use]
+    pub fn product(&self) -> Product {
+        self.order.items.first().map(|item| item.product.clone()).unwrap_or_default()
+    }
+
+    /// How long it may take by itself.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let Order { delay, patience, .. } = &self.order;
+        self.after + self.until.unwrap_or_default() + patience.wait + *delay
+    }
+}
+
+/// Draws from a seed what is random about buyers: in which order they come, and how long they wait.
+pub fn shuffle(plans: &mut [Plan], seed: u64) {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    for plan in plans.iter_mut() {
+        plan.order.patience.seed = rng.random();
+    }
+    plans.shuffle(&mut rng);
+}
+
+/// Deals plans to processes, one after the other.
+#[must_use]
+pub fn spread(plans: Vec<Plan>, processes: u32) -> Vec<Vec<Plan>> {
+    let mut hands = vec![Vec::new(); processes.max(1) as usize];
+    let count = hands.len();
+    for (index, plan) in plans.into_iter().enumerate() {
+        hands[index % count].push(plan);
+    }
+    hands.retain(|hand| !hand.is_empty());
+    hands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shuffled(seed: u64) -> Vec<(u32, u64)> {
+        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
+        let mut plans: Vec<Plan> = (0..20).map(plan).collect();
+        shuffle(&mut plans, seed);
+        plans.iter().map(|plan| (plan.buyer, plan.order.patience.seed)).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_buyers_again() {
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+    }
+
+    #[test]
+    fn every_plan_goes_to_one_process() {
+        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
+        let hands = spread((0..5).map(plan).collect(), 3);
+        let buyers: Vec<Vec<u32>> =
+            hands.iter().map(|hand| hand.iter().map(|plan| plan.buyer).collect()).collect();
+        assert_eq!(buyers, [vec![0, 3], vec![1, 4], vec![2]]);
+        assert_eq!(spread((0..2).map(plan).collect(), 9).len(), 2, "none has nothing to do");
+    }
+
+    /// What a process is told is what was meant.
+    #[test]
+    fn plans_survive_the_way_to_another_process() {
+        let mut plan = Plan::new(3, StrategyId::default(), &Product::default());
+        plan.faults.push("pause:5ms@write".parse().unwrap());
+        plan.order.patience.base = Duration::from_micros(1_500);
+        let line = serde_json::to_string(&plan).unwrap();
+        let read: Plan = serde_json::from_str(&line).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{plan:?}"));
+    }
+}
