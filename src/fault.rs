@@ -1,5 +1,9 @@
 //! Faults on demand, at named steps: what usually takes bad luck happens every time.
 
+use enum_map::Enum;
+use enum_map::EnumMap;
+use metrics::Counter;
+use metrics::Gauge;
 use std::{
     fmt,
     str::FromStr,
@@ -8,16 +12,19 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use strum::VariantArray;
+use tokio::sync::watch;
 
 use serde::{Deserialize, Serialize};
-use strum::{IntoStaticStr, VariantArray};
+use strum::IntoStaticStr;
 use tokio::time::{self, Duration};
 use utoipa::ToSchema;
 
 use crate::{
+    definitions,
     duration::{self, BareUnit},
     error::BackendError,
-    shop::metrics::Metrics,
+    measure::{Kind as MetricKind, Registry, raised::Raised},
     step::Step,
 };
 
@@ -25,6 +32,13 @@ use crate::{
 pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The most faults of one purchase.
 pub const FAULTS_MAX: usize = 8;
+
+definitions! {
+    FAULTS_INJECTED: "locklab_faults_injected_total", MetricKind::Counter,
+        "Faults that purchases asked for and that struck, by kind.";
+    FAULTS_ACTIVE: "locklab_faults_active", MetricKind::Gauge,
+        "Purchases that a fault makes stand still at this moment; the other kinds of faults take no time.";
+}
 
 /// What strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +54,7 @@ pub enum Action {
 }
 
 /// The kind of an action, as a label value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -113,13 +127,44 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What faults do, counted.
+pub struct FaultMetrics {
+    struck: EnumMap<Kind, Counter>,
+    standing: Gauge,
+    pauses: watch::Sender<u64>,
+}
+
+impl FaultMetrics {
+    /// Starts every series at 0.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            struck: FAULTS_INJECTED.counters(registry, &[], "fault"),
+            standing: FAULTS_ACTIVE.gauge(registry, &[("fault", Kind::Pause.into())]),
+            pauses: watch::Sender::default(),
+        }
+    }
+
+    /// How often a fault has made somebody stand still, for whoever waits for it.
+    #[must_use]
+    pub fn pauses(&self) -> watch::Receiver<u64> {
+        self.pauses.subscribe()
+    }
+
+    /// A fault makes somebody stand still; the gauge falls when the guard is dropped.
+    fn paused(&self) -> Raised {
+        self.pauses.send_modify(|pauses| *pauses += 1);
+        Raised::one(self.standing.clone())
+    }
+}
+
 /// The faults of one purchase, and who counts them.
 #[derive(Clone, Default)]
 pub struct Faults {
     faults: Arc<[Fault]>,
     /// How long they have made the purchase stand still, in µs.
     paused: Arc<AtomicU64>,
-    metrics: Option<Arc<Metrics>>,
+    metrics: Option<Arc<FaultMetrics>>,
 }
 
 impl fmt::Debug for Faults {
@@ -131,7 +176,7 @@ impl fmt::Debug for Faults {
 impl Faults {
     /// These faults; each that strikes is counted.
     #[must_use]
-    pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(faults: Vec<Fault>, metrics: Arc<FaultMetrics>) -> Self {
         Self { faults: faults.into(), metrics: Some(metrics), ..Self::default() }
     }
 
@@ -212,7 +257,7 @@ impl Faults {
 
     fn count(&self, kind: Kind) {
         if let Some(metrics) = &self.metrics {
-            metrics.fault(kind);
+            metrics.struck[kind].increment(1);
         }
     }
 }
@@ -287,7 +332,7 @@ mod tests {
     async fn faults_strike_where_they_were_asked_for() {
         let faults = |texts: &[&str]| {
             let faults = texts.iter().map(|text| text.parse().unwrap()).collect();
-            Faults::new(faults, Arc::new(Metrics::new()))
+            Faults::new(faults, Arc::new(FaultMetrics::new(&metrics::NoopRecorder)))
         };
         let started = time::Instant::now();
         let paused = faults(&["pause:1s@write", "pause:2s@write"]);

@@ -41,7 +41,7 @@ pub use axum::Router;
 
 pub use self::serve::serve;
 use self::{app::App, problem::Problem};
-use crate::shop::metrics::Metrics;
+use crate::http::metrics::HttpMetrics;
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -105,7 +105,7 @@ pub fn description() -> openapi::OpenApi {
 /// The whole server as a service that needs no socket.
 pub fn router(app: Arc<App>) -> Router {
     let router = axum::Router::from(routes());
-    declare(&app.metrics, &description());
+    declare(&app.http, &description());
     let no_store = HeaderValue::from_static("no-store");
     router
         .fallback(no_such_route)
@@ -121,17 +121,17 @@ pub fn router(app: Arc<App>) -> Router {
 const CLIENT_GONE: u16 = 499;
 
 /// Starts the series of every reply that a route can give, and of giving none.
-fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
+fn declare(metrics: &HttpMetrics, description: &openapi::OpenApi) {
     for (path, item) in &description.paths.paths {
         let Some(route) = known_route(path) else {
             continue;
         };
         for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
             let Some(operation) = operation else { continue };
-            metrics.http.declare(method, route, CLIENT_GONE);
+            metrics.declare(method, route, CLIENT_GONE);
             for status in operation.responses.responses.keys() {
                 if let Ok(status) = status.parse() {
-                    metrics.http.declare(method, route, status);
+                    metrics.declare(method, route, status);
                 }
             }
         }
@@ -170,7 +170,7 @@ struct Measured {
 impl Drop for Measured {
     fn drop(&mut self) {
         let Self { method, route, status, started, .. } = *self;
-        self.app.metrics.http.response(method, route, status, started.elapsed());
+        self.app.http.response(method, route, status, started.elapsed());
     }
 }
 

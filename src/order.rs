@@ -10,8 +10,8 @@ use tokio::time::Duration;
 use utoipa::ToSchema;
 
 use crate::{
-    fault::Faults, product::Item, run::RunId, stock::answer::Key, strategy::StrategyId,
-    token::Token, wait::Patience,
+    fault::Faults, lease::keeper::Wish, product::Item, run::RunId, stock::answer::Key,
+    strategy::StrategyId, token::Token, wait::Patience,
 };
 
 /// What a buyer wants.
@@ -42,6 +42,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// What it wants of the lock of each item.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        Wish { ttl: self.ttl, extensions: self.extensions, faults: self.faults.clone() }
+    }
+
     /// What was ordered, in words: the strategy and the items, in the order of their locks.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -12,9 +12,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backends::Backends,
-    http::problem::Problem,
+    fault::FaultMetrics,
+    http::{metrics::HttpMetrics, problem::Problem},
+    measure::exporter::Exporter,
     order::log::PurchaseLog,
-    shop::{Shop, metrics::Metrics},
+    shop::Shop,
 };
 
 /// The handles that every handler works with.
@@ -24,7 +26,11 @@ pub struct App {
     /// The servers behind it.
     pub backends: Arc<Backends>,
     /// Where measurements go.
-    pub metrics: Arc<Metrics>,
+    pub exporter: Arc<Exporter>,
+    /// What the routes record.
+    pub http: HttpMetrics,
+    /// Who counts the faults of orders.
+    pub faults: Arc<FaultMetrics>,
     /// Places for purchases in flight; more are turned away.
     pub places: Arc<Semaphore>,
     /// Logs purchases that fail or take long.

@@ -1,7 +1,5 @@
 //! The critical section: acquire, read, work, write, release, for every item of one order.
 
-use std::sync::Arc;
-
 use futures_util::future::select_all;
 use tokio::time::{self, Duration, Instant};
 use tracing::Instrument;
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     error::BackendError,
     history::Kind,
-    lease::release::ReleaseQueue,
+    lease::keeper::Keeper,
     lock::Lock,
     order::{
         Order,
@@ -25,7 +23,7 @@ use crate::{
     outcome::Violation,
     product::Item,
     sell::note_sales,
-    shop::{metrics::Metrics, presence::Inside},
+    shop::{metrics::ShopMetrics, presence::Inside},
     step::Step,
     stock::{
         Stock, Written,
@@ -40,13 +38,12 @@ const LONG_WORK: Duration = Duration::from_millis(20);
 /// One order on its way through the critical section.
 pub struct Section<'a> {
     pub order: &'a Order,
-    pub lock: &'a Arc<dyn Lock>,
+    pub keeper: &'a Keeper,
     pub lines: &'a BuyerLines,
     pub stock: &'a dyn Stock,
     /// The same, if it is in rows that can be locked.
     pub rows: Option<&'a SqlStock>,
-    pub releases: &'a ReleaseQueue,
-    pub metrics: &'a Metrics,
+    pub metrics: &'a ShopMetrics,
     pub receipt: &'a mut Receipt,
     pub trail: &'a mut Trail,
 }

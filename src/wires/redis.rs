@@ -110,7 +110,7 @@ impl RedisClient {
         let supervised = pool(1, manager.clone());
         let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
         let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
-        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
+        let circuit = metrics.circuit();
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {

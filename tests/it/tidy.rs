@@ -1,13 +1,12 @@
 //! Style as a test: the rooms stay apart, files stay short, documents stay true.
 
+use locklab::{
+    measure::exporter,
+    strategy::{Family, table::STRATEGIES},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
-};
-
-use locklab::{
-    measure::definitions::DEFINITIONS,
-    strategy::{Family, table::STRATEGIES},
 };
 
 /// Past this, readers pay.
@@ -156,7 +155,7 @@ fn the_readme_knows_the_strategies() {
 /// Metric names follow the conventions that promtool does not check.
 #[test]
 fn metrics_are_named_alike() {
-    for definition in DEFINITIONS {
+    for definition in exporter::definitions() {
         let name = definition.name;
         let prefixes = ["locklab_", "http_server_", "process_", "tokio_"];
         assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "{name}");
