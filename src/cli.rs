@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod databases;
 mod embed;
+mod leader;
 mod manual;
 mod output;
 mod parsers;
@@ -26,6 +27,7 @@ pub use self::compare::CompareArgs;
 pub use self::config::{Config, LogFormat, RedisMode};
 pub use self::databases::DatabaseArgs;
 pub use self::embed::Embed;
+pub use self::leader::{Candidacy, LeaderArgs};
 pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::output::OutputArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
@@ -33,7 +35,7 @@ pub use self::race::{
     CrashArgs, DeadlockArgs, Expect, OversellArgs, PauseArgs, RetryArgs, RunArgs,
 };
 pub use self::run_all::{RunAllArgs, Simulation};
-pub use self::scenarios::{Candidacy, LeaderArgs, Scenario};
+pub use self::scenarios::Scenario;
 pub use self::secret::Secret;
 
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.

@@ -5,7 +5,10 @@ use serde::Serialize;
 use strum::IntoStaticStr;
 use tokio::time::Duration;
 
-use super::{output::OutputArgs, parsers::positive_duration};
+use super::{
+    output::OutputArgs,
+    parsers::{positive_duration, random},
+};
 use crate::{duration, strategy::server::Backend};
 
 /// The most who want the same thing at once.
@@ -49,20 +52,12 @@ pub struct AdviseArgs {
 
     /// What the order of buyers and their random delays are drawn from; random, and shown, without
     /// it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
     /// How it is told.
     #[command(flatten)]
     pub report: OutputArgs,
-}
-
-impl AdviseArgs {
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
 }
 
 /// What it costs when two hold the lock at once.

@@ -8,7 +8,10 @@ use clap::{
 };
 use tokio::time::Duration;
 
-use super::{output::OutputArgs, parsers::positive_duration};
+use super::{
+    output::OutputArgs,
+    parsers::{positive_duration, random},
+};
 use crate::strategy::{Expected, StrategyId};
 
 /// The longest median, and p99, of work: a run is to end.
@@ -53,20 +56,12 @@ pub struct ChooseTtlArgs {
     pub purchases: u32,
 
     /// What work is drawn from; random, and shown, without it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
     /// How it is told.
     #[command(flatten)]
     pub report: OutputArgs,
-}
-
-impl ChooseTtlArgs {
-    /// What work is drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
 }
 
 /// The locks whose leases end by themselves.

@@ -5,7 +5,7 @@ use tokio::time::Duration;
 
 use super::{
     output::OutputArgs,
-    parsers::{policy, positive_duration, processes, strategy, work_in_micros},
+    parsers::{each_once, policy, positive_duration, processes, random, strategy, work_in_micros},
 };
 use crate::{strategy::StrategyId, wait::Policy};
 
@@ -64,8 +64,8 @@ pub struct CompareArgs {
 
     /// What the order of combinations and random delays are drawn from; random, and shown, without
     /// it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
     /// How it is told.
     #[command(flatten)]
@@ -84,22 +84,6 @@ impl CompareArgs {
     pub fn policies(&self) -> Vec<Policy> {
         each_once(if self.retry.is_empty() { &POLICIES } else { &self.retry })
     }
-
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
-}
-
-fn each_once<T: Copy + PartialEq>(named: &[T]) -> Vec<T> {
-    let mut once = Vec::new();
-    for one in named {
-        if !once.contains(one) {
-            once.push(*one);
-        }
-    }
-    once
 }
 
 fn measured(text: &str) -> Result<Duration, String> {

@@ -211,13 +211,13 @@ impl Config {
         self.embed.iter().any(|it| *it == embed || *it == Embed::All)
     }
 
-    /// The same, with these started where no URL names others.
+    /// This configuration, with these servers started where no URL names others.
     #[must_use]
     pub fn embedding(self, embed: Vec<Embed>) -> Self {
         Self { embed, ..self }
     }
 
-    /// The same, with at least so many records kept of each product.
+    /// This configuration, with at least so many records kept of each product.
     #[must_use]
     pub fn keeping(self, records: u32) -> Self {
         Self { history: self.history.max(records), ..self }
@@ -238,25 +238,22 @@ impl Config {
 
 /// What a scenario needs that breaks its servers, and sells from several Locklabs.
 impl Config {
-    /// The same with these servers, and no others.
+    /// This configuration with these servers, and no others.
     #[must_use]
     pub fn with_servers(&self, servers: &[(Backend, String)]) -> Self {
-        let urls = |backend| {
-            let named = servers.iter().filter(move |(it, _)| *it == backend);
-            named.flat_map(|(_, urls)| urls.split(','))
+        let named =
+            |backend| servers.iter().find(|(it, _)| *it == backend).map(|(_, urls)| urls.clone());
+        let all = |backend| -> Vec<String> {
+            named(backend).iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
         };
-        let secrets = |backend| urls(backend).map(|url| Secret(url.to_owned()));
         Self {
-            redis_url: secrets(Backend::Redis).next(),
-            redlock_urls: secrets(Backend::Redlock).collect(),
-            etcd_endpoints: urls(Backend::Etcd).map(str::to_owned).collect(),
-            zookeeper_hosts: servers
-                .iter()
-                .find(|(backend, _)| *backend == Backend::ZooKeeper)
-                .map(|(_, hosts)| hosts.clone()),
+            redis_url: named(Backend::Redis).map(Secret),
+            redlock_urls: all(Backend::Redlock).into_iter().map(Secret).collect(),
+            etcd_endpoints: all(Backend::Etcd),
+            zookeeper_hosts: named(Backend::ZooKeeper),
             databases: DatabaseArgs {
-                postgres_url: secrets(Backend::Postgres).next(),
-                mysql_url: secrets(Backend::MySql).next(),
+                postgres_url: named(Backend::Postgres).map(Secret),
+                mysql_url: named(Backend::MySql).map(Secret),
                 ..self.databases.clone()
             },
             embed: Vec::new(),
@@ -264,79 +261,46 @@ impl Config {
         }
     }
 
-    /// The variables that give a process which this one starts the same configuration: what it is
-    /// not to share is empty. They are not flags, because everybody can see those of a process, and
-    /// there are passwords in URLs.
+    /// The variables that give a process which this one starts its own configuration, but for what
+    /// a child must not share. They are no flags, because everybody can see the flags of a process,
+    /// and URLs hold passwords.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        // Whoever adds a flag decides here whether children share it.
-        let Self {
-            // No two processes listen on one address.
-            listen: _,
-            // Children use the servers that this process has started.
-            embed: _,
-            // What is on sale is this process's business.
-            stock: _,
-            // Only this process knows where its children are.
-            admin_token: _,
-            // No flag. This process has used the nodes.
-            redlock_new: _,
-            redis_url,
-            redlock_urls,
-            redlock_timeout,
-            redlock_restart_delay,
-            etcd_endpoints,
-            etcd_timeout,
-            zookeeper_hosts,
-            zookeeper_timeout,
-            zookeeper_session_timeout,
-            databases,
-            redis_mode,
-            redis_pool_size,
-            command_timeout,
-            max_in_flight,
-            history,
-            queue_max,
-            drain_timeout,
-            log,
-            log_format,
-            log_slow,
-            otlp_endpoint,
-            otlp_sample,
-        } = self;
-        let nodes: Vec<&str> = redlock_urls.iter().map(Secret::expose).collect();
-        let mut variables = databases.environment();
+        let nodes: Vec<&str> = self.redlock_urls.iter().map(Secret::expose).collect();
+        let mut variables = self.databases.environment();
         variables.extend([
+            // They use the servers that this process has started, and sell what it puts on sale.
             ("LOCKLAB_EMBED", String::new()),
             ("LOCKLAB_STOCK", "0".to_owned()),
+            // Nobody but this process knows where they are.
             ("LOCKLAB_ADMIN_TOKEN", String::new()),
-            ("REDIS_URL", Secret::text(redis_url.as_ref())),
+            ("REDIS_URL", Secret::text(self.redis_url.as_ref())),
             ("REDLOCK_URLS", nodes.join(",")),
-            ("LOCKLAB_REDLOCK_TIMEOUT", micros(redlock_timeout)),
-            ("LOCKLAB_REDLOCK_RESTART_DELAY", micros(redlock_restart_delay)),
-            ("ETCD_ENDPOINTS", etcd_endpoints.join(",")),
-            ("LOCKLAB_ETCD_TIMEOUT", micros(etcd_timeout)),
-            ("ZOOKEEPER_HOSTS", zookeeper_hosts.clone().unwrap_or_default()),
-            ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(zookeeper_timeout)),
-            ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(zookeeper_session_timeout)),
-            ("LOCKLAB_REDIS_MODE", name(redis_mode)),
-            ("LOCKLAB_REDIS_POOL_SIZE", redis_pool_size.to_string()),
-            ("LOCKLAB_COMMAND_TIMEOUT", micros(command_timeout)),
-            ("LOCKLAB_MAX_IN_FLIGHT", max_in_flight.to_string()),
-            ("LOCKLAB_HISTORY", history.to_string()),
-            ("LOCKLAB_QUEUE_MAX", queue_max.to_string()),
-            ("LOCKLAB_DRAIN_TIMEOUT", micros(drain_timeout)),
-            ("LOCKLAB_LOG", log.clone()),
-            ("LOCKLAB_LOG_FORMAT", name(log_format)),
-            ("LOCKLAB_LOG_SLOW", micros(log_slow)),
-            ("LOCKLAB_OTLP_ENDPOINT", Secret::text(otlp_endpoint.as_ref())),
-            ("LOCKLAB_OTLP_SAMPLE", otlp_sample.to_string()),
+            ("LOCKLAB_REDLOCK_TIMEOUT", micros(self.redlock_timeout)),
+            ("LOCKLAB_REDLOCK_RESTART_DELAY", micros(self.redlock_restart_delay)),
+            ("ETCD_ENDPOINTS", self.etcd_endpoints.join(",")),
+            ("LOCKLAB_ETCD_TIMEOUT", micros(self.etcd_timeout)),
+            ("ZOOKEEPER_HOSTS", self.zookeeper_hosts.clone().unwrap_or_default()),
+            ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(self.zookeeper_timeout)),
+            ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(self.zookeeper_session_timeout)),
+            ("LOCKLAB_REDIS_MODE", name(self.redis_mode)),
+            ("LOCKLAB_REDIS_POOL_SIZE", self.redis_pool_size.to_string()),
+            ("LOCKLAB_COMMAND_TIMEOUT", micros(self.command_timeout)),
+            ("LOCKLAB_MAX_IN_FLIGHT", self.max_in_flight.to_string()),
+            ("LOCKLAB_HISTORY", self.history.to_string()),
+            ("LOCKLAB_QUEUE_MAX", self.queue_max.to_string()),
+            ("LOCKLAB_DRAIN_TIMEOUT", micros(self.drain_timeout)),
+            ("LOCKLAB_LOG", self.log.clone()),
+            ("LOCKLAB_LOG_FORMAT", name(self.log_format)),
+            ("LOCKLAB_LOG_SLOW", micros(self.log_slow)),
+            ("LOCKLAB_OTLP_ENDPOINT", Secret::text(self.otlp_endpoint.as_ref())),
+            ("LOCKLAB_OTLP_SAMPLE", self.otlp_sample.to_string()),
         ]);
         variables
     }
 }
 
 /// The name of a value on the command line.
-fn name(value: &impl ValueEnum) -> String {
+fn name(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

@@ -54,14 +54,12 @@ impl DatabaseArgs {
 
     /// The variables that give another process this configuration.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Self { postgres_url, postgres_pool_size, mysql_url, mysql_pool_size, sql_timeout } =
-            self;
         vec![
-            ("POSTGRES_URL", Secret::text(postgres_url.as_ref())),
-            ("LOCKLAB_POSTGRES_POOL_SIZE", postgres_pool_size.to_string()),
-            ("MYSQL_URL", Secret::text(mysql_url.as_ref())),
-            ("LOCKLAB_MYSQL_POOL_SIZE", mysql_pool_size.to_string()),
-            ("LOCKLAB_SQL_TIMEOUT", micros(sql_timeout)),
+            ("POSTGRES_URL", Secret::text(self.postgres_url.as_ref())),
+            ("LOCKLAB_POSTGRES_POOL_SIZE", self.postgres_pool_size.to_string()),
+            ("MYSQL_URL", Secret::text(self.mysql_url.as_ref())),
+            ("LOCKLAB_MYSQL_POOL_SIZE", self.mysql_pool_size.to_string()),
+            ("LOCKLAB_SQL_TIMEOUT", micros(self.sql_timeout)),
         ]
     }
 }

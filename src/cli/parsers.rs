@@ -1,4 +1,4 @@
-//! How the values of flags are read.
+//! How the values of flags are read, and what they are without the flag.
 
 use std::{net::SocketAddr, ops::RangeInclusive};
 
@@ -25,7 +25,7 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A duration as a value that a flag takes.
-pub fn micros(duration: &Duration) -> String {
+pub fn micros(duration: Duration) -> String {
     format!("{}us", duration.as_micros())
 }
 
@@ -38,6 +38,22 @@ pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
 pub fn ratio(text: &str) -> Result<f64, &'static str> {
     let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or("expected a number from 0 to 1")
+}
+
+/// A seed for whoever gives none. It is short, because people type it again.
+pub fn random() -> u64 {
+    rand::random::<u32>().into()
+}
+
+/// What was named, without what was named before.
+pub fn each_once<T: Copy + PartialEq>(named: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in named {
+        if !once.contains(one) {
+            once.push(*one);
+        }
+    }
+    once
 }
 
 /// A strategy by its name.

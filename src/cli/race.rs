@@ -8,7 +8,7 @@ use tokio::time::Duration;
 
 use super::{
     output::OutputArgs,
-    parsers::{policy, processes, strategy, ttl, work, work_in_micros},
+    parsers::{each_once, policy, processes, random, strategy, ttl, work, work_in_micros},
 };
 use crate::{stock::STOCK_MAX, strategy::StrategyId, wait::Policy};
 
@@ -23,16 +23,8 @@ pub struct RunArgs {
 
     /// What the order of buyers and their random delays are drawn from; random, and shown, without
     /// it
-    #[arg(long, value_name = "NUMBER")]
-    pub(super) seed: Option<u64>,
-}
-
-impl RunArgs {
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 }
 
 /// What is to come out of a race.
@@ -220,14 +212,11 @@ pub struct RetryArgs {
 }
 
 impl RetryArgs {
-    /// What losers do, in turn.
+    /// What losers do, each once and in turn.
     pub fn policies(&self) -> impl Iterator<Item = Policy> {
-        let all = Policy::VARIANTS.iter().filter(|policy| **policy != Policy::None);
-        let all = all.filter(|_| self.retry.is_empty());
-        // What is named twice is done once.
-        let named = self.retry.iter().enumerate();
-        let named = named.filter(|(at, policy)| !self.retry[..*at].contains(policy));
-        all.chain(named.map(|(_, policy)| policy)).copied()
+        let all =
+            Policy::VARIANTS.iter().filter(|it| self.retry.is_empty() && **it != Policy::None);
+        all.copied().chain(each_once(&self.retry))
     }
 }
 

@@ -49,14 +49,10 @@ pub enum Simulation {
 impl RunAllArgs {
     /// What the PHP lab did, with its figures.
     #[must_use]
-    pub fn parts(&self, seed: Option<u64>) -> Vec<Simulation> {
-        let run = RunArgs { seed, ..self.run.clone() };
-        let named = |names: &[&str]| {
-            StrategyId::all().filter(|id| names.contains(&id.row().name)).collect::<Vec<_>>()
-        };
-        let (safe, report) = (named(&["safe"]), self.report.clone());
+    pub fn parts(&self) -> Vec<Simulation> {
+        let (run, report) = (&self.run, &self.report);
         let oversell = OversellArgs {
-            lock: named(&["none", "naive", "safe"]),
+            lock: vec![StrategyId::None, StrategyId::Naive, StrategyId::Safe],
             all: false,
             stock: 1,
             concurrency: 50,
@@ -74,7 +70,7 @@ impl RunAllArgs {
             mitigate,
             processes: 2,
             ttl: Duration::from_secs(3),
-            lock: safe.clone(),
+            lock: vec![StrategyId::Safe],
             run: run.clone(),
             report: report.clone(),
         };
@@ -82,7 +78,7 @@ impl RunAllArgs {
             ttl_edge,
             ttl: Duration::from_millis(ttl_ms),
             work: Duration::from_secs(3),
-            lock: safe.clone(),
+            lock: vec![StrategyId::Safe],
             run: run.clone(),
             report: report.clone(),
         };
@@ -92,7 +88,7 @@ impl RunAllArgs {
             max_retries: 15,
             ttl: Duration::from_secs(2),
             delay: Duration::from_millis(1),
-            lock: StrategyId::default(),
+            lock: StrategyId::Safe,
             retry: vec![Policy::Fixed, Policy::Exponential, Policy::Jitter],
             processes: self.processes,
             run: run.clone(),

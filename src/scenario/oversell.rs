@@ -44,7 +44,7 @@ pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, Scenari
     let lab = open(config, &locks, args.concurrency).await?;
     let mut report = Report::new("oversell");
     report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed());
+    report.seed = Some(args.run.seed);
     for &lock in &locks {
         let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await;
         report.parts.push(part);
