@@ -41,7 +41,7 @@ pub use axum::Router;
 
 pub use self::serve::serve;
 use self::{app::App, problem::Problem};
-use crate::http::metrics::HttpMetrics;
+use crate::{http::metrics::HttpMetrics, verdict::Overlaps};
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -68,11 +68,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         history::EventReply,
         problem::Problem,
         product::AuditReply,
-        product::OverlapsReply,
         product::ResetReply,
         product::StockReply,
         reply::ItemReply,
         reply::PurchaseReply,
+        Overlaps,
     )),
     modifiers(&AdminToken)
 )]

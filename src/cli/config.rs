@@ -11,7 +11,7 @@ use super::{
     parsers::{address, micros, positive_duration, ratio},
     secret::Secret,
 };
-use crate::{duration, stock::STOCK_MAX, strategy::server::Backend, wires::redis};
+use crate::{duration, stock::STOCK_MAX, strategy::server::Backend, wires};
 
 /// The flags of servers, in help.
 pub(super) const SERVERS: &str = "Servers";
@@ -162,7 +162,7 @@ pub enum RedisMode {
     Pooled,
 }
 
-impl From<RedisMode> for redis::RedisMode {
+impl From<RedisMode> for wires::redis::RedisMode {
     fn from(mode: RedisMode) -> Self {
         match mode {
             RedisMode::Multiplexed => Self::Multiplexed,

@@ -1,6 +1,6 @@
 //! Errors as the client sees them: `application/problem+json` (RFC 9457).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -28,6 +28,21 @@ pub enum Valid {
     Words(String),
     /// One of these.
     OneOf(Vec<String>),
+}
+
+impl fmt::Display for Valid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(words),
+            Self::OneOf(several) => write!(f, "one of {}", several.join(", ")),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Valid {
+    fn from(words: T) -> Self {
+        Self::Words(words.into())
+    }
 }
 
 /// An error reply.
@@ -106,12 +121,11 @@ impl Problem {
         }
     }
 
-    /// Names the parameter that is to blame, and what is valid for it.
+    /// A parameter that is not valid, and what would have been.
     #[must_use]
-    pub fn blame(mut self, parameter: &str, valid: Valid) -> Self {
-        self.parameter = Some(parameter.to_owned());
-        self.valid = Some(valid);
-        self
+    pub fn invalid(parameter: &str, detail: impl Into<String>, valid: impl Into<Valid>) -> Self {
+        let (parameter, valid) = (Some(parameter.to_owned()), Some(valid.into()));
+        Self { parameter, valid, ..Self::invalid_parameter(detail) }
     }
 
     /// Says what the client can do about it.

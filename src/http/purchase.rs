@@ -33,7 +33,7 @@ use crate::{
             BASE, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
-        problem::{Problem, Valid},
+        problem::Problem,
         reply::{PurchaseReply, server_timing, status},
     },
     order::{
@@ -59,21 +59,21 @@ pub struct PurchaseParameters;
 
 impl PurchaseParameters {
     const ALL: Parameters = &[
-        &PRODUCT,
-        &QUANTITY,
-        &ITEMS,
-        &ORDER,
-        &LOCK,
-        &DELAY,
-        &TTL,
-        &EXTENSIONS,
-        &RETRY,
-        &MAX_RETRIES,
-        &WAIT,
-        &BASE,
-        &CAP,
-        &FAULT,
-        &STRICT,
+        &PRODUCT.any,
+        &QUANTITY.any,
+        &ITEMS.any,
+        &ORDER.any,
+        &LOCK.any,
+        &DELAY.any,
+        &TTL.any,
+        &EXTENSIONS.any,
+        &RETRY.any,
+        &MAX_RETRIES.any,
+        &WAIT.any,
+        &BASE.any,
+        &CAP.any,
+        &FAULT.any,
+        &STRICT.any,
     ];
 }
 
@@ -204,7 +204,7 @@ fn faults(
         let steps: Vec<&str> = row.steps.iter().map(|step| step.name()).collect();
         let valid = format!("a fault at one of {}", steps.join(", "));
         let detail = format!("fault {fault}: {} has no such step; expected {valid}", row.name);
-        return Err(Problem::invalid_parameter(detail).blame(FAULT.name, Valid::Words(valid)));
+        return Err(Problem::invalid(FAULT.name, detail, valid));
     }
     Ok(faults)
 }
@@ -221,14 +221,12 @@ fn header<T: FromStr>(
             return Ok(None);
         }
         let detail = format!("header {name} is given more than once");
-        let valid = Valid::Words("at most once".to_owned());
-        return Err(Problem::invalid_parameter(detail).blame(name, valid));
+        return Err(Problem::invalid(name, detail, "at most once"));
     };
     let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    parsed.map(Some).ok_or_else(|| {
-        let detail = format!("header {name}: expected {valid}");
-        Problem::invalid_parameter(detail).blame(name, Valid::Words(valid.to_owned()))
-    })
+    parsed
+        .map(Some)
+        .ok_or_else(|| Problem::invalid(name, format!("header {name}: expected {valid}"), valid))
 }
 
 /// The ttl that was asked for, if the strategy's backend takes it.
@@ -238,7 +236,7 @@ fn ttl(fields: &mut Fields, app: &App, strategy: StrategyId) -> Result<Duration,
         Some(most) if ttl > most => {
             let valid = format!("at most {} ms under {}", most.as_millis(), strategy.row().name);
             let detail = format!("ttl: expected {valid}, as --redlock-restart-delay has it");
-            Err(Problem::invalid_parameter(detail).blame(TTL.name, Valid::Words(valid)))
+            Err(Problem::invalid(TTL.name, detail, valid))
         }
         _ => Ok(ttl),
     }
@@ -255,7 +253,7 @@ fn extensions(fields: &mut Fields, strategy: StrategyId) -> Result<u32, Problem>
     let (name, extending) = (strategy.row().name, extending.join(", "));
     let valid = format!("0 under {name}; up to {EXTENSIONS_MAX} under {extending}");
     let detail = format!("extensions: expected {valid}; got {extensions}");
-    Err(Problem::invalid_parameter(detail).blame(EXTENSIONS.name, Valid::Words(valid)))
+    Err(Problem::invalid(EXTENSIONS.name, detail, valid))
 }
 
 fn patience(fields: &mut Fields) -> Result<Patience, Problem> {
