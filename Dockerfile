@@ -16,14 +16,14 @@ COPY . .
 # Shown by locklab_build_info. Declared here, so that another revision repeats no step above.
 ARG LOCKLAB_REVISION=unknown
 
-# The caches outlive this layer: a change to the sources compiles our crate, not its dependencies. Cargo
+# The caches outlive this layer: a change to the sources compiles our crates, not their dependencies. Cargo
 # judges by file times, and a checkout can be older than the cache, hence the touch. `target` is a
 # cache and not part of the layer, hence the copy out of it; one folder per architecture.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,sharing=locked \
     set -eu; \
     out="/target/$(uname -m)"; \
-    touch src/lib.rs src/main.rs; \
+    touch src/lib.rs src/main.rs crates/locks/src/lib.rs; \
     cargo build --release --locked --bin locklab --target-dir "$out"; \
     install -D "$out/release/locklab" /out/locklab
 

@@ -42,11 +42,11 @@ test: servers ## everything: format, lints, unit and integration tests on real s
 	@scripts/need chromium chromium
 	@scripts/k6
 	@scripts/foreign
-	cargo fmt --check
-	cargo clippy --quiet --locked --all-targets -- --deny warnings
+	cargo fmt --all --check
+	cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --quiet --locked --no-default-features -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps
-	cargo test --quiet --locked
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --workspace --no-deps
+	cargo test --quiet --locked --workspace
 
 docs: servers ## run every command that the pages in docs/ show, and write down what it prints
 	cargo build --quiet --release --locked

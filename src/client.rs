@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, heade
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time};
 
-use crate::error::Cause;
+use locklab_locks::error::Cause;
 
 /// Sends a request without a body over a connection of its own; the status and the body of the
 /// reply.

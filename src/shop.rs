@@ -11,18 +11,16 @@ mod section;
 pub mod shelf;
 pub mod term;
 mod till;
+mod visit;
 
 use enum_map::EnumMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::{buyers::BuyerLines, section::Section};
+use self::{buyers::BuyerLines, visit::Visit};
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::keeper::Keeper,
-    lock::Lock,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -34,10 +32,10 @@ use crate::{
         metrics::ShopMetrics,
         shelf::{Method, Parts},
     },
-    step::Step,
     stock::{Evidence, Stock, ledger::Tally, stocks::Stocks},
     strategy::{StrategyId, server::Store},
 };
+use locklab_locks::{error::BackendError, lease::keeper::Keeper, step::Step};
 
 /// Why a product could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +132,7 @@ impl Shop {
         let mut trail = self.recorder.begin(order);
         match &self.methods[order.strategy] {
             Method::Lock(keeper) => {
-                let section = Section {
+                let visit = Visit {
                     order,
                     keeper,
                     lines: &self.lines,
@@ -144,7 +142,7 @@ impl Shop {
                     receipt: &mut receipt,
                     trail: &mut trail,
                 };
-                section.sell().await;
+                visit.sell().await;
             }
             Method::Absent(reason) => {
                 let (backend, cause) = (order.strategy.row().backend.into(), reason.clone().into());

@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use crate::{
-    error::BackendError,
     history::Record,
     product::{Item, Product},
     stock::{
@@ -23,8 +22,8 @@ use crate::{
         ledger::{Generation, Sale, Seen, Sold, Tally},
     },
     strategy::server::Store,
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 
 /// The most units a product can start with.
 pub const STOCK_MAX: u64 = 1_000_000_000;

@@ -9,7 +9,8 @@ use super::{
     output::OutputArgs,
     parsers::{positive_duration, random},
 };
-use crate::{duration, strategy::server::Backend};
+use crate::strategy::server::Backend;
+use locklab_locks::duration;
 
 /// The most who want the same thing at once.
 pub const WANTING_MAX: u32 = 1_000_000;

@@ -7,7 +7,8 @@ use super::{
     output::OutputArgs,
     parsers::{each_once, policy, positive_duration, processes, random, strategy, work_in_micros},
 };
-use crate::{strategy::StrategyId, wait::Policy};
+use crate::strategy::StrategyId;
+use locklab_locks::wait::Policy;
 
 /// What losers do, if nobody says: one of each kind. The others are variants of a back-off.
 const POLICIES: [Policy; 5] =

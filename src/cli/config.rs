@@ -11,7 +11,8 @@ use super::{
     parsers::{address, micros, positive_duration, ratio},
     secret::Secret,
 };
-use crate::{duration, stock::STOCK_MAX, strategy::server::Backend, wires};
+use crate::{stock::STOCK_MAX, strategy::server::Backend};
+use locklab_locks::{duration, wires};
 
 /// The flags of servers, in help.
 pub(super) const SERVERS: &str = "Servers";

@@ -6,9 +6,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use strum::VariantArray;
 use tokio::time::Duration;
 
-use crate::{
+use crate::strategy::StrategyId;
+use locklab_locks::{
     duration::{self, BareUnit, DURATION_VALID},
-    strategy::StrategyId,
     wait::Policy,
 };
 

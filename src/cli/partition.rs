@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
 use super::{output::OutputArgs, parsers::positive_duration};
-use crate::duration;
+use locklab_locks::duration;
 
 /// What is to be broken, and how.
 #[derive(Debug, Clone, Args)]

@@ -10,7 +10,8 @@ use super::{
     output::OutputArgs,
     parsers::{each_once, policy, processes, random, strategy, ttl, work, work_in_micros},
 };
-use crate::{stock::STOCK_MAX, strategy::StrategyId, wait::Policy};
+use crate::{stock::STOCK_MAX, strategy::StrategyId};
+use locklab_locks::wait::Policy;
 
 /// The most buyers at once.
 const BUYERS_MAX: i64 = 2_000;

@@ -10,7 +10,8 @@ use super::{
     parsers::processes,
     race::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs},
 };
-use crate::{strategy::StrategyId, wait::Policy};
+use crate::strategy::StrategyId;
+use locklab_locks::wait::Policy;
 
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]

@@ -5,7 +5,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::time::{self, Duration};
 
 use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
-use crate::token::Token;
+use locklab_locks::token::Token;
 
 const PROGRAM: &str = "etcd";
 /// How long one question to it may take, so that another can follow.

@@ -17,13 +17,12 @@ use crate::{
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },
-    step::Step,
     strategy::{
         StrategyId,
         server::{Backend, Store},
     },
-    wires::circuit,
 };
+use locklab_locks::{step::Step, wires::circuit};
 
 /// Every strategy.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,11 +8,13 @@ use tokio::time::Duration;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::{
-    duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
-    fault::{FAULT_PATTERN, FAULT_VALID, Fault},
     http::problem::Valid,
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
     stock::{QUANTITY_MAX, STOCK_MAX},
+};
+use locklab_locks::{
+    duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
+    fault::{FAULT_PATTERN, FAULT_VALID, Fault},
 };
 
 /// The longest work between read and write.

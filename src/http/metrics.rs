@@ -9,7 +9,8 @@ use metrics::{Counter, Gauge, Histogram, Label};
 use parking_lot::RwLock;
 use tokio::time::Duration;
 
-use crate::measure::{definitions as def, exporter::Exporter, raised::Raised};
+use crate::measure::{definitions as def, exporter::Exporter};
+use locklab_locks::measure::raised::Raised;
 
 /// Why a request was turned away before it reached the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]

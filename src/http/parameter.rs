@@ -11,7 +11,6 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    fault::{FAULTS_MAX, Fault},
     http::input::{
         Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait,
         item::CartItem,
@@ -19,6 +18,9 @@ use crate::{
     },
     product::{ITEMS_MAX, Product},
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{FAULTS_MAX, Fault},
     wait::Policy,
 };
 

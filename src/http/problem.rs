@@ -12,9 +12,8 @@ use utoipa::{
     openapi::{self, ContentBuilder, Ref, RefOr},
 };
 
-use crate::{
-    error::BackendError, http::json, order::receipt::Failure, outcome::Outcome, product::Product,
-};
+use crate::{http::json, order::receipt::Failure, outcome::Outcome, product::Product};
+use locklab_locks::error::BackendError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 /// What a backend that is away may need to come back, in seconds.

@@ -21,7 +21,6 @@ use utoipa::{
 };
 
 use crate::{
-    fault::{Fault, Faults},
     http::{
         app::{App, require_admin},
         cart::take_items,
@@ -45,6 +44,9 @@ use crate::{
     run::{RUN_ID_PATTERN, RUN_ID_VALID},
     stock::answer::{IdempotencyKey, KEY_MAX, KEY_VALID},
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{Fault, Faults},
     token::Token,
     wait::Patience,
 };

@@ -7,11 +7,11 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
     http::problem::{Responses, describe_responses},
-    lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     stock::ledger::Line,
 };
+use locklab_locks::lock::Votes;
 
 /// How a purchase ended. The first seven members are those of the PHP lab.
 #[derive(Debug, Serialize, ToSchema)]

@@ -16,14 +16,14 @@ use tokio::{
 
 use crate::{
     history::{Event, Kind, Record},
-    measure::{Registry, clock, definitions::HISTORY_DROPPED},
+    measure::{clock, definitions::HISTORY_DROPPED},
     order::Order,
     product::{Item, Product},
     run::RunId,
     stock::{Note, Stock, ledger::Generation, stocks::Stocks},
     strategy::{StrategyId, server::Store},
-    token::Token,
 };
+use locklab_locks::{measure::Registry, token::Token};
 
 /// Records that may wait to be sent.
 const QUEUE_MAX: usize = 16_384;

@@ -17,8 +17,8 @@ use crate::{
     report::{Part, Report},
     scenario::{error::ScenarioError, ground::open},
     strategy::StrategyId,
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// Purchases per second that are certainly recorded: some strategies sell more without work, and then the
 /// report says how many records were dropped.

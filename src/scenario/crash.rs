@@ -13,17 +13,15 @@ use super::{
 };
 use crate::{
     cli::{Config, CrashArgs, Expect},
-    fault::PAUSE_MAX,
     lab::Lab,
     report::{
         Entry, Part, Picture, Report, Run,
         timeline::{EXPIRY, Mark},
     },
     scenario::{error::ScenarioError, ground::open, progress::Progress, race::plan::Plan},
-    step::Step,
     strategy::{Expected, Family, StrategyId, server::Backend},
-    wait::Patience,
 };
+use locklab_locks::{fault::PAUSE_MAX, step::Step, wait::Patience};
 
 /// Units on sale when the holder is killed, as in the PHP lab.
 const UNITS: u64 = 5;

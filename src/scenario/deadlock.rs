@@ -9,7 +9,6 @@ use tokio::time::{Duration, Instant};
 use super::{holder, race, recorded::Recorded};
 use crate::{
     cli::{Config, DeadlockArgs},
-    fault::{Action, Fault},
     lab::Lab,
     outcome::Outcome,
     product::{Item, Product},
@@ -21,8 +20,11 @@ use crate::{
         race::plan::{Plan, shuffle},
         timeline::FirstLease,
     },
-    step::Step,
     strategy::{Expected, Family, StrategyId},
+};
+use locklab_locks::{
+    fault::{Action, Fault},
+    step::Step,
 };
 
 /// Before each lock, so that everybody has one when they want the other.

@@ -9,8 +9,8 @@ use crate::{
     lab::Lab,
     product::Product,
     strategy::StrategyId,
-    token::Token,
 };
+use locklab_locks::token::Token;
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,7 +7,6 @@ use tokio::time::{Duration, Instant};
 use super::race::buyers;
 use crate::{
     cli::Config,
-    fault::{Action, Fault},
     lab::Lab,
     measure::clock,
     report::Entry,
@@ -16,8 +15,11 @@ use crate::{
         ground,
         race::{crew::Crew, plan::Plan},
     },
-    step::Step,
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{Action, Fault},
+    step::Step,
     wait::{Patience, Policy},
 };
 

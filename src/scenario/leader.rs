@@ -17,8 +17,8 @@ use crate::{
     report::{Part, Report},
     scenario::{error::ScenarioError, ground::AGAIN, progress::Progress},
     strategy::StrategyId,
-    token::Token,
 };
+use locklab_locks::token::Token;
 
 /// Units on sale: more pieces of work than anybody does.
 const UNITS: u64 = 1_000_000;
@@ -68,7 +68,8 @@ async fn elect(
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
     candidate::keeper(lab, strategy)?;
-    let failed = |error: crate::error::BackendError| ScenarioError::NotMeasured(error.to_string());
+    let failed =
+        |error: locklab_locks::error::BackendError| ScenarioError::NotMeasured(error.to_string());
     // Nobody else's: two runs at once must not meet.
     let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);
     let product: Product =

@@ -26,8 +26,8 @@ use crate::{
         race::plan::{Plan, shuffle},
     },
     strategy::StrategyId,
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// How often a race is run again that has shown nothing.
 const RACES_MAX: u32 = 20;

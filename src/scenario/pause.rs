@@ -20,9 +20,9 @@ use crate::{
         ground::{AGAIN, open},
         progress::Progress,
     },
-    step::Step,
     strategy::{Expected, Family, StrategyId},
 };
+use locklab_locks::step::Step;
 
 /// How long the ghost stands still by itself, so that its process can be stopped meanwhile.
 const STANDS: Duration = Duration::from_secs(2);

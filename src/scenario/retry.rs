@@ -22,8 +22,8 @@ use crate::{
         progress::Progress,
         race::plan::{Plan, shuffle},
     },
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// What back-off starts from, as in the PHP lab.
 const BASE: Duration = Duration::from_millis(100);

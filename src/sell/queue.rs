@@ -36,9 +36,6 @@ use self::{
     tickets::{Enqueued, Entry, Ticket, Tickets},
 };
 use crate::{
-    fault::FaultMetrics,
-    lease::release::ReleaseQueue,
-    measure::Registry,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -47,12 +44,13 @@ use crate::{
     },
     outcome::Outcome,
     sell::Sell,
-    step::Step,
     stock::{
         Stock,
         answer::{Answer, IdempotencyKey, Key},
     },
-    token::Token,
+};
+use locklab_locks::{
+    fault::FaultMetrics, lease::release::ReleaseQueue, measure::Registry, step::Step, token::Token,
     wires::redis::RedisClient,
 };
 

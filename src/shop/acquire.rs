@@ -10,13 +10,10 @@ use tracing::{Instrument, Span};
 
 use super::{
     buyers::{BuyerTurn, HAND_OVERS_MAX, Leased, Wants},
-    section::Section,
+    visit::Visit,
 };
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::{Acquired, release::Cause},
-    lock::{Lock, Votes},
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -25,7 +22,12 @@ use crate::{
     },
     outcome::{Outcome, Violation},
     product::{Item, Product},
-    shop::metrics::Attempted,
+    shop::{metrics::Attempted, visit::Held},
+};
+use locklab_locks::{
+    error::BackendError,
+    lease::{Acquired, release::Cause},
+    lock::{Lock, Votes},
     step::Step,
     wait::{Patience, Policy, Tried, line::Turn},
 };
@@ -35,17 +37,7 @@ const YIELD_MAX: Duration = Duration::from_millis(100);
 /// How often it is looked whether it has.
 const YIELD_STEP: Duration = Duration::from_millis(2);
 
-/// The lease of an item.
-pub struct Held {
-    /// The lease.
-    pub leased: Leased,
-    /// When it was granted to this order, or handed over.
-    since: Instant,
-    /// The place at the head of the line; the next is served when it is dropped.
-    turn: Option<BuyerTurn>,
-}
-
-impl Section<'_> {
+impl Visit<'_> {
     /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
     pub async fn acquire_all(&mut self) -> Option<Vec<Held>> {
         let Order { items, patience, ttl, .. } = self.order;

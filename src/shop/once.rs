@@ -4,22 +4,19 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    error::BackendError,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
     },
     outcome::Outcome,
     product::Item,
-    step::Step,
     stock::{
         Stock,
         answer::{ANSWER_TTL, Answer, Begun, IdempotencyKey, Key},
     },
     strategy::Family,
-    token::Token,
-    wait::Policy,
 };
+use locklab_locks::{error::BackendError, step::Step, token::Token, wait::Policy};
 
 /// Pause before the store is asked again whether an order under way has come to its answer; doubled
 /// each time, up to [`PAUSE_MAX`].

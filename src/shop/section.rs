@@ -4,51 +4,33 @@ use futures_util::future::select_all;
 use tokio::time::{self, Duration, Instant};
 use tracing::Instrument;
 
-use super::{
-    acquire::{Held, is_past_deadline},
-    buyers::BuyerLines,
-    till::Till,
-};
+use super::{acquire::is_past_deadline, till::Till};
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::keeper::Keeper,
-    lock::Lock,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
-        recorder::Trail,
         span,
     },
     outcome::Violation,
     product::Item,
     sell::note_sales,
-    shop::{metrics::ShopMetrics, presence::Inside},
-    step::Step,
+    shop::{
+        presence::Inside,
+        visit::{Held, Visit},
+    },
     stock::{
         Stock, Written,
         ledger::Sale,
         sql::{Reading, SqlStock},
     },
 };
+use locklab_locks::{error::BackendError, step::Step};
 
 /// Work that takes longer is worth recording that it has begun.
 const LONG_WORK: Duration = Duration::from_millis(20);
 
-/// One order on its way through the critical section.
-pub struct Section<'a> {
-    pub order: &'a Order,
-    pub keeper: &'a Keeper,
-    pub lines: &'a BuyerLines,
-    pub stock: &'a dyn Stock,
-    /// The same, if it is in rows that can be locked.
-    pub rows: Option<&'a SqlStock>,
-    pub metrics: &'a ShopMetrics,
-    pub receipt: &'a mut Receipt,
-    pub trail: &'a mut Trail,
-}
-
-impl Section<'_> {
+impl Visit<'_> {
     /// Carries the order out; the receipt says how far it came.
     ///
     /// # Cancellation
@@ -212,14 +194,6 @@ impl Section<'_> {
             }
         }
         written
-    }
-
-    /// A lease has outlived its deadline. Counted when it is first seen.
-    pub fn violate(&mut self, violation: Violation) {
-        if self.receipt.violation.is_none() {
-            self.receipt.violation = Some(violation);
-            self.metrics.violation(self.order.strategy, violation);
-        }
     }
 }
 

@@ -4,7 +4,6 @@
 use tokio::time::Instant;
 
 use crate::{
-    error::BackendError,
     order::Order,
     product::Product,
     stock::{
@@ -13,8 +12,8 @@ use crate::{
         ledger::{Line, Sale, Seen, Sold},
         sql::{Change, Reading, Selling, SqlStock, Transaction},
     },
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 
 /// See the module. Dropped before it has written, it leaves nothing behind.
 pub enum Till<'a> {

@@ -6,7 +6,7 @@ use super::{
     Expected, Family, Strategy, StrategyId,
     server::{Backend, Store},
 };
-use crate::step::Step;
+use locklab_locks::step::Step;
 
 /// The steps of a purchase under a lock, unless its acquire has some of its own.
 pub const LOCK_STEPS: &[Step] = &[

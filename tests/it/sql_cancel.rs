@@ -2,10 +2,8 @@
 //! and no transaction open.
 
 use futures_util::future::{join, join_all};
-use locklab::{
-    order::Order, outcome::Outcome, product::Product, strategy::StrategyId, wait::Patience,
-    wires::redis::RedisMode,
-};
+use locklab::{order::Order, outcome::Outcome, product::Product, strategy::StrategyId};
+use locklab_locks::{wait::Patience, wires::redis::RedisMode};
 use sqlx::{Connection, Executor};
 use tokio::time::Duration;
 

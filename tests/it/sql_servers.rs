@@ -7,6 +7,8 @@ use locklab::{
     embedded::{self, Embedded},
     measure::exporter::Exporter,
     stock::sql::tables,
+};
+use locklab_locks::{
     token::Token,
     wires::{
         metrics::Wire,

@@ -5,12 +5,12 @@ use tokio::time::Duration;
 
 use crate::{
     cli::{Change, DoubleSale, Spread},
-    step::Step,
     strategy::{
         Expected, Family, Strategy, StrategyId,
         server::{Backend, Store},
     },
 };
+use locklab_locks::step::Step;
 
 /// What somebody has to decide about.
 #[derive(Debug, Clone, Serialize)]

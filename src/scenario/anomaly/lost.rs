@@ -11,7 +11,6 @@ use super::{
     scene::Scene,
 };
 use crate::{
-    fault::Faults,
     lab::Lab,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
@@ -26,9 +25,8 @@ use crate::{
         StrategyId,
         server::{Backend, Store},
     },
-    token::Token,
-    wait::Patience,
 };
+use locklab_locks::{fault::Faults, token::Token, wait::Patience};
 
 /// Over which connection the first buyer works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

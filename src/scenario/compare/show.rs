@@ -8,8 +8,8 @@ use crate::{
         picture::{Group, Groups},
     },
     strategy::{Family, StrategyId},
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// Shown where nothing is known.
 const UNKNOWN: &str = "–";

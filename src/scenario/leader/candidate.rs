@@ -9,15 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Candidacy, Config},
-    fault::Faults,
     lab::Lab,
-    lease::keeper::Keeper,
     measure::clock,
     order::Order,
     product::Item,
     scenario::{error::ScenarioError, processes},
     shop::term::Career,
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::Faults,
+    lease::keeper::Keeper,
     token::Token,
     wait::{Patience, Policy},
 };

@@ -13,12 +13,14 @@ use super::{
 };
 use crate::{
     cli::How,
-    lock::Votes,
     order::Order,
     outcome::Outcome,
     product::Product,
     report::Part,
     scenario::{error::ScenarioError, progress::Progress, recorded::Recorded},
+};
+use locklab_locks::{
+    lock::Votes,
     wait::{Patience, Policy},
 };
 

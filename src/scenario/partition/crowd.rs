@@ -11,8 +11,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fault::Faults,
-    lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::{Item, Product},
@@ -22,9 +20,8 @@ use crate::{
     },
     shop::Shop,
     strategy::StrategyId,
-    token::Token,
-    wait::Patience,
 };
+use locklab_locks::{fault::Faults, lock::Votes, token::Token, wait::Patience};
 
 /// How long a buyer stays away who got nothing: nobody hammers a server that is away.
 const PAUSE: Duration = Duration::from_millis(20);

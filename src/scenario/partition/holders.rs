@@ -18,7 +18,6 @@ use crate::{
     cli::How,
     embedded::clock::Clock,
     history::Kind,
-    lock::Votes,
     order::receipt::Receipt,
     outcome::Outcome,
     product::Product,
@@ -26,6 +25,9 @@ use crate::{
     scenario::{error::ScenarioError, ground::poll, progress::Progress, recorded::Recorded},
     shop::Shop,
     strategy::StrategyId,
+};
+use locklab_locks::{
+    lock::Votes,
     wait::{Patience, Policy},
 };
 

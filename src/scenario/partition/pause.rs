@@ -27,8 +27,8 @@ use crate::{
         recorded::Recorded,
     },
     strategy::{Expected, StrategyId},
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// How long buyers stand still by themselves, so that the server can be stopped meanwhile.
 const PAUSE: Duration = Duration::from_secs(5);

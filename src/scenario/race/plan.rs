@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
 use crate::{
-    fault::{Fault, Faults},
     order::Order,
     product::{Item, Product},
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{Fault, Faults},
     token::Token,
     wait::Patience,
 };

@@ -11,14 +11,7 @@ use super::{
     tickets::{Head, Ticket, Tickets},
 };
 use crate::{
-    error::BackendError,
-    fault::Faults,
     history::Kind,
-    lease::{
-        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
-        renewal::HOLD_TTLS_MAX,
-    },
-    lock::{Lock, fenced::renewed::RenewedLock},
     order::{
         receipt::Receipt,
         recorder::{Recorder, Trail},
@@ -26,7 +19,6 @@ use crate::{
     outcome::Outcome,
     product::Product,
     sell::{metrics::QueueMetrics, queue::QueueParts},
-    step::Step,
     stock::{
         Stock, Written,
         answer::{Answer, Answers},
@@ -34,6 +26,16 @@ use crate::{
         redis::RedisStock,
     },
     strategy::StrategyId,
+};
+use locklab_locks::{
+    error::BackendError,
+    fault::Faults,
+    lease::{
+        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
+        renewal::HOLD_TTLS_MAX,
+    },
+    lock::fenced::renewed::RenewedLock,
+    step::Step,
     wires::redis::RedisClient,
 };
 

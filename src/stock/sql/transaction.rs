@@ -11,13 +11,15 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    error::BackendError,
     product::Product,
     stock::{
         Written,
         answer::{Answer, Key},
         ledger::{Entry, Generation},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     token::Token,
     wires::{
         metrics::Op,

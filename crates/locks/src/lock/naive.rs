@@ -1,0 +1,89 @@
+//! `naive`: SETNX, then EXPIRE, then DEL. How not to do it, kept working.
+//!
+//! - Algorithm: three commands, of which no two are atomic.
+//! - Guarantees: mutual exclusion while nobody crashes or works longer than the ttl.
+//! - Does not guarantee: that a crash between SETNX and EXPIRE ever ends; that DEL frees one's own
+//!   lock and not that of the next holder.
+//! - Clock: deadline = monotonic clock before PEXPIRE was sent + ttl.
+//! - Cancellation: leaks. A dropped or unanswered acquire may leave a lock without an expiry, and
+//!   nothing can tell it from a stranger's, so the release task leaves it alone.
+//! - Commands sent: SETNX lock:{product} token; PEXPIRE (EXPIRE, for a ttl in milliseconds);
+//!   MULTI GET DEL PUBLISH EXEC: the GET changes nothing and witnesses whose lock the DEL freed.
+//!   Waiters: as `safe`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::name::Name;
+use crate::{
+    error::BackendError,
+    lock::{
+        Attempt, Claim, Grant, Lock, Release,
+        safe::{KeyLock, clear, lock_key, released_channel},
+    },
+    step::Step,
+    wires::{metrics::Op, redis::RedisClient},
+};
+
+/// The lock of `naive`.
+pub struct NaiveLock {
+    redis: Arc<RedisClient>,
+}
+
+impl NaiveLock {
+    /// At that Redis.
+    #[must_use]
+    pub fn new(redis: Arc<RedisClient>) -> Self {
+        Self { redis }
+    }
+}
+
+#[async_trait]
+impl Lock for NaiveLock {
+    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
+        let key = lock_key(claim.name.as_str());
+        let mut setnx = redis::cmd("SETNX");
+        setnx.arg(&key).arg(claim.token.as_str());
+        let created: bool = self.redis.command(Op::Acquire, &setnx).await?;
+        if !created {
+            return Ok(Attempt::Busy);
+        }
+        claim.faults.strike(Step::BetweenSetnxAndExpire).await?;
+        let deadline = Instant::now() + claim.ttl;
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(&key).arg(claim.ttl_ms());
+        // The key exists: whatever becomes of PEXPIRE, this claim may be the holder, for ever.
+        let () =
+            self.redis.command(Op::Acquire, &expire).await.map_err(BackendError::into_unknown)?;
+        Ok(Attempt::Granted(Grant::until(deadline)))
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
+        let key = lock_key(claim.name.as_str());
+        let mut witnessed = redis::pipe();
+        witnessed.atomic().get(&key).del(&key).ignore();
+        witnessed.publish(released_channel(claim.name.as_str()), "").ignore();
+        let (holder,): (Option<String>,) = self.redis.pipeline(Op::Release, &witnessed).await?;
+        Ok(match holder {
+            Some(holder) if holder == claim.token.as_str() => Release::Released,
+            Some(_) => Release::Stolen,
+            None => Release::Expired,
+        })
+    }
+
+    async fn undo(&self, _: &Claim) -> Result<Release, BackendError> {
+        Ok(Release::Unknown)
+    }
+
+    async fn clear(&self, name: &Name) -> Result<(), BackendError> {
+        clear(&self.redis, name.as_str()).await
+    }
+}
+
+impl KeyLock for NaiveLock {
+    fn redis(&self) -> &RedisClient {
+        &self.redis
+    }
+}

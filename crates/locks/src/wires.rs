@@ -1,0 +1,22 @@
+//! Wires: clients of lock services and databases; how each connects, what its health is, and what its failures
+//! mean.
+
+pub mod circuit;
+#[cfg(feature = "etcd")]
+pub mod etcd;
+#[cfg(not(feature = "etcd"))]
+#[path = "wires/no_etcd.rs"]
+pub mod etcd;
+pub mod metrics;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "redis")]
+pub mod redlock;
+#[cfg(feature = "sql")]
+pub mod sql;
+pub mod subscription;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
+#[cfg(not(feature = "zookeeper"))]
+#[path = "wires/no_zookeeper.rs"]
+pub mod zookeeper;
