@@ -41,6 +41,9 @@ pub use self::secret::Secret;
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
 
+/// The exit code for what did not work.
+pub const EXIT_FAILURE: u8 = 1;
+
 /// What follows all help.
 const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something \
                           could not be measured; 64 invalid usage.";

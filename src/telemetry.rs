@@ -36,8 +36,8 @@ pub enum TelemetryError {
     Log(#[from] ParseError),
     /// The collector's address is not one. It is not repeated, for it may hold a password.
     #[error(
-        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a collector \
-         beside locklab"
+        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a \
+         collector beside locklab"
     )]
     Endpoint,
     /// The exporter could not be built.

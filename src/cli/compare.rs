@@ -68,7 +68,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
     pub seed: u64,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }

@@ -284,7 +284,7 @@ impl Config {
             ("ZOOKEEPER_HOSTS", self.zookeeper_hosts.clone().unwrap_or_default()),
             ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(self.zookeeper_timeout)),
             ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(self.zookeeper_session_timeout)),
-            ("LOCKLAB_REDIS_MODE", name(self.redis_mode)),
+            ("LOCKLAB_REDIS_MODE", name(&self.redis_mode)),
             ("LOCKLAB_REDIS_POOL_SIZE", self.redis_pool_size.to_string()),
             ("LOCKLAB_COMMAND_TIMEOUT", micros(self.command_timeout)),
             ("LOCKLAB_MAX_IN_FLIGHT", self.max_in_flight.to_string()),
@@ -292,7 +292,7 @@ impl Config {
             ("LOCKLAB_QUEUE_MAX", self.queue_max.to_string()),
             ("LOCKLAB_DRAIN_TIMEOUT", micros(self.drain_timeout)),
             ("LOCKLAB_LOG", self.log.clone()),
-            ("LOCKLAB_LOG_FORMAT", name(self.log_format)),
+            ("LOCKLAB_LOG_FORMAT", name(&self.log_format)),
             ("LOCKLAB_LOG_SLOW", micros(self.log_slow)),
             ("LOCKLAB_OTLP_ENDPOINT", Secret::text(self.otlp_endpoint.as_ref())),
             ("LOCKLAB_OTLP_SAMPLE", self.otlp_sample.to_string()),
@@ -302,6 +302,6 @@ impl Config {
 }
 
 /// The name of a value on the command line.
-fn name(value: impl ValueEnum) -> String {
+fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
 }

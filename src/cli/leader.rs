@@ -36,7 +36,7 @@ pub struct LeaderArgs {
     #[arg(long, default_value = "200ms", value_parser = positive_duration)]
     pub work: Duration,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }

@@ -43,7 +43,7 @@ pub struct PartitionArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }

@@ -15,7 +15,7 @@ use locklab_locks::wait::Policy;
 
 /// The most buyers at once.
 const BUYERS_MAX: i64 = 2_000;
-/// How often something is done, and from what random things are drawn.
+/// How often a scenario runs, from what random things are drawn, and how its report is told.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// How often everything is done
@@ -26,6 +26,10 @@ pub struct RunArgs {
     /// it
     #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
     pub seed: u64,
+
+    /// How the report is told.
+    #[command(flatten)]
+    pub report: OutputArgs,
 }
 
 /// What is to come out of a race.
@@ -85,13 +89,9 @@ pub struct OversellArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 impl OversellArgs {
@@ -129,13 +129,9 @@ pub struct DeadlockArgs {
           value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// What `locklab crash` is to do.
@@ -158,13 +154,9 @@ pub struct CrashArgs {
           value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// What `locklab retry` is to do.
@@ -203,13 +195,9 @@ pub struct RetryArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 impl RetryArgs {
@@ -233,11 +221,7 @@ pub struct PauseArgs {
           hide_possible_values = true, value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }

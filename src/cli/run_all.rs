@@ -25,13 +25,9 @@ pub struct RunAllArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// A simulation of the PHP lab, with its figures.
@@ -51,7 +47,7 @@ impl RunAllArgs {
     /// What the PHP lab did, with its figures.
     #[must_use]
     pub fn parts(&self) -> Vec<Simulation> {
-        let (run, report) = (&self.run, &self.report);
+        let run = &self.run;
         let oversell = OversellArgs {
             lock: vec![StrategyId::None, StrategyId::Naive, StrategyId::Safe],
             all: false,
@@ -63,9 +59,11 @@ impl RunAllArgs {
             expect: Some(Expect::Listed),
             output: None,
             processes: self.processes,
-            run: run.clone(),
             // It told the numbers only.
-            report: OutputArgs { quiet: true, ..report.clone() },
+            run: RunArgs {
+                report: OutputArgs { quiet: true, ..run.report.clone() },
+                ..run.clone()
+            },
         };
         let deadlock = |mitigate| DeadlockArgs {
             mitigate,
@@ -73,7 +71,6 @@ impl RunAllArgs {
             ttl: Duration::from_secs(3),
             lock: vec![StrategyId::Safe],
             run: run.clone(),
-            report: report.clone(),
         };
         let crash = |ttl_edge, ttl_ms| CrashArgs {
             ttl_edge,
@@ -81,7 +78,6 @@ impl RunAllArgs {
             work: Duration::from_secs(3),
             lock: vec![StrategyId::Safe],
             run: run.clone(),
-            report: report.clone(),
         };
         let retry = RetryArgs {
             concurrency: 20,
@@ -93,7 +89,6 @@ impl RunAllArgs {
             retry: vec![Policy::Fixed, Policy::Exponential, Policy::Jitter],
             processes: self.processes,
             run: run.clone(),
-            report: report.clone(),
         };
         vec![
             Simulation::Oversell(oversell),

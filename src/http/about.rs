@@ -146,7 +146,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
     tag = "about",
     responses(
         (status = 200, description = "Every series", body = String, content_type = "text/plain"),
-        (status = 500, description = "They could not be rendered", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "They could not be rendered", body = Problem,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {

@@ -83,8 +83,8 @@ pub const LOCK: Parameter<StrategyId> =
 pub const STORE_OF: Parameter<StrategyId> = Parameter::new(
     "lock",
     None,
-    "A strategy: its store is meant. Without it, a reset is one in every store, and looked at is the store \
-     that the product was sold from.",
+    "A strategy: its store is meant. Without it, a reset is one in every store, and looked at is \
+     the store that the product was sold from.",
 )
 .alias("lock_strategy");
 /// The work of a purchase.
@@ -97,7 +97,8 @@ pub const DELAY: Parameter<Delay> = Parameter::new(
 pub const TTL: Parameter<Ttl> = Parameter::new(
     "ttl",
     Some("5s"),
-    "How long a lease lasts; of a database's session, how long it may say nothing. A bare number is in ms.",
+    "How long a lease lasts; of a database's session, how long it may say nothing. A bare number \
+     is in ms.",
 );
 /// How often a lease is extended.
 pub const EXTENSIONS: Parameter<Extensions> = Parameter::new(
@@ -115,7 +116,8 @@ pub const MAX_RETRIES: Parameter<Retries> =
 pub const WAIT: Parameter<Wait> = Parameter::new(
     "wait",
     Some("10s"),
-    "Time after which there is one last try, or nobody waits for a row any longer. A bare number is in ms.",
+    "Time after which there is one last try, or nobody waits for a row any longer. A bare number \
+     is in ms.",
 );
 /// Where back-off starts.
 pub const BASE: Parameter<Wait> =
@@ -173,6 +175,9 @@ impl AnyParameter {
         Schema::Object(value)
     }
 }
+
+/// What a body is said to be good for.
+pub const BODY: &str = "The query wins; what it overrides is not looked at.";
 
 /// The parameters of a route.
 pub type Parameters = &'static [&'static AnyParameter];

@@ -92,12 +92,14 @@ impl Problem {
         unauthorized, UNAUTHORIZED, "unauthorized", "The admin token is needed";
         unknown_route, NOT_FOUND, "unknown-route", "There is no such route";
         unknown_product, NOT_FOUND, "unknown-product", "The product is not on sale";
-        method_not_allowed, METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
+        method_not_allowed, METHOD_NOT_ALLOWED, "method-not-allowed",
+            "The route has no such method";
         slow_body, REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time";
         body_too_large, PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
         media_type, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON";
         key_in_use, CONFLICT, "idempotency-key-in-use", "The purchase is still being carried out";
-        key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key names another purchase";
+        key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused",
+            "The key names another purchase";
         queue_full, TOO_MANY_REQUESTS, "queue-full", "Too many wait for the product";
         unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
         overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";

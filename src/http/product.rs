@@ -16,7 +16,7 @@ use crate::{
         fields::Fields,
         json::Json,
         look::{InPath, LookParameters, ONE_STORE, evidence, look},
-        parameter::{PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
+        parameter::{BODY, PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
         problem::{Problem, Responses, describe_responses},
     },
     stock::Evidence,
@@ -72,7 +72,7 @@ impl IntoResponses for ResetReply {
     path = "/reset",
     tag = "shop",
     params(ResetParameters),
-    request_body(content = ResetParameters, description = "The query wins; what it overrides is not looked at."),
+    request_body(content = ResetParameters, description = BODY),
     responses(ResetReply),
     security((), ("admin" = []))
 )]

@@ -29,7 +29,7 @@ use crate::{
         json::Json,
         metrics::Shed,
         parameter::{
-            BASE, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
+            BASE, BODY, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
         problem::Problem,
@@ -93,9 +93,9 @@ impl IntoParams for PurchaseParameters {
         let key = header(
             IDEMPOTENCY_KEY,
             format!(
-                "Names the purchase of a product (of a cart: of the first by name): sent again, it gets \
-                 the answer of the first time, unless that was a 5xx, until the product is reset or \
-                 an hour is over. {KEY_VALID}."
+                "Names the purchase of a product (of a cart: of the first by name): sent again, it \
+                 gets the answer of the first time, unless that was a 5xx, until the product is \
+                 reset or an hour is over. {KEY_VALID}."
             ),
             ObjectBuilder::new().max_length(Some(KEY_MAX + 2)),
         );
@@ -125,7 +125,7 @@ impl ToSchema for PurchaseParameters {}
     path = "/purchase",
     tag = "shop",
     params(PurchaseParameters),
-    request_body(content = PurchaseParameters, description = "The query wins; what it overrides is not looked at."),
+    request_body(content = PurchaseParameters, description = BODY),
     responses(PurchaseReply),
     security((), ("admin" = []))
 )]

@@ -111,7 +111,7 @@ async fn sell(
         };
         drop(spinner);
         let Some((entries, recorded)) = raced else { continue };
-        if !args.report.quiet && !args.report.json {
+        if !args.run.report.quiet && !args.run.report.json {
             tell(&entries);
         }
         let whose = |id: &str| {

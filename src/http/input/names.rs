@@ -6,8 +6,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use crate::{
     http::{input::Input, problem::Valid},
     strategy::StrategyId,
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// In which order the locks of a cart are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -15,7 +15,8 @@ use crate::{
 pub enum LockOrder {
     /// By the names of the products: nobody waits in a circle.
     Sorted,
-    /// In the order in which the items are given: opposite orders wait for each other until a ttl ends it.
+    /// In the order in which the items are given: opposite orders wait for each other until a ttl
+    /// ends it.
     Given,
 }
 
