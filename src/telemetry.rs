@@ -50,8 +50,8 @@ pub enum TelemetryError {
     Log(#[from] ParseError),
     /// The collector's address is not one. It is not repeated, for it may hold a password.
     #[error(
-        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a collector \
-         beside locklab"
+        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a \
+         collector beside locklab"
     )]
     Endpoint,
     /// The exporter could not be built.
@@ -68,8 +68,8 @@ impl Telemetry {
     /// Starts to log to stderr, and to send spans to the collector, if there is to be one.
     ///
     /// # Errors
-    /// The configuration is not valid. A collector that is away is not an error: spans that cannot be
-    /// sent are dropped, and the log says so.
+    /// The configuration is not valid. A collector that is away is not an error: spans that cannot
+    /// be sent are dropped, and the log says so.
     pub fn start(config: &Config) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.log)?;
         let spans = config.otlp_endpoint().map(|url| provider(url, config.otlp_sample));

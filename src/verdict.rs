@@ -20,6 +20,9 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::{
     history::{Record, trace::Traces},
     stock::ledger::Tally,
@@ -51,12 +54,14 @@ pub struct Verdict {
     pub gaps: Vec<String>,
 }
 
-/// Counts of what overlapped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What overlapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OverlapsReply)]
 pub struct Overlaps {
-    /// Pairs of leases that certainly stood at the same time.
+    /// Pairs of leases that stood at the same time: the lock service broke its promise.
     pub grants: u64,
-    /// Pairs of leases whose holders believed at the same time to be alone.
+    /// Pairs of holders who believed at the same time to be alone: normal for a lease that ends by
+    /// itself.
     pub beliefs: u64,
     /// Sales between whose read and write somebody else sold.
     pub effects: u64,

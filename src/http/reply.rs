@@ -51,7 +51,8 @@ pub struct PurchaseReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     votes: Option<Votes>,
-    /// Why the purchase was carried out without its lock, under a strategy that has more than that to go by.
+    #[doc = "Why the purchase was carried out without its lock, under a strategy that has more \
+             than that to go by."]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     degraded: Option<String>,

@@ -43,7 +43,7 @@ pub async fn run(config: &Config, args: &AdviseArgs) -> Result<Report, ScenarioE
     let config = &config.clone().keeping(records.saturating_mul(2));
     let mut report = Report::new("advise");
     report.servers = lab.backends().versions().await;
-    let seed = args.seed();
+    let seed = args.seed;
     report.seed = Some(seed);
     report.parts = vec![first(&case), fitting(&rulings), ruled_out(&rulings)];
     let bar = Progress::bar(needed.len() as u64, "advise");

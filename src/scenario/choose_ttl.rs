@@ -37,7 +37,7 @@ const TRIED: [(&str, f64); 3] = [("the p50", 0.5), ("the p90", 0.9), ("the p99",
 /// The hold times cannot be read, or the purchases could not be made.
 pub async fn run(config: &Config, args: &ChooseTtlArgs) -> Result<Report, ScenarioError> {
     let mut report = Report::new("choose-ttl");
-    let seed = args.seed();
+    let seed = args.seed;
     report.seed = Some(seed);
     let source = match &args.holds {
         Some(path) => Source::Given(holds::read(path)?),

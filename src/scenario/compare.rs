@@ -31,7 +31,7 @@ const RECORDS: std::ops::RangeInclusive<f64> = 1_000.0..=50_000.0;
 /// # Errors
 /// The configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, ScenarioError> {
-    let (locks, policies, seed) = (args.locks(), args.policies(), args.seed());
+    let (locks, policies, seed) = (args.locks(), args.policies(), args.seed);
     let load = Load {
         buyers: args.concurrency,
         duration: args.duration,

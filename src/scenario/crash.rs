@@ -70,7 +70,7 @@ pub async fn run(config: &Config, args: &CrashArgs) -> Result<Report, ScenarioEr
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("crash");
     report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed());
+    report.seed = Some(args.run.seed);
     let bar = Progress::bar(args.lock.len() as u64, "crash");
     for &lock in &args.lock {
         let name = lock.row().name;

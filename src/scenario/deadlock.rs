@@ -78,7 +78,7 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("deadlock");
     report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed());
+    report.seed = Some(args.run.seed);
     let order = if args.mitigate { "sorted" } else { "opposite orders" };
     let bar = Progress::bar(args.lock.len() as u64, "deadlock");
     for &lock in &args.lock {

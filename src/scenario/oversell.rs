@@ -44,7 +44,7 @@ pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, Scenari
     let lab = open(config, &locks, args.concurrency).await?;
     let mut report = Report::new("oversell");
     report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed());
+    report.seed = Some(args.run.seed);
     for &lock in &locks {
         let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await;
         report.parts.push(part);
@@ -111,7 +111,7 @@ async fn sell(
         };
         drop(spinner);
         let Some((entries, recorded)) = raced else { continue };
-        if !args.report.quiet && !args.report.json {
+        if !args.run.report.quiet && !args.run.report.json {
             tell(&entries);
         }
         let whose = |id: &str| {

@@ -77,7 +77,7 @@ pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioEr
     let lab = open(config, &args.lock, RECORDS).await?;
     let mut report = Report::new("pause");
     report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed());
+    report.seed = Some(args.run.seed);
     let bar = Progress::bar(args.lock.len() as u64, "pause");
     for &lock in &args.lock {
         let (name, fate) = (lock.row().name, Fate::of(lock));

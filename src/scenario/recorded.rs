@@ -73,8 +73,7 @@ impl Recorded {
         let Tally { initial, stock, sold } = self.tally;
         json!({
             "ok": ok, "initial": initial, "stock": stock, "sold": sold, "oversold": oversold,
-            "lost_updates": lost_updates, "overlaps": { "grants": overlaps.grants,
-            "beliefs": overlaps.beliefs, "effects": overlaps.effects }, "fencing": fencing,
+            "lost_updates": lost_updates, "overlaps": overlaps, "fencing": fencing,
             "unknown": unknown, "evidence": evidence, "gaps": gaps,
         })
     }

@@ -40,7 +40,7 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
     let lab = open(config, &[args.lock], args.concurrency).await?;
     let mut report = Report::new("retry");
     report.servers = lab.backends().versions().await;
-    let seed = args.run.seed();
+    let seed = args.run.seed;
     report.seed = Some(seed);
     let RetryArgs { lock, concurrency, stock, delay, ttl, processes, .. } = *args;
     let mut part = Part::new(format!(

@@ -215,8 +215,8 @@ fn flags(help: &str) -> Vec<String> {
     flags.map(str::to_owned).collect()
 }
 
-/// A subcommand's own flags come first. What only a server needs is not in the way of others, and is
-/// accepted all the same.
+/// A subcommand's own flags come first. What only a server needs is not in the way of others, and
+/// is accepted all the same.
 #[test]
 fn short_help_is_about_the_subcommand() {
     let short = text(&run(&["leader", "-h"]).stdout);
