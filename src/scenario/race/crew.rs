@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cli::Config,
     lab::Lab,
-    measure::{clock, cpu},
+    measure::{clock, proc},
     report::Entry,
     scenario::{error::ScenarioError, processes::Processes},
 };
@@ -72,7 +72,7 @@ impl Crew {
     /// The processor time that its processes have used so far, as far as the operating system tells.
     #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
-        (0..self.processes.count()).map(|index| cpu::of(self.processes.pid(index))).sum()
+        (0..self.processes.count()).map(|index| proc::cpu(self.processes.pid(index))).sum()
     }
 
     /// Gives the word: all start at the same instant.
