@@ -10,8 +10,13 @@ use tokio::time::Duration;
 use utoipa::ToSchema;
 
 use crate::{
-    fault::Faults, product::Item, run::RunId, stock::answer::Key, strategy::StrategyId,
-    token::Token, wait::Patience,
+    fault::Faults,
+    product::{Item, Product},
+    run::RunId,
+    stock::answer::Key,
+    strategy::StrategyId,
+    token::Token,
+    wait::Patience,
 };
 
 /// What a buyer wants.
@@ -42,6 +47,24 @@ pub struct Order {
 }
 
 impl Order {
+    /// One unit of a product under a strategy. Whatever else it asks for is what a request asks for
+    /// that says nothing more: little work, a lease of some seconds, and no patience.
+    #[must_use]
+    pub fn of(strategy: StrategyId, product: Product) -> Self {
+        Self {
+            id: Token::random(),
+            items: vec![Item { product, quantity: 1 }],
+            key: None,
+            run_id: None,
+            strategy,
+            delay: Duration::from_millis(1),
+            ttl: Duration::from_secs(5),
+            extensions: 0,
+            patience: Patience::default(),
+            faults: Faults::default(),
+        }
+    }
+
     /// What was ordered, in words: the strategy and the items, in the order of their locks.
     #[must_use]
     pub fn describe(&self) -> String {

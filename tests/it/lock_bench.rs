@@ -11,7 +11,7 @@ use locklab::{
     },
     lock::{Claim, Lock, Release},
     order::{Order, recorder},
-    product::{Item, Product},
+    product::Product,
     shop::{
         Shop,
         metrics::Metrics,
@@ -23,7 +23,6 @@ use locklab::{
         table::STRATEGIES,
     },
     token::Token,
-    wait::Patience,
     wires::{
         redis::{RedisClient, RedisMode, RedisOptions},
         redlock::{Nodes, RedlockOptions},
@@ -124,18 +123,8 @@ impl Bench {
     }
 
     pub fn order(&self, product: &Product) -> Order {
-        Order {
-            id: Token::random(),
-            items: vec![Item { product: product.clone(), quantity: 1 }],
-            key: None,
-            run_id: None,
-            strategy: self.strategy,
-            delay: Duration::ZERO,
-            ttl: TTL,
-            extensions: 0,
-            patience: Patience::default(),
-            faults: Faults::default(),
-        }
+        let order = Order::of(self.strategy, product.clone());
+        Order { delay: Duration::ZERO, ttl: TTL, ..order }
     }
 
     pub async fn acquire(&self, product: &Product) -> Option<lease::Lease> {

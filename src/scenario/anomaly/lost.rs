@@ -11,11 +11,10 @@ use super::{
     scene::Scene,
 };
 use crate::{
-    fault::Faults,
     lab::Lab,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
-    product::{Item, Product},
+    product::Product,
     report::Part,
     scenario::{
         error::ScenarioError,
@@ -27,7 +26,6 @@ use crate::{
         server::{Backend, Store},
     },
     token::Token,
-    wait::Patience,
 };
 
 /// Over which connection the first buyer works.
@@ -41,8 +39,6 @@ enum Works {
 
 /// Who holds a named lock.
 const HOLDER: &str = "SELECT CAST(IS_USED_LOCK(?) AS SIGNED)";
-/// The strategy that asks for its lock before it writes.
-const STRATEGY: &str = "mysql-lock";
 /// How long its work takes: until it is told.
 const WORK: Duration = PATIENCE;
 /// It asks every third of this.
@@ -138,7 +134,7 @@ async fn ask_first(scene: &Scene, ledger: &Ledger) -> Result<Asked, ScenarioErro
 
 async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     let missing = |what: &str| ScenarioError::NotMeasured(format!("there is no {what}"));
-    let strategy: StrategyId = STRATEGY.parse().map_err(|_| missing(STRATEGY))?;
+    let strategy = StrategyId::MysqlLock;
     if let Some(reason) = lab.backends().reason_against(strategy.row()) {
         return Err(ScenarioError::NotMeasured(reason));
     }
@@ -148,8 +144,9 @@ async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     shop.reset(&product, 1, Some(strategy)).await?;
     let lock = format!("locklab:{product}");
     let holder = async || Ok(ledger.ask(HOLDER, &[lock.as_str().into()]).await?);
-    let first = order(strategy, &product, WORK);
-    let second = order(strategy, &product, Duration::ZERO);
+    let order = || Order { ttl: TTL, ..Order::of(strategy, product.clone()) };
+    let first = Order { delay: WORK, ..order() };
+    let second = Order { delay: Duration::ZERO, ..order() };
     let strikes = async {
         let killed = poll("the first buyer holds the lock", holder).await?;
         ledger.enter("operator").await?.run(&format!("KILL {killed}")).await?;
@@ -181,20 +178,5 @@ impl Asked {
             "claim": claim, "killed": killed, "outcomes": outcomes,
             "ledger": { "initial": initial, "sold": sold, "oversold": oversold }, "steps": steps,
         }));
-    }
-}
-
-fn order(strategy: StrategyId, product: &Product, work: Duration) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy,
-        delay: work,
-        ttl: TTL,
-        extensions: 0,
-        patience: Patience::default(),
-        faults: Faults::default(),
     }
 }

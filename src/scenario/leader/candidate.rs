@@ -9,16 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Candidacy, Config},
-    fault::Faults,
     lab::Lab,
     lock::Lock,
     measure::clock,
     order::Order,
-    product::Item,
     scenario::{error::ScenarioError, processes},
     shop::{shelf, term::Career},
     strategy::StrategyId,
-    token::Token,
     wait::{Patience, Policy},
 };
 
@@ -84,14 +81,8 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
         ends.cancel();
     });
     let order = Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy: *strategy,
         delay: *work,
         ttl: *ttl,
-        extensions: 0,
         patience: Patience {
             policy: Policy::Notify,
             max_retries: u32::MAX,
@@ -99,7 +90,7 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
             gone,
             ..Patience::default()
         },
-        faults: Faults::default(),
+        ..Order::of(*strategy, product.clone())
     };
     tell(News::Stands);
     let led = lab.shop().lead(&lock, &order, |career| tell(career.into())).await;

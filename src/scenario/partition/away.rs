@@ -7,7 +7,7 @@ use strum::VariantArray;
 use tokio::time::Duration;
 
 use super::{
-    crowd::{Attempt, Crowd, order},
+    crowd::{Attempt, Crowd},
     farm::Farm,
     scene::Scene,
 };
@@ -121,7 +121,7 @@ async fn go_away(
     let order = move || {
         let (base, cap) = (Duration::from_millis(10), Duration::from_millis(100));
         let patience = Patience { policy: Policy::Jitter, base, cap, ..Patience::default() };
-        Order { delay: WORK, ..order(lock, &name, ttl, patience) }
+        Order { delay: WORK, ttl, patience, ..Order::of(lock, name.clone()) }
     };
     let mut crowd = Crowd::send(&shops, args.concurrency, &order);
     let sold = |attempts: &[Attempt]| {

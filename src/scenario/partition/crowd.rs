@@ -11,19 +11,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fault::Faults,
     lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
-    product::{Item, Product},
     scenario::{
         error::ScenarioError,
         ground::{AGAIN, PATIENCE},
     },
     shop::Shop,
-    strategy::StrategyId,
-    token::Token,
-    wait::Patience,
 };
 
 /// How long a buyer stays away who got nothing: nobody hammers a server that is away.
@@ -145,21 +140,5 @@ impl Crowd {
 impl Drop for Crowd {
     fn drop(&mut self) {
         self.enough.cancel();
-    }
-}
-
-/// An order of one unit.
-pub fn order(lock: StrategyId, product: &Product, ttl: Duration, patience: Patience) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy: lock,
-        delay: Duration::from_millis(1),
-        ttl,
-        extensions: 0,
-        patience,
-        faults: Faults::default(),
     }
 }

@@ -10,7 +10,6 @@ use tokio::{
 };
 
 use super::{
-    crowd::order,
     farm::{Farm, Wanted},
     scene::Scene,
 };
@@ -19,7 +18,7 @@ use crate::{
     embedded::clock::Clock,
     history::Kind,
     lock::Votes,
-    order::receipt::Receipt,
+    order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
@@ -184,8 +183,8 @@ async fn meet(
         }
     }
     let work = ttl * 4 / 5;
-    let mut wanted = order(lock, &product, ttl, Patience::default());
-    wanted.delay = work;
+    let order = || Order { ttl, ..Order::of(lock, product.clone()) };
+    let wanted = Order { delay: work, ..order() };
     let shop = Arc::clone(&first);
     let holder = tokio::spawn(async move { shop.purchase(&wanted).await });
     until_held(&first, &holder, &product, lock).await?;
@@ -220,7 +219,7 @@ async fn meet(
         wait,
         ..Patience::default()
     };
-    let second = second.purchase(&order(lock, &product, ttl, patience)).await;
+    let second = second.purchase(&Order { patience, ..order() }).await;
     let first_ended = holder.await.map_err(io::Error::other)?;
     let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     Ok(Seen { first: first_ended, second, recorded })

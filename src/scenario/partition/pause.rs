@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tokio::time::{self, Duration};
 
 use super::{
-    crowd::order,
     farm::{Farm, Wanted},
     scene::Scene,
 };
 use crate::{
     client::{self, ask},
     embedded::{Embedded, locklab},
+    order::Order,
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
@@ -72,8 +72,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
             wait: PATIENCE,
             ..Patience::default()
         };
-        let (shop, order) =
-            (Arc::clone(&fresh), order(lock, &product(lock), scene.args.ttl, patience));
+        let (shop, ttl) = (Arc::clone(&fresh), scene.args.ttl);
+        let order = Order { ttl, patience, ..Order::of(lock, product(lock)) };
         async move { shop.purchase(&order).await }
     });
     let sales = join_all(sales).await;

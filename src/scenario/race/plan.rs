@@ -4,14 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
-use crate::{
-    fault::{Fault, Faults},
-    order::Order,
-    product::{Item, Product},
-    strategy::StrategyId,
-    token::Token,
-    wait::Patience,
-};
+use crate::{fault::Fault, order::Order, product::Product, strategy::StrategyId};
 
 /// What one buyer is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,18 +25,7 @@ impl Plan {
     /// One purchase of one unit, with no patience.
     #[must_use]
     pub fn new(buyer: u32, strategy: StrategyId, product: &Product) -> Self {
-        let order = Order {
-            id: Token::random(),
-            items: vec![Item { product: product.clone(), quantity: 1 }],
-            key: None,
-            run_id: None,
-            strategy,
-            delay: Duration::from_millis(1),
-            ttl: Duration::from_secs(5),
-            extensions: 0,
-            patience: Patience::default(),
-            faults: Faults::default(),
-        };
+        let order = Order::of(strategy, product.clone());
         Self { buyer, order, faults: Vec::new(), after: Duration::ZERO, until: None }
     }
 
