@@ -8,7 +8,6 @@ use tokio::time::Duration;
 use utoipa::ToSchema;
 
 use crate::{
-    shop::metrics::Metrics,
     strategy::{
         Strategy,
         server::{Backend, Store},
@@ -45,12 +44,6 @@ pub struct Backends {
     pub postgres: Result<Database, String>,
     /// MySQL, or why there is none and what to do.
     pub mysql: Result<Database, String>,
-    /// Records that are kept of each product; with none, nothing is recorded.
-    pub history: u32,
-    /// Tickets that may wait in the queue of a product.
-    pub queue_max: u32,
-    /// Where measurements go.
-    pub metrics: Arc<Metrics>,
 }
 
 /// Whether a backend answered its last probe; read by `/readyz`, which asks nobody itself.

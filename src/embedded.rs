@@ -151,12 +151,26 @@ impl Embedded {
         folder: TempDir,
         command: &[String],
     ) -> Result<Self, EmbeddedError> {
+        Self::spawn_with([], program, address, url, ending, folder, command).await
+    }
+
+    /// Starts a program that will listen on `address`, by its command and with these variables.
+    async fn spawn_with(
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+        program: &'static str,
+        address: SocketAddr,
+        url: String,
+        ending: Ending,
+        folder: TempDir,
+        command: &[String],
+    ) -> Result<Self, EmbeddedError> {
         let failed = |source| EmbeddedError::Start { program, source };
         let mut guard = Command::new("sh")
             .args(["-c", GUARD])
             .arg(folder.path())
             .arg(ending.script())
             .args(command)
+            .envs(environment)
             // A Ctrl-C in the terminal is for us: we drain first, then end the server.
             .process_group(0)
             .stdin(Stdio::piped())

@@ -1,23 +1,30 @@
 //! Faults on demand, at named steps: what usually takes bad luck happens every time.
 
+use enum_map::Enum;
+use enum_map::EnumMap;
+use metrics::Counter;
+use metrics::Gauge;
 use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
+use strum::VariantArray;
+use tokio::sync::watch;
 
 use serde::{Deserialize, Serialize};
-use strum::{IntoStaticStr, VariantArray};
+use strum::IntoStaticStr;
 use tokio::time::{self, Duration};
 use utoipa::ToSchema;
 
 use crate::{
+    definitions,
     duration::{self, BareUnit},
     error::BackendError,
-    shop::metrics::Metrics,
+    measure::{Kind as MetricKind, Registry, raised::Raised},
     step::Step,
 };
 
@@ -25,6 +32,13 @@ use crate::{
 pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The most faults of one purchase.
 pub const FAULTS_MAX: usize = 8;
+
+definitions! {
+    FAULTS_INJECTED: "locklab_faults_injected_total", MetricKind::Counter,
+        "Faults that purchases asked for and that struck, by kind.";
+    FAULTS_ACTIVE: "locklab_faults_active", MetricKind::Gauge,
+        "Purchases that a fault makes stand still at this moment; the other kinds of faults take no time.";
+}
 
 /// What strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +54,7 @@ pub enum Action {
 }
 
 /// The kind of an action, as a label value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -60,8 +74,21 @@ pub struct Fault {
 }
 
 /// What a fault may look like.
-pub const FAULT_VALID: &str = "pause:DURATION@STEP (at most 60s), crash@STEP, drop-reply@STEP or skip@lock-row; /strategies lists \
-     the steps";
+pub const FAULT_VALID: &str = "pause:DURATION@STEP (at most 60s), crash@STEP, drop-reply@STEP or \
+     skip@lock-row; /strategies lists the steps";
+/// What a fault may look like, as a regular expression: the parser takes this and nothing else.
+pub static FAULT_PATTERN: LazyLock<String> = LazyLock::new(|| {
+    let names = |is_meant: fn(&Step) -> bool| {
+        let steps = Step::VARIANTS.iter().filter(|step| is_meant(step)).map(|step| step.name());
+        steps.collect::<Vec<_>>().join("|")
+    };
+    let (any, replied) = (names(|_| true), names(|step| step.has_reply()));
+    // A regular expression counts digits: these are the numbers up to `PAUSE_MAX`, in each unit.
+    let (s, ms, us) = ("60|[1-5]?[0-9]", "60000|[1-5]?[0-9]{1,4}", "60000000|[1-5]?[0-9]{1,7}");
+    let length = format!("0*(({s})s|({ms})(ms)?|({us})us)");
+    let skipped = Step::LockRow.name();
+    format!("^((pause:{length}|crash)@({any})|drop-reply@({replied})|skip@{skipped})$")
+});
 
 /// The text was not a fault; [`FAULT_VALID`] says what is.
 #[derive(Debug, thiserror::Error)]
@@ -100,13 +127,44 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What faults do, counted.
+pub struct FaultMetrics {
+    struck: EnumMap<Kind, Counter>,
+    standing: Gauge,
+    pauses: watch::Sender<u64>,
+}
+
+impl FaultMetrics {
+    /// Starts every series at 0.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            struck: FAULTS_INJECTED.counters(registry, &[], "fault"),
+            standing: FAULTS_ACTIVE.gauge(registry, &[("fault", Kind::Pause.into())]),
+            pauses: watch::Sender::default(),
+        }
+    }
+
+    /// How often a fault has made somebody stand still, for whoever waits for it.
+    #[must_use]
+    pub fn pauses(&self) -> watch::Receiver<u64> {
+        self.pauses.subscribe()
+    }
+
+    /// A fault makes somebody stand still; the gauge falls when the guard is dropped.
+    fn paused(&self) -> Raised {
+        self.pauses.send_modify(|pauses| *pauses += 1);
+        Raised::one(self.standing.clone())
+    }
+}
+
 /// The faults of one purchase, and who counts them.
 #[derive(Clone, Default)]
 pub struct Faults {
     faults: Arc<[Fault]>,
     /// How long they have made the purchase stand still, in µs.
     paused: Arc<AtomicU64>,
-    metrics: Option<Arc<Metrics>>,
+    metrics: Option<Arc<FaultMetrics>>,
 }
 
 impl fmt::Debug for Faults {
@@ -118,7 +176,7 @@ impl fmt::Debug for Faults {
 impl Faults {
     /// These faults; each that strikes is counted.
     #[must_use]
-    pub fn new(faults: Vec<Fault>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(faults: Vec<Fault>, metrics: Arc<FaultMetrics>) -> Self {
         Self { faults: faults.into(), metrics: Some(metrics), ..Self::default() }
     }
 
@@ -199,7 +257,7 @@ impl Faults {
 
     fn count(&self, kind: Kind) {
         if let Some(metrics) = &self.metrics {
-            metrics.fault(kind);
+            metrics.struck[kind].increment(1);
         }
     }
 }
@@ -208,34 +266,65 @@ impl Faults {
 mod tests {
     use super::*;
 
+    /// Faults as people type them, each with its usual spelling; none of what is not a fault.
+    const EXAMPLES: [(&str, Option<&str>); 36] = [
+        ("crash@after-acquire", Some("crash@after-acquire")),
+        ("crash@between-setnx-and-expire", Some("crash@between-setnx-and-expire")),
+        ("drop-reply@release", Some("drop-reply@release")),
+        ("skip@lock-row", Some("skip@lock-row")),
+        ("pause:2s@before-write", Some("pause:2000000us@before-write")),
+        ("pause:0@write", Some("pause:0us@write")),
+        ("pause:9@write", Some("pause:9000us@write")),
+        ("pause:99us@write", Some("pause:99us@write")),
+        ("pause:60s@write", Some("pause:60000000us@write")),
+        ("pause:60000@write", Some("pause:60000000us@write")),
+        ("pause:59999ms@write", Some("pause:59999000us@write")),
+        ("pause:60000000us@write", Some("pause:60000000us@write")),
+        ("pause:00060s@write", Some("pause:60000000us@write")),
+        ("", None),
+        ("crash", None),
+        ("crash@", None),
+        ("crash@nowhere", None),
+        ("crash@write@write", None),
+        ("crash@write ", None),
+        ("Crash@write", None),
+        ("crash:1s@write", None),
+        ("pause@write", None),
+        ("pause:@write", None),
+        ("pause:s@write", None),
+        ("pause:61s@write", None),
+        ("pause:100s@write", None),
+        ("pause:60001@write", None),
+        ("pause:60000001us@write", None),
+        ("pause:99999999999999999999@write", None),
+        ("pause:1.5s@write", None),
+        ("pause:-1s@write", None),
+        ("pause:soon@write", None),
+        ("drop-reply@before-write", None),
+        ("drop-reply@read", None),
+        ("skip@write", None),
+        ("explode@write", None),
+    ];
+
     #[test]
     fn faults_as_people_type_them() {
-        for good in [
-            "crash@after-acquire",
-            "drop-reply@release",
-            "crash@between-setnx-and-expire",
-            "skip@lock-row",
-        ] {
-            assert_eq!(good.parse::<Fault>().unwrap().to_string(), good);
+        for (text, spelling) in EXAMPLES {
+            let fault = text.parse::<Fault>().ok();
+            assert_eq!(fault.map(|it| it.to_string()).as_deref(), spelling, "{text:?}");
         }
-        let pause: Fault = "pause:2s@before-write".parse().unwrap();
-        let two_seconds = Action::Pause(Duration::from_secs(2));
-        assert_eq!(pause, Fault { action: two_seconds, step: Step::BeforeWrite });
-        for bad in [
-            "",
-            "crash",
-            "crash@",
-            "crash@nowhere",
-            "crash:1s@write",
-            "pause@write",
-            "pause:61s@write",
-            "pause:soon@write",
-            "drop-reply@before-write",
-            "drop-reply@read",
-            "skip@write",
-            "explode@write",
-        ] {
-            assert!(bad.parse::<Fault>().is_err(), "{bad:?}");
+    }
+
+    #[test]
+    fn the_pattern_is_what_the_parser_takes() {
+        let pattern = regex::Regex::new(&FAULT_PATTERN).unwrap();
+        for (text, spelling) in EXAMPLES {
+            assert_eq!(pattern.is_match(text), spelling.is_some(), "{text:?}");
+        }
+        for step in Step::VARIANTS {
+            for action in ["pause:1s", "crash", "drop-reply", "skip"] {
+                let text = format!("{action}@{}", step.name());
+                assert_eq!(pattern.is_match(&text), text.parse::<Fault>().is_ok(), "{text:?}");
+            }
         }
     }
 
@@ -243,7 +332,7 @@ mod tests {
     async fn faults_strike_where_they_were_asked_for() {
         let faults = |texts: &[&str]| {
             let faults = texts.iter().map(|text| text.parse().unwrap()).collect();
-            Faults::new(faults, Arc::new(Metrics::new()))
+            Faults::new(faults, Arc::new(FaultMetrics::new(&metrics::NoopRecorder)))
         };
         let started = time::Instant::now();
         let paused = faults(&["pause:1s@write", "pause:2s@write"]);

@@ -2,12 +2,14 @@
 //! shop.
 
 mod about;
+pub mod app;
 mod body;
 mod cart;
 mod fields;
 mod history;
 mod input;
 mod json;
+mod look;
 pub mod metrics;
 mod parameter;
 mod problem;
@@ -19,14 +21,12 @@ mod serve;
 use std::{any::Any, sync::Arc};
 
 use axum::{
-    body::Bytes,
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa::{
     Modify, OpenApi,
@@ -40,36 +40,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use axum::Router;
 
 pub use self::serve::serve;
-use crate::{
-    backends::Backends,
-    order::log::PurchaseLog,
-    shop::{Shop, metrics::Metrics},
-};
-use problem::Problem;
-
-/// What the handlers share.
-pub struct App {
-    /// Where purchases are carried out.
-    pub shop: Arc<Shop>,
-    /// The servers behind it.
-    pub backends: Arc<Backends>,
-    /// Where measurements go.
-    pub metrics: Arc<Metrics>,
-    /// Places for purchases in flight; more are turned away.
-    pub places: Arc<Semaphore>,
-    /// Logs purchases that fail or take long.
-    pub log: PurchaseLog,
-    /// The purchases in flight, including those whose client has gone.
-    pub purchases: TaskTracker,
-    /// Cancelled when the server starts to stop.
-    pub draining: CancellationToken,
-    /// Cancelled when purchases in flight have had their time.
-    pub abandon: CancellationToken,
-    /// What `/reset` demands as a bearer token.
-    pub admin_token: Option<String>,
-    /// The API description.
-    pub openapi: Bytes,
-}
+use self::{app::App, problem::Problem};
+use crate::http::metrics::HttpMetrics;
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -133,7 +105,7 @@ pub fn description() -> openapi::OpenApi {
 /// The whole server as a service that needs no socket.
 pub fn router(app: Arc<App>) -> Router {
     let router = axum::Router::from(routes());
-    declare(&app.metrics, &description());
+    declare(&app.http, &description());
     let no_store = HeaderValue::from_static("no-store");
     router
         .fallback(no_such_route)
@@ -149,17 +121,17 @@ pub fn router(app: Arc<App>) -> Router {
 const CLIENT_GONE: u16 = 499;
 
 /// Starts the series of every reply that a route can give, and of giving none.
-fn declare(metrics: &Metrics, description: &openapi::OpenApi) {
+fn declare(metrics: &HttpMetrics, description: &openapi::OpenApi) {
     for (path, item) in &description.paths.paths {
         let Some(route) = known_route(path) else {
             continue;
         };
         for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
             let Some(operation) = operation else { continue };
-            metrics.http.declare(method, route, CLIENT_GONE);
+            metrics.declare(method, route, CLIENT_GONE);
             for status in operation.responses.responses.keys() {
                 if let Ok(status) = status.parse() {
-                    metrics.http.declare(method, route, status);
+                    metrics.declare(method, route, status);
                 }
             }
         }
@@ -198,7 +170,7 @@ struct Measured {
 impl Drop for Measured {
     fn drop(&mut self) {
         let Self { method, route, status, started, .. } = *self;
-        self.app.metrics.http.response(method, route, status, started.elapsed());
+        self.app.http.response(method, route, status, started.elapsed());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Puts the parts together, and takes them apart in the right order.
 
+pub mod error;
 mod servers;
 
 use std::sync::Arc;
@@ -16,59 +17,25 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backends::Backends,
-    cli::{Config, Secret},
-    embedded::{self, Embedded, EmbeddedError},
-    http::{self, App},
+    cli::Config,
+    embedded::Embedded,
+    fault::FaultMetrics,
+    http::{self, app::App, metrics::HttpMetrics},
+    lab::{error::LabError, servers::Servers},
     lease::release,
+    measure::exporter::Exporter,
     order::{log::PurchaseLog, recorder},
     product::Product,
-    shop::{Shop, metrics::Metrics},
+    shop::{
+        Shop,
+        shelf::{Parts, Settings},
+    },
     stock::stocks::Stocks,
     strategy::server::{Backend, Store},
-    wires::{
-        etcd::InvalidEndpoint,
-        redis::{InvalidUrl, RedisClient, RedisOptions},
-        sql,
-        zookeeper::InvalidHosts,
-    },
 };
 
 /// How often recorded samples are moved into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Why a lab could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// The Redis URL is not one.
-    #[error("--redis-url (REDIS_URL): {0}")]
-    RedisUrl(#[from] InvalidUrl),
-    /// The URLs of Redlock's nodes are not.
-    #[error("--redlock-urls (REDLOCK_URLS): {0}")]
-    RedlockUrls(String),
-    /// The endpoints of etcd are not.
-    #[error("--etcd-endpoints (ETCD_ENDPOINTS): {0}")]
-    EtcdEndpoints(InvalidEndpoint),
-    /// The hosts of ZooKeeper are not.
-    #[error("--zookeeper-hosts (ZOOKEEPER_HOSTS): {0}")]
-    ZooKeeperHosts(#[from] InvalidHosts),
-    /// The URL of Postgres is not one.
-    #[error("--postgres-url (POSTGRES_URL): {0}")]
-    PostgresUrl(sql::InvalidUrl),
-    /// The URL of MySQL is not one.
-    #[error("--mysql-url (MYSQL_URL): {0}")]
-    MySqlUrl(sql::InvalidUrl),
-    /// The embedded Redis did not start.
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedError),
-}
-
-impl LabError {
-    /// Whether the configuration is to blame.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Embedded(_))
-    }
-}
 
 /// Everything that runs: ready handles instead of configuration.
 pub struct Lab {
@@ -96,103 +63,24 @@ impl Lab {
     /// The configuration is not valid, or the embedded Redis did not start. A Redis that is away
     /// is not an error: it may come.
     pub async fn open(config: &Config, stop: CancellationToken) -> Result<Self, LabError> {
-        let metrics = Arc::new(Metrics::new());
-        let (url, redis, embedded) = match config.redis_url() {
-            Some(url) => (url.expose().to_owned(), url.redacted_url(), None),
-            None => {
-                let embedded = embedded::redis::start().await?;
-                let (url, program) = (embedded.url(), embedded.program());
-                let shown = format!("{url} (embedded {program}; ends with this process)");
-                (url, shown, Some(Arc::new(embedded)))
-            }
-        };
-        let options = RedisOptions {
-            url,
-            mode: config.redis_mode,
-            pool_size: config.redis_pool_size,
-            timeout: config.command_timeout,
-        };
-        let mut reach = vec![("REDIS_URL", options.url.clone())];
-        let client = RedisClient::connect(&options, metrics.backend("redis")).await?;
-        let redis_remedy = match embedded {
-            Some(_) => "its embedded server has ended or hangs; restart locklab",
-            None => "start it, or name another with --redis-url",
-        };
-        let (
-            (redlock, nodes),
-            (etcd, members),
-            (zookeeper, ensemble),
-            (postgres, own_postgres),
-            (mysql, own_mysql),
-        ) = tokio::try_join!(
-            servers::redlock(config, &metrics),
-            servers::etcd(config, &metrics),
-            servers::zookeeper(config, &metrics),
-            servers::database(config, &metrics, servers::postgres(config)),
-            servers::database(config, &metrics, servers::mysql(config)),
-        )?;
-        let mut places = vec![(Backend::Redis, redis)];
-        if redlock.is_ok() {
-            let named = config.redlock_urls().into_iter().map(Secret::redacted_url);
-            let urls: Vec<String> = nodes.iter().map(|node| node.url()).chain(named).collect();
-            let exposed = config.redlock_urls().into_iter().map(|url| url.expose().to_owned());
-            let exposed: Vec<String> = nodes.iter().map(|node| node.url()).chain(exposed).collect();
-            reach.push(("REDLOCK_URLS", exposed.join(",")));
-            places.push((Backend::Redlock, urls.join(",")));
-        }
-        if etcd.is_ok() {
-            let embedded = members.iter().map(|member| member.url());
-            let urls: Vec<String> = embedded.chain(config.etcd_endpoints()).collect();
-            reach.push(("ETCD_ENDPOINTS", urls.join(",")));
-            places.push((Backend::Etcd, urls.join(",")));
-        }
-        if zookeeper.is_ok() {
-            let named = config.zookeeper_hosts().map(str::to_owned);
-            let hosts =
-                named.or_else(|| ensemble.as_ref().map(|server| server.address().to_string()));
-            let hosts = hosts.unwrap_or_default();
-            reach.push(("ZOOKEEPER_HOSTS", hosts.clone()));
-            places.push((Backend::ZooKeeper, hosts));
-        }
-        let databases = [
-            (
-                Backend::Postgres,
-                "POSTGRES_URL",
-                &postgres,
-                config.databases.postgres_url(),
-                &own_postgres,
-            ),
-            (Backend::MySql, "MYSQL_URL", &mysql, config.databases.mysql_url(), &own_mysql),
-        ];
-        for (backend, variable, database, named, own) in databases {
-            if database.is_ok() {
-                let own = own.as_ref().map(|server| server.url());
-                let shown = own.clone().or_else(|| named.map(Secret::redacted_url));
-                let url = own.or_else(|| named.map(|url| url.expose().to_owned()));
-                reach.push((variable, url.unwrap_or_default()));
-                places.push((backend, shown.unwrap_or_default()));
-            }
-        }
-        let backends = Backends {
-            redis: Arc::new(client),
-            redis_remedy,
-            redlock,
-            etcd,
-            zookeeper,
-            postgres,
-            mysql,
-            history: config.history,
-            queue_max: config.queue_max,
-            metrics: Arc::clone(&metrics),
-        };
-        let (releases, task) = release::channel(Arc::clone(&metrics));
-        let (recorder, recording) = recorder::channel(config.history > 0, Arc::clone(&metrics));
-        let shop = Arc::new(Shop::new(&backends, releases, recorder));
-        let mut background = vec![tokio::spawn(keep_up(Arc::clone(&metrics)))];
-        let stocks = Arc::new(Stocks::new(&backends));
-        for task in recording {
-            background.push(tokio::spawn(task.run(Arc::clone(&stocks))));
-        }
+        let exporter = Arc::new(Exporter::default());
+        let faults = Arc::new(FaultMetrics::new(exporter.registry()));
+        let Servers { backends, places, reach, embedded } =
+            servers::open(config, &exporter).await?;
+        let (releases, release_task) = release::channel();
+        let (recorder, recording) = recorder::channel(config.history > 0, exporter.registry());
+        let shop = Arc::new(Shop::new(&Parts {
+            backends: &backends,
+            releases: &releases,
+            recorder: &recorder,
+            faults: &faults,
+            registry: exporter.registry(),
+            settings: Settings { history: config.history, queue_max: config.queue_max },
+        }));
+        let mut background = vec![tokio::spawn(keep_up(Arc::clone(&exporter)))];
+        let stocks = Arc::new(Stocks::new(&backends, config.history));
+        background
+            .extend(recording.into_iter().map(|task| tokio::spawn(task.run(Arc::clone(&stocks)))));
         if !backends.redis.is_up() {
             tracing::warn!("redis does not answer yet; purchases fail until it does");
         }
@@ -201,14 +89,6 @@ impl Lab {
                 prepare(&backends, &shop, *store, config.stock).await;
             }
         }
-        let of = |backend| move |server| (backend, server);
-        let embedded: Vec<_> = (embedded.into_iter().map(of(Backend::Redis)))
-            .chain(nodes.into_iter().map(of(Backend::Redlock)))
-            .chain(members.into_iter().map(of(Backend::Etcd)))
-            .chain(ensemble.into_iter().map(of(Backend::ZooKeeper)))
-            .chain(own_postgres.into_iter().map(of(Backend::Postgres)))
-            .chain(own_mysql.into_iter().map(of(Backend::MySql)))
-            .collect();
         for (_, server) in &embedded {
             background.push(tokio::spawn(watch(Arc::clone(server))));
         }
@@ -220,7 +100,9 @@ impl Lab {
         let app = App {
             shop,
             backends,
-            metrics,
+            http: HttpMetrics::new(Arc::clone(&exporter)),
+            exporter,
+            faults,
             places: Arc::new(Semaphore::new(config.max_in_flight as usize)),
             log: PurchaseLog::new(config.log_slow),
             purchases: TaskTracker::new(),
@@ -235,7 +117,7 @@ impl Lab {
             servers: places,
             reach,
             embedded,
-            release_task: tokio::spawn(task.run(closing.clone())),
+            release_task: tokio::spawn(release_task.run(closing.clone())),
             closing,
             background,
             drain_timeout: config.drain_timeout,
@@ -268,8 +150,14 @@ impl Lab {
 
     /// Where measurements go.
     #[must_use]
-    pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.app.metrics)
+    pub fn exporter(&self) -> &Exporter {
+        &self.app.exporter
+    }
+
+    /// Who counts the faults of orders.
+    #[must_use]
+    pub fn faults(&self) -> &Arc<FaultMetrics> {
+        &self.app.faults
     }
 
     /// Where the servers are, without passwords.
@@ -356,10 +244,10 @@ async fn watch(embedded: Arc<Embedded>) {
     tracing::error!(log, "the embedded {} has ended; restart locklab", embedded.program());
 }
 
-async fn keep_up(metrics: Arc<Metrics>) {
+async fn keep_up(exporter: Arc<Exporter>) {
     let mut interval = time::interval(UPKEEP_INTERVAL);
     loop {
         interval.tick().await;
-        metrics.upkeep();
+        exporter.upkeep();
     }
 }

@@ -1,5 +1,7 @@
 //! Leases: being the holder, and how one comes and goes.
 
+pub mod keeper;
+pub mod metrics;
 pub mod release;
 pub mod renewal;
 
@@ -8,16 +10,13 @@ use std::{fmt, sync::Arc};
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    error::BackendError,
     lease::{
+        metrics::LeaseMetrics,
         release::{Cause, Orphan, ReleaseQueue},
         renewal::Watchdog,
     },
-    lock::{Attempt, Claim, Grant, Lock, Release, Votes},
-    order::Order,
-    product::Product,
+    lock::{Claim, Grant, Lock, Release, Votes},
     step::Step,
-    strategy::StrategyId,
     token::Token,
 };
 
@@ -29,8 +28,8 @@ pub struct Lease {
     claim: Claim,
     grant: Grant,
     lock: Arc<dyn Lock>,
-    strategy: StrategyId,
     releases: ReleaseQueue,
+    metrics: Arc<LeaseMetrics>,
     /// Renews it, if it is to be renewed.
     watchdog: Option<Watchdog>,
     /// Whether a write may be under way to the store.
@@ -50,6 +49,27 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
+    /// A claim of which nobody knows yet whether it will be granted.
+    fn pending(
+        claim: Claim,
+        lock: Arc<dyn Lock>,
+        releases: ReleaseQueue,
+        metrics: Arc<LeaseMetrics>,
+    ) -> Self {
+        Self {
+            claim,
+            grant: Grant::default(),
+            lock,
+            releases,
+            metrics,
+            watchdog: None,
+            writing: false,
+            granted: false,
+            forgone: None,
+            ended: false,
+        }
+    }
+
     /// The number that orders this lease among all of the product, if the lock issues one.
     #[must_use]
     pub fn fencing_token(&self) -> Option<u64> {
@@ -139,9 +159,9 @@ impl Lease {
     /// Starts renewing, if the lease is to be renewed.
     fn watch(&mut self) {
         if let (most @ 1.., Some(deadline)) = (self.grant.renewals_max, self.grant.deadline) {
-            let (claim, lock) = (self.claim.clone(), Arc::clone(&self.lock));
-            let (strategy, metrics) = (self.strategy, self.releases.metrics());
-            self.watchdog = Some(Watchdog::start(claim, deadline, most, lock, strategy, metrics));
+            let (lock, metrics) = (Arc::clone(&self.lock), Arc::clone(&self.metrics));
+            self.watchdog =
+                Some(Watchdog::start(self.claim.clone(), deadline, most, lock, metrics));
         }
     }
 
@@ -187,7 +207,7 @@ impl Lease {
         self.ended = true;
         self.lock.crash(&self.claim);
         if !self.grant.excludes_nobody {
-            self.releases.abandoned(self.strategy);
+            self.metrics.orphans[Cause::Crash].increment(1);
         }
     }
 
@@ -197,14 +217,12 @@ impl Lease {
         self.watchdog = None;
         if !std::mem::replace(&mut self.ended, true) && !self.grant.excludes_nobody {
             if !self.granted {
-                self.releases.metrics().ambiguous_acquire(self.strategy);
+                self.metrics.ambiguous.increment(1);
             }
-            self.releases.push(Orphan {
-                claim: self.claim.clone(),
-                lock: Arc::clone(&self.lock),
-                cause: if self.writing { Cause::WriteUnknown } else { cause },
-                strategy: self.strategy,
-            });
+            let cause = if self.writing { Cause::WriteUnknown } else { cause };
+            self.metrics.orphans[cause].increment(1);
+            let (claim, lock) = (self.claim.clone(), Arc::clone(&self.lock));
+            self.releases.push(Orphan { claim, lock, cause });
         }
     }
 }
@@ -231,100 +249,4 @@ pub enum Acquired {
     },
     /// It was granted, but by the time of the answer the lease had ended. It has been released.
     Late,
-}
-
-/// One try to become the holder of a product of an order, which waits in the queue of the lock service
-/// until the time that is given, if one is.
-///
-/// # Errors
-/// The lock service failed. If the claim may nevertheless be the holder, it has been handed to the
-/// release task before this returns.
-///
-/// # Cancellation
-/// The pending claim is registered before the first await, so that dropping this future at any
-/// point leaves it to the release task.
-pub async fn acquire(
-    order: &Order,
-    product: &Product,
-    lock: &Arc<dyn Lock>,
-    releases: &ReleaseQueue,
-    until: Option<Instant>,
-) -> Result<Acquired, BackendError> {
-    let mut pending = Lease {
-        claim: Claim {
-            product: product.clone(),
-            token: Token::random(),
-            ttl: lock.lease_ttl(order.ttl),
-            extensions: order.extensions,
-            faults: order.faults.clone(),
-        },
-        grant: Grant::default(),
-        lock: Arc::clone(lock),
-        strategy: order.strategy,
-        releases: releases.clone(),
-        watchdog: None,
-        writing: false,
-        granted: false,
-        forgone: None,
-        ended: false,
-    };
-    if let Err(crash) = order.faults.strike(Step::Acquire).await {
-        // Nothing has been sent.
-        pending.ended = true;
-        return Err(crash);
-    }
-    let attempt = match until {
-        Some(until) => lock.queue(&pending.claim, until, &order.patience.gone).await,
-        None => lock.attempt(&pending.claim).await,
-    };
-    match order.faults.reply(Step::Acquire, attempt) {
-        Ok(Attempt::Granted(grant)) => {
-            pending.grant = grant;
-            pending.granted = true;
-            if pending.is_past_deadline() {
-                // Its end is counted from before it was asked for, so whoever waited too long for
-                // the answer has nothing: node-redlock hands such a lock out. It is undone, and not
-                // released: by now it may be the next holder's, which `naive` could not tell.
-                match lock.undo(&pending.claim).await {
-                    Ok(_) => pending.ended = true,
-                    Err(_) => pending.hand_over(Cause::Unknown),
-                }
-                return Ok(Acquired::Late);
-            }
-            pending.watch();
-            Ok(Acquired::Lease(Box::new(pending)))
-        }
-        Ok(Attempt::Busy) => {
-            pending.ended = true;
-            Ok(Acquired::Busy)
-        }
-        Ok(Attempt::Outvoted { votes, is_split, is_settled }) => {
-            if is_settled {
-                pending.ended = true;
-            } else {
-                pending.hand_over(Cause::Unknown);
-            }
-            Ok(Acquired::Outvoted { votes, is_split })
-        }
-        Err(error) if error.is_outage() && lock.is_dispensable() => {
-            if error.is_unknown() {
-                // It may have been granted: the release task ends it.
-                pending.hand_over(Cause::Unknown);
-            }
-            pending.grant = Grant { excludes_nobody: true, ..Grant::default() };
-            pending.forgone = Some(error.to_string());
-            pending.ended = true;
-            Ok(Acquired::Lease(Box::new(pending)))
-        }
-        Err(error) => {
-            if error.is_crash() {
-                pending.crash();
-            } else if error.is_unknown() {
-                pending.hand_over(Cause::Unknown);
-            } else {
-                pending.ended = true;
-            }
-            Err(error)
-        }
-    }
 }

@@ -15,6 +15,7 @@ pub mod watchdog;
 pub mod zookeeper;
 
 use async_trait::async_trait;
+use enum_map::Enum;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::time::{Duration, Instant};
@@ -134,7 +135,7 @@ impl Grant {
 }
 
 /// How a lease ended. All but the first are findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[must_use = "how a lease ended is a finding"]
 pub enum Release {

@@ -26,14 +26,16 @@ async fn main() -> ExitCode {
             Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Completions(args) => match print(&args.script()) {
+        Command::Completions(args) => match print(&args.script(&Cli::command_line())) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),
         },
-        Command::Man(args) => match args.write().and_then(|page| print(&page)) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (error.to_string(), ExitCode::FAILURE),
-        },
+        Command::Man(args) => {
+            match args.write(&Cli::command_line()).and_then(|page| print(&page)) {
+                Ok(()) => return ExitCode::SUCCESS,
+                Err(error) => (error.to_string(), ExitCode::FAILURE),
+            }
+        }
         Command::Healthcheck => match client::check(config.listen).await {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (error.to_string(), ExitCode::FAILURE),

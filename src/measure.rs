@@ -1,4 +1,8 @@
 //! Instruments: what a metric is, and how it becomes series.
+//!
+//! Handles are made once, for every value that a label can take. That keeps the hot path free of
+//! look-ups, and starts every series at 0: a counter that first appears at 1 never fires
+//! `increase(…) > 0`.
 
 pub mod clock;
 pub mod cpu;
@@ -10,9 +14,11 @@ pub mod raised;
 pub mod runtime;
 pub mod sample;
 
+use enum_map::{EnumArray, EnumMap};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::PrometheusRecorder;
-use strum::VariantArray;
+
+/// Where series are registered: an exporter, or nowhere ([`metrics::NoopRecorder`]).
+pub type Registry = dyn Recorder + Send + Sync;
 
 /// How a metric is recorded.
 #[derive(Debug, Clone, Copy)]
@@ -39,73 +45,94 @@ pub struct Definition {
 /// A label and its value.
 pub type Pair = (&'static str, &'static str);
 
-impl Definition {
-    const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { name, kind, help }
-    }
+const METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
+impl Definition {
     fn key(&self, labels: &[Pair]) -> Key {
         let label = |&(name, value): &Pair| Label::from_static_parts(name, value);
         Key::from_parts(self.name, labels.iter().map(label).collect::<Vec<_>>())
     }
 
     /// A counter that starts at 0.
-    pub fn counter(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Counter {
-        let counter = recorder.register_counter(&self.key(labels), &METADATA);
+    pub fn counter(&self, registry: &Registry, labels: &[Pair]) -> Counter {
+        let counter = registry.register_counter(&self.key(labels), &METADATA);
         counter.increment(0);
         counter
     }
 
     /// A gauge that starts at 0.
-    pub fn gauge(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Gauge {
-        let gauge = recorder.register_gauge(&self.key(labels), &METADATA);
+    pub fn gauge(&self, registry: &Registry, labels: &[Pair]) -> Gauge {
+        let gauge = registry.register_gauge(&self.key(labels), &METADATA);
         gauge.set(0.0);
         gauge
     }
 
     /// A histogram without samples.
-    pub fn histogram(&self, recorder: &PrometheusRecorder, labels: &[Pair]) -> Histogram {
-        recorder.register_histogram(&self.key(labels), &METADATA)
+    pub fn histogram(&self, registry: &Registry, labels: &[Pair]) -> Histogram {
+        registry.register_histogram(&self.key(labels), &METADATA)
     }
 
     /// A histogram whose label values are known only at run time.
-    pub fn histogram_labelled(
-        &self,
-        recorder: &PrometheusRecorder,
-        labels: Vec<Label>,
-    ) -> Histogram {
-        recorder.register_histogram(&Key::from_parts(self.name, labels), &METADATA)
+    pub fn histogram_labelled(&self, registry: &Registry, labels: Vec<Label>) -> Histogram {
+        registry.register_histogram(&Key::from_parts(self.name, labels), &METADATA)
     }
 
-    /// One counter for each value of the label `name`, in the order of the values.
+    /// One counter for each value of the label `name`.
     pub fn counters<V>(
         &self,
-        recorder: &PrometheusRecorder,
+        registry: &Registry,
         labels: &[Pair],
         name: &'static str,
-    ) -> Vec<Counter>
+    ) -> EnumMap<V, Counter>
     where
-        V: VariantArray + Copy + Into<&'static str>,
+        V: EnumArray<Counter> + Into<&'static str>,
     {
-        let each = |&value: &V| self.counter(recorder, &[labels, &[(name, value.into())]].concat());
-        V::VARIANTS.iter().map(each).collect()
+        EnumMap::from_fn(|value: V| self.counter(registry, &with(labels, name, value)))
     }
 
-    /// One histogram for each value of the label `name`, in the order of the values.
-    pub fn histograms<V>(
+    /// One gauge for each value of the label `name`.
+    pub fn gauges<V>(
         &self,
-        recorder: &PrometheusRecorder,
+        registry: &Registry,
         labels: &[Pair],
         name: &'static str,
-    ) -> Vec<Histogram>
+    ) -> EnumMap<V, Gauge>
     where
-        V: VariantArray + Copy + Into<&'static str>,
+        V: EnumArray<Gauge> + Into<&'static str>,
     {
-        let each =
-            |&value: &V| self.histogram(recorder, &[labels, &[(name, value.into())]].concat());
-        V::VARIANTS.iter().map(each).collect()
+        EnumMap::from_fn(|value: V| self.gauge(registry, &with(labels, name, value)))
+    }
+
+    /// One histogram for each value of the label `name`.
+    pub fn histograms<V>(
+        &self,
+        registry: &Registry,
+        labels: &[Pair],
+        name: &'static str,
+    ) -> EnumMap<V, Histogram>
+    where
+        V: EnumArray<Histogram> + Into<&'static str>,
+    {
+        EnumMap::from_fn(|value: V| self.histogram(registry, &with(labels, name, value)))
     }
 }
 
-const METADATA: Metadata<'static> =
-    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+fn with(labels: &[Pair], name: &'static str, value: impl Into<&'static str>) -> Vec<Pair> {
+    [labels, &[(name, value.into())]].concat()
+}
+
+/// Declares metrics: a constant each, and the list of them.
+#[macro_export]
+macro_rules! definitions {
+    ($($constant:ident: $name:literal, $kind:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: $crate::measure::Definition =
+                $crate::measure::Definition { name: $name, kind: $kind, help: $help };
+        )*
+
+        /// Every metric that is declared here.
+        pub const DEFINITIONS: &[&$crate::measure::Definition] = &[$(&$constant),*];
+    };
+}

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     fault::Faults,
+    lease::keeper::Wish,
     product::{Item, Product},
     run::RunId,
     stock::answer::Key,
@@ -63,6 +64,12 @@ impl Order {
             patience: Patience::default(),
             faults: Faults::default(),
         }
+    }
+
+    /// What it wants of the lock of each item.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        Wish { ttl: self.ttl, extensions: self.extensions, faults: self.faults.clone() }
     }
 
     /// What was ordered, in words: the strategy and the items, in the order of their locks.

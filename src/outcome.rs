@@ -1,11 +1,13 @@
 //! How a purchase can end, and where a lease can be seen to have outlived its deadline.
 
+use enum_map::Enum;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 /// How one purchase ended.
 #[derive(
+    Enum,
     Debug,
     Clone,
     Copy,
@@ -41,7 +43,7 @@ pub enum Outcome {
 }
 
 /// Where it was first seen that a lease had outlived its deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Violation {
     /// While a cart still waited for another lock.

@@ -1,6 +1,7 @@
 //! Strategies that sell without a lease: one file each.
 
 pub mod atomic;
+pub mod metrics;
 pub mod mysql_row;
 pub mod optimistic;
 pub mod postgres_atomic;

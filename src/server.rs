@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Config,
-    lab::{Lab, LabError},
+    lab::{Lab, error::LabError},
     telemetry::{Telemetry, TelemetryError},
 };
 

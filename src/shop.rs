@@ -11,17 +11,18 @@ mod section;
 pub mod shelf;
 pub mod term;
 mod till;
+mod visit;
 
+use enum_map::EnumMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::{buyers::BuyerLines, section::Section};
+use self::{buyers::BuyerLines, visit::Visit};
 use crate::{
-    backends::Backends,
     error::BackendError,
     history::Kind,
-    lease::release::ReleaseQueue,
+    lease::keeper::Keeper,
     lock::Lock,
     order::{
         Order,
@@ -31,7 +32,7 @@ use crate::{
     outcome::Outcome,
     product::Product,
     shop::{
-        metrics::Metrics,
+        metrics::ShopMetrics,
         shelf::{Method, Parts},
     },
     step::Step,
@@ -53,27 +54,33 @@ pub enum LookError {
 
 /// Sells products under any strategy.
 pub struct Shop {
-    methods: Vec<Method>,
+    methods: EnumMap<StrategyId, Method>,
     stocks: Stocks,
-    releases: ReleaseQueue,
     lines: BuyerLines,
     recorder: Recorder,
-    metrics: Arc<Metrics>,
+    /// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
+    renewed: Arc<Keeper>,
+    metrics: ShopMetrics,
 }
 
 impl Shop {
-    /// Opens the shop over the configured backends.
+    /// Opens the shop with every strategy that can be built from these parts.
     #[must_use]
-    pub fn new(backends: &Backends, releases: ReleaseQueue, recorder: Recorder) -> Self {
-        let parts = Parts { backends, releases: &releases, recorder: &recorder };
+    pub fn new(parts: &Parts<'_>) -> Self {
         Self {
-            methods: StrategyId::all().map(|id| parts.connect(id)).collect(),
-            stocks: Stocks::new(backends),
-            releases,
+            methods: EnumMap::from_fn(|id| parts.connect(id)),
+            stocks: Stocks::new(parts.backends, parts.settings.history),
             lines: buyers::lines(),
-            recorder,
-            metrics: Arc::clone(&backends.metrics),
+            recorder: parts.recorder.clone(),
+            renewed: parts.renewed_fenced(),
+            metrics: ShopMetrics::new(parts.registry),
         }
+    }
+
+    /// What the shop has recorded.
+    #[must_use]
+    pub fn metrics(&self) -> &ShopMetrics {
+        &self.metrics
     }
 
     /// The products of a store.
@@ -84,13 +91,23 @@ impl Shop {
         self.stocks.of(store)
     }
 
-    /// The lock of a strategy, if it is one and can be used here.
+    /// The keeper of a strategy's lock, if it is one and can be used here.
     #[must_use]
-    pub fn lock(&self, strategy: StrategyId) -> Option<&Arc<dyn Lock>> {
-        match &self.methods[strategy as usize] {
-            Method::Lock(lock) => Some(lock),
+    pub fn keeper(&self, strategy: StrategyId) -> Option<&Arc<Keeper>> {
+        match &self.methods[strategy] {
+            Method::Lock(keeper) => Some(keeper),
             Method::Absent(_) | Method::LockFree(_) => None,
         }
+    }
+
+    /// The keeper of the lock under which one may lead for as long as one likes: that of the strategy, or,
+    /// for `fenced`, which nobody renews, the same lock renewed.
+    #[must_use]
+    pub fn leading(&self, strategy: StrategyId) -> Option<Arc<Keeper>> {
+        if strategy == StrategyId::Fenced {
+            return Some(Arc::clone(&self.renewed));
+        }
+        self.keeper(strategy).cloned()
     }
 
     /// Carries out an order. Failures are outcomes too: the receipt says how far it came.
@@ -116,20 +133,19 @@ impl Shop {
             }
         };
         let mut trail = self.recorder.begin(order);
-        match &self.methods[order.strategy as usize] {
-            Method::Lock(lock) => {
-                let section = Section {
+        match &self.methods[order.strategy] {
+            Method::Lock(keeper) => {
+                let visit = Visit {
                     order,
-                    lock,
+                    keeper,
                     lines: &self.lines,
                     stock,
                     rows: self.stocks.in_sql(store).ok(),
-                    releases: &self.releases,
                     metrics: &self.metrics,
                     receipt: &mut receipt,
                     trail: &mut trail,
                 };
-                section.sell().await;
+                visit.sell().await;
             }
             Method::Absent(reason) => {
                 let (backend, cause) = (order.strategy.row().backend.into(), reason.clone().into());
@@ -162,7 +178,7 @@ impl Shop {
             self.metrics.fenced(strategy);
         }
         for (item, sold) in order.items.iter().zip(&receipt.sales) {
-            self.metrics.sale(strategy, item.quantity.into(), sold.oversold, sold.lost_updates);
+            self.metrics.sale(strategy, item.quantity, sold);
         }
     }
 
@@ -186,7 +202,8 @@ impl Shop {
             // began at a generation that is refused after the reset as well.
             stock.close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
-                if let Method::Lock(lock) = &self.methods[id as usize] {
+                if let Method::Lock(keeper) = &self.methods[id] {
+                    let lock = keeper.lock();
                     let cleared = lock.clear(product).await;
                     let is_elsewhere = id.row().backend != store.into()
                         && (strategy != Some(id) || lock.is_dispensable());
@@ -266,7 +283,7 @@ impl Shop {
     /// Ends what the strategies still do, and brings to the stores what was recorded; called when no
     /// more orders come.
     pub async fn close(&self) {
-        for method in &self.methods {
+        for method in self.methods.values() {
             if let Method::LockFree(seller) = method {
                 seller.close().await;
             }

@@ -5,6 +5,7 @@ pub mod line;
 mod on_release;
 mod wakeup;
 
+use enum_map::Enum;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -15,6 +16,7 @@ pub use self::{on_release::on_release, wakeup::Waitable};
 
 /// A named way to wait (`retry=`).
 #[derive(
+    Enum,
     Debug,
     Clone,
     Copy,

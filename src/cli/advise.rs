@@ -5,7 +5,7 @@ use serde::Serialize;
 use strum::IntoStaticStr;
 use tokio::time::Duration;
 
-use super::{OutputArgs, positive_duration};
+use super::{output::OutputArgs, parsers::positive_duration};
 use crate::{duration, strategy::server::Backend};
 
 /// The most who want the same thing at once.

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::OutputArgs;
+use super::output::OutputArgs;
 
 /// Which anomalies are to be shown.
 #[derive(Debug, Clone, Args)]

@@ -8,7 +8,7 @@ use clap::{
 };
 use tokio::time::Duration;
 
-use super::{OutputArgs, positive_duration};
+use super::{output::OutputArgs, parsers::positive_duration};
 use crate::strategy::{Expected, StrategyId};
 
 /// The longest median, and p99, of work: a run is to end.

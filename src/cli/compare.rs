@@ -4,8 +4,8 @@ use clap::Args;
 use tokio::time::Duration;
 
 use super::{
-    OutputArgs, positive_duration,
-    race::{policy, processes, strategy, work_in_micros},
+    output::OutputArgs,
+    parsers::{policy, positive_duration, processes, strategy, work_in_micros},
 };
 use crate::{strategy::StrategyId, wait::Policy};
 

@@ -3,7 +3,10 @@
 use clap::Args;
 use tokio::time::Duration;
 
-use super::{Secret, positive_duration};
+use super::{
+    parsers::{micros, positive_duration},
+    secret::Secret,
+};
 
 /// Where databases are, and how they are used.
 #[derive(Debug, Clone, Args)]
@@ -46,5 +49,18 @@ impl DatabaseArgs {
     #[must_use]
     pub fn mysql_url(&self) -> Option<&Secret> {
         self.mysql_url.as_ref().filter(|url| !url.expose().is_empty())
+    }
+
+    /// The variables that give another process this configuration.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        let Self { postgres_url, postgres_pool_size, mysql_url, mysql_pool_size, sql_timeout } =
+            self;
+        vec![
+            ("POSTGRES_URL", Secret::text(postgres_url.as_ref())),
+            ("LOCKLAB_POSTGRES_POOL_SIZE", postgres_pool_size.to_string()),
+            ("MYSQL_URL", Secret::text(mysql_url.as_ref())),
+            ("LOCKLAB_MYSQL_POOL_SIZE", mysql_pool_size.to_string()),
+            ("LOCKLAB_SQL_TIMEOUT", micros(sql_timeout)),
+        ]
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{fs, io, path::Path, path::PathBuf};
 
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, LOGS, SERVERS, SERVING};
+use super::config::{LOGS, SERVERS, SERVING};
 
 /// For which shell.
 #[derive(Debug, Clone, Args)]
@@ -24,23 +24,11 @@ pub struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-impl Cli {
-    /// Reads the command line.
-    ///
-    /// # Errors
-    /// It is not valid, or it asks for help.
-    pub fn read() -> Result<Self, clap::Error> {
-        let mut command = command();
-        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-    }
-}
-
 impl CompletionsArgs {
     /// The script that the shell is to read.
     #[must_use]
-    pub fn script(&self) -> Vec<u8> {
-        let (mut command, mut script) = (public(), Vec::new());
+    pub fn script(&self, command_line: &Command) -> Vec<u8> {
+        let (mut command, mut script) = (public(command_line), Vec::new());
         let name = command.get_name().to_owned();
         clap_complete::generate(self.shell, &mut command, name, &mut script);
         script
@@ -52,36 +40,35 @@ impl ManArgs {
     ///
     /// # Errors
     /// A file could not be written.
-    pub fn write(&self) -> io::Result<Vec<u8>> {
+    pub fn write(&self, command_line: &Command) -> io::Result<Vec<u8>> {
+        let pages = pages(command_line);
         let mut page = Vec::new();
         match &self.dir {
-            Some(folder) => write_pages(folder).map_err(|error| {
+            Some(folder) => write_pages(folder, pages).map_err(|error| {
                 let text =
                     format!("--dir {}: {error}; name a folder to write to", folder.display());
                 io::Error::new(error.kind(), text)
             })?,
-            None => Man::new(pages()).render(&mut page)?,
+            None => Man::new(pages).render(&mut page)?,
         }
         Ok(page)
     }
 }
 
-fn write_pages(folder: &Path) -> io::Result<()> {
+fn write_pages(folder: &Path, pages: Command) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    clap_mangen::generate_to(pages(), folder)
+    clap_mangen::generate_to(pages, folder)
 }
 
 /// What has a page. A page is not short: it tells of every flag what help tells only when it is long.
-fn pages() -> Command {
+fn pages(command_line: &Command) -> Command {
     let tell = |arg: Arg| arg.hide_short_help(false);
-    let pages = public().disable_help_subcommand(true).mut_args(tell);
+    let pages = public(command_line).disable_help_subcommand(true).mut_args(tell);
     pages.mut_subcommands(|subcommand| subcommand.mut_args(tell))
 }
 
-/// The command line. Every flag is accepted everywhere; the short help of a subcommand is about what it
-/// uses.
-pub(super) fn command() -> Command {
-    let command = Cli::command();
+/// Gives every subcommand the flags of the configuration. Its short help is about those that it uses.
+pub fn with_inherited_flags(command: Command) -> Command {
     let under = |heading| {
         let global = command.get_arguments().filter(|arg| arg.is_global_set());
         global.filter(move |arg| arg.get_help_heading() == Some(heading))
@@ -110,9 +97,8 @@ fn uses(subcommand: &str, arg: &Arg) -> bool {
     }
 }
 
-/// The same without the subcommands that are nobody else's business.
-fn public() -> Command {
-    let all = command();
+/// A command line without the subcommands that only scenarios use.
+fn public(all: &Command) -> Command {
     let subcommands = all.get_subcommands().filter(|it| !it.is_hide_set()).cloned();
     let public = Command::new(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))

@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
-use super::{Config, DatabaseArgs, OutputArgs, Secret, positive_duration};
-use crate::{duration, strategy::server::Backend};
+use super::{output::OutputArgs, parsers::positive_duration};
+use crate::duration;
 
 /// What is to be broken, and how.
 #[derive(Debug, Clone, Args)]
@@ -59,57 +59,6 @@ impl PartitionArgs {
     #[must_use]
     pub fn hows(&self) -> &[How] {
         if self.hows.is_empty() { How::value_variants() } else { &self.hows }
-    }
-}
-
-/// What a scenario needs that breaks its servers, and sells from several Locklabs.
-impl Config {
-    /// The same with these servers, and no others.
-    #[must_use]
-    pub fn with_servers(&self, servers: &[(Backend, String)]) -> Self {
-        let urls = |backend| {
-            let named = servers.iter().filter(move |(it, _)| *it == backend);
-            named.flat_map(|(_, urls)| urls.split(','))
-        };
-        let secrets = |backend| urls(backend).map(|url| Secret(url.to_owned()));
-        Self {
-            redis_url: secrets(Backend::Redis).next(),
-            redlock_urls: secrets(Backend::Redlock).collect(),
-            etcd_endpoints: urls(Backend::Etcd).map(str::to_owned).collect(),
-            zookeeper_hosts: servers
-                .iter()
-                .find(|(backend, _)| *backend == Backend::ZooKeeper)
-                .map(|(_, hosts)| hosts.clone()),
-            databases: DatabaseArgs {
-                postgres_url: secrets(Backend::Postgres).next(),
-                mysql_url: secrets(Backend::MySql).next(),
-                ..self.databases.clone()
-            },
-            embed: Vec::new(),
-            ..self.clone()
-        }
-    }
-
-    /// The flags that give another Locklab these servers and this configuration of them.
-    #[must_use]
-    pub fn flags(&self, servers: &[(Backend, String)]) -> Vec<String> {
-        let flag = |backend| match backend {
-            Backend::Redis => "--redis-url",
-            Backend::Redlock => "--redlock-urls",
-            Backend::Etcd => "--etcd-endpoints",
-            Backend::ZooKeeper => "--zookeeper-hosts",
-            Backend::Postgres => "--postgres-url",
-            Backend::MySql => "--mysql-url",
-        };
-        let servers = servers.iter().map(|(backend, urls)| (flag(*backend), urls.clone()));
-        let own = [
-            ("--history", self.history.to_string()),
-            ("--stock", self.stock.to_string()),
-            // Nobody but us knows where it is.
-            ("--admin-token", String::new()),
-        ];
-        let flags = servers.chain(own).map(|(flag, value)| format!("{flag}={value}"));
-        flags.chain(self.waits()).collect()
     }
 }
 

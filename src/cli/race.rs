@@ -1,33 +1,19 @@
 //! The flags of scenarios in which buyers race.
 
-mod run_all;
+use std::path::PathBuf;
 
-use std::{ops::RangeInclusive, path::PathBuf};
-
-use clap::{
-    Args, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, ValueEnum};
 use strum::VariantArray;
 use tokio::time::Duration;
 
-pub use self::run_all::{RunAllArgs, Simulation};
-use super::OutputArgs;
-use crate::{
-    duration::{self, BareUnit, DURATION_VALID},
-    stock::STOCK_MAX,
-    strategy::StrategyId,
-    wait::Policy,
+use super::{
+    output::OutputArgs,
+    parsers::{policy, processes, strategy, ttl, work, work_in_micros},
 };
+use crate::{stock::STOCK_MAX, strategy::StrategyId, wait::Policy};
 
 /// The most buyers at once.
 const BUYERS_MAX: i64 = 2_000;
-/// The longest work: whoever waits for it gives up at some time.
-const WORK_MAX: Duration = Duration::from_secs(20);
-
-/// How long leases may last, as over HTTP.
-const TTLS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
-
 /// How often something is done, and from what random things are drawn.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -37,7 +23,7 @@ pub struct RunArgs {
 
     /// What the order of buyers and their random delays are drawn from; random, and shown, without it
     #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    pub(super) seed: Option<u64>,
 }
 
 impl RunArgs {
@@ -65,7 +51,7 @@ pub struct OversellArgs {
     /// The strategy to sell under; several, separated by commas, are tried in turn
     #[arg(long, default_value = "none", value_delimiter = ',', hide_possible_values = true,
           value_parser = strategy(), conflicts_with = "all")]
-    lock: Vec<StrategyId>,
+    pub(super) lock: Vec<StrategyId>,
 
     /// Try every strategy in turn
     #[arg(long)]
@@ -93,7 +79,7 @@ pub struct OversellArgs {
 
     /// What is to come out [default: exact; with --all, listed]
     #[arg(long, value_enum)]
-    expect: Option<Expect>,
+    pub(super) expect: Option<Expect>,
 
     /// Write what became of every purchase to this file, as JSON; with several strategies or runs, to
     /// files of that name with the strategy and the run before it
@@ -215,7 +201,7 @@ pub struct RetryArgs {
 
     /// What losers do; several, separated by commas, are tried in turn [default: all]
     #[arg(long, value_delimiter = ',', value_parser = policy())]
-    retry: Vec<Policy>,
+    pub(super) retry: Vec<Policy>,
 
     /// Operating system processes that the buyers are spread over
     #[arg(long, default_value_t = 1, value_parser = processes())]
@@ -261,43 +247,4 @@ pub struct PauseArgs {
     /// How it is told.
     #[command(flatten)]
     pub report: OutputArgs,
-}
-
-/// A strategy by its name.
-pub(super) fn strategy() -> impl TypedValueParser<Value = StrategyId> {
-    PossibleValuesParser::new(StrategyId::names()).try_map(|name| name.parse::<StrategyId>())
-}
-
-/// A wait policy by its name.
-pub(super) fn policy() -> impl TypedValueParser<Value = Policy> {
-    let names = Policy::VARIANTS.iter().map(|policy| policy.name());
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<Policy>())
-}
-
-/// A number of processes.
-pub(super) fn processes() -> impl TypedValueParser<Value = u32> {
-    clap::value_parser!(u32).range(1..=200)
-}
-
-/// How long a lease lasts: whole milliseconds, for that is what Redis measures.
-fn ttl(text: &str) -> Result<Duration, String> {
-    let is_valid = |ttl: &Duration| ttl.subsec_micros().is_multiple_of(1_000) && TTLS.contains(ttl);
-    duration::parse(text, BareUnit::Millis).filter(is_valid).ok_or_else(|| {
-        format!("expected {DURATION_VALID}, whole ms from 1ms to {} s", TTLS.end().as_secs())
-    })
-}
-
-/// How long work takes; a bare number counts milliseconds.
-fn work(text: &str) -> Result<Duration, String> {
-    bounded(duration::parse(text, BareUnit::Millis))
-}
-
-/// The same; a bare number counts microseconds, as it does for `delay` over HTTP.
-pub(super) fn work_in_micros(text: &str) -> Result<Duration, String> {
-    bounded(duration::parse(text, BareUnit::Micros))
-}
-
-fn bounded(work: Option<Duration>) -> Result<Duration, String> {
-    work.filter(|work| *work <= WORK_MAX)
-        .ok_or_else(|| format!("expected {DURATION_VALID}, at most {} s", WORK_MAX.as_secs()))
 }

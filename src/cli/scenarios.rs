@@ -7,8 +7,15 @@ use clap::{
 use tokio::time::Duration;
 
 use super::{
-    AdviseArgs, AnomalyArgs, ChooseTtlArgs, CompareArgs, CrashArgs, DeadlockArgs, OutputArgs,
-    OversellArgs, PartitionArgs, PauseArgs, RetryArgs, RunAllArgs, positive_duration,
+    advise::AdviseArgs,
+    anomaly::AnomalyArgs,
+    choose_ttl::ChooseTtlArgs,
+    compare::CompareArgs,
+    output::OutputArgs,
+    parsers::positive_duration,
+    partition::PartitionArgs,
+    race::{CrashArgs, DeadlockArgs, OversellArgs, PauseArgs, RetryArgs},
+    run_all::RunAllArgs,
 };
 use crate::{product::Product, strategy::StrategyId};
 

@@ -15,6 +15,11 @@ impl Secret {
         &self.0
     }
 
+    /// The text itself; empty if there is none.
+    pub(super) fn text(secret: Option<&Self>) -> String {
+        secret.map(|it| it.0.clone()).unwrap_or_default()
+    }
+
     /// The text as a URL without its password.
     #[must_use]
     pub fn redacted_url(&self) -> String {

@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::{
     backends::Health,
     http::{
-        App,
+        app::App,
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },
@@ -150,9 +150,10 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
     )
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let metrics = Arc::clone(&app.metrics);
+    app.shop.metrics().presence.show_peaks();
+    let exporter = Arc::clone(&app.exporter);
     // Rendering drains every histogram: milliseconds that no purchase should wait for.
-    let text = tokio::task::spawn_blocking(move || metrics.render()).await;
+    let text = tokio::task::spawn_blocking(move || exporter.render()).await;
     let text = text.map_err(|error| Problem::internal(format!("rendering broke: {error}")))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -1,90 +1,16 @@
 //! The items of a cart: how they are read, merged and put in order.
 
-use serde_json::Value;
-use strum::{EnumString, IntoStaticStr, VariantArray};
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
-
 use crate::{
     http::{
         fields::Fields,
-        input::{Input, Quantity, text_of},
+        input::{item::CartItem, names::LockOrder},
         parameter::{ITEMS, ORDER, PRODUCT, QUANTITY},
         problem::{Problem, Valid},
     },
-    product::{Item, Product},
+    product::Item,
     stock::QUANTITY_MAX,
     strategy::StrategyId,
 };
-
-/// One item of a cart.
-pub struct CartItem(Item);
-
-impl Input for CartItem {
-    fn parse(text: &str) -> Option<Self> {
-        let Value::Object(members) = serde_json::from_str(text).ok()? else { return None };
-        let (mut product, mut quantity) = (None, None);
-        for (name, value) in &members {
-            match name.as_str() {
-                "product" | "product_id" if product.is_none() => {
-                    product = Some(text_of::<Product>(value).and_then(|it| Product::parse(&it))?);
-                }
-                "quantity" => {
-                    let units = text_of::<Quantity>(value).and_then(|it| Quantity::parse(&it))?;
-                    quantity = Some(units.0);
-                }
-                _ => return None,
-            }
-        }
-        Some(Self(Item { product: product?, quantity: quantity.unwrap_or(1) }))
-    }
-
-    fn valid() -> Valid {
-        let product = Product::valid();
-        let (Valid::Words(product), Valid::Words(quantity)) = (product, Quantity::valid()) else {
-            return Valid::Words(String::new());
-        };
-        Valid::Words(format!(
-            "{{\"product_id\": {product}; \"quantity\": {quantity}, 1 if it is left out}}"
-        ))
-    }
-
-    fn schema() -> ObjectBuilder {
-        let product = || Product::schema().build();
-        ObjectBuilder::new()
-            .schema_type(Type::Object)
-            .property("product_id", product())
-            .property("product", product())
-            .property("quantity", Quantity::schema().default(Some(1.into())).build())
-            .min_properties(Some(1))
-            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-    }
-}
-
-/// In which order the locks of a cart are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum LockOrder {
-    /// By the names of the products: nobody waits in a circle.
-    Sorted,
-    /// As the items are given: opposite orders wait for each other until a ttl ends it.
-    Given,
-}
-
-impl Input for LockOrder {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn valid() -> Valid {
-        let names = Self::VARIANTS.iter().map(|order| <&str>::from(order).to_owned());
-        Valid::OneOf(names.collect())
-    }
-
-    fn schema() -> ObjectBuilder {
-        let names = Self::VARIANTS.iter().map(<&str>::from);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
-    }
-}
 
 /// The items of an order, and whether they were given as a cart.
 pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item>, bool), Problem> {

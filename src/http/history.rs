@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::{
     IntoParams, IntoResponses, ToSchema,
     openapi::{
@@ -20,44 +19,18 @@ use utoipa::{
 use crate::{
     history::{Event, Record, edn::edn},
     http::{
-        App,
+        app::App,
         fields::Fields,
-        input::Input,
+        input::names::Format,
+        look::{describe_look, in_path},
         parameter::{FORMAT, Parameters, STORE_OF},
-        problem::{Problem, Responses, Valid, describe_responses},
-        product::{describe_look, in_path},
+        problem::{Problem, Responses, describe_responses},
     },
     run::RunId,
 };
 
 const JSON_LINES: &str = "application/jsonl";
 const EDN: &str = "application/edn";
-
-/// How a history is written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum Format {
-    /// One JSON object per line and event.
-    Jsonl,
-    /// One operation per line, as Jepsen writes them.
-    Edn,
-}
-
-impl Input for Format {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn valid() -> Valid {
-        let names = Self::VARIANTS.iter().map(|format| <&str>::from(format).to_owned());
-        Valid::OneOf(names.collect())
-    }
-
-    fn schema() -> ObjectBuilder {
-        let names = Self::VARIANTS.iter().map(<&str>::from);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
-    }
-}
 
 /// The parameters of a history.
 pub struct HistoryParameters;

@@ -1,5 +1,8 @@
 //! The types that parameters have: how each is read, what is valid, how it is described.
 
+pub mod item;
+pub mod names;
+
 use serde_json::Value;
 use strum::VariantArray;
 use tokio::time::Duration;
@@ -7,10 +10,9 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::{
     duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
-    fault::{FAULT_VALID, Fault},
+    fault::{FAULT_PATTERN, FAULT_VALID, Fault},
     http::problem::Valid,
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
-    step::Step,
     stock::{QUANTITY_MAX, STOCK_MAX},
     strategy::StrategyId,
     wait::Policy,
@@ -185,13 +187,7 @@ impl Input for Fault {
     }
 
     fn schema() -> ObjectBuilder {
-        let names = |steps: Vec<&Step>| {
-            steps.into_iter().map(|step| step.name()).collect::<Vec<_>>().join("|")
-        };
-        let all = names(Step::VARIANTS.iter().collect());
-        let replied = names(Step::VARIANTS.iter().filter(|step| step.has_reply()).collect());
-        let pattern = format!("^((pause:[0-9]+(us|ms|s)?|crash)@({all})|drop-reply@({replied}))$");
-        ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(FAULT_PATTERN.as_str()))
     }
 }
 

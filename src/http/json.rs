@@ -1,12 +1,10 @@
 //! JSON replies, each on a line of its own: a terminal full of `curl` output stays readable.
 
 use axum::{
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-
-use crate::http::problem::Problem;
 
 /// A JSON reply.
 pub struct Json<T>(pub T);
@@ -15,7 +13,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match to_line(&self.0) {
             Ok(line) => ([(header::CONTENT_TYPE, "application/json")], line).into_response(),
-            Err(error) => Problem::internal(format!("no JSON: {error}")).into_response(),
+            // A bare one: what we reply always serializes.
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! What the HTTP layer records: its routes and statuses are known to `http/`, which names them.
 
+use enum_map::Enum;
+use enum_map::EnumMap;
 use std::{collections::HashMap, sync::Arc};
 use strum::IntoStaticStr;
-use strum::VariantArray;
 
 use metrics::{Counter, Gauge, Histogram, Label};
-use metrics_exporter_prometheus::PrometheusRecorder;
 use parking_lot::RwLock;
 use tokio::time::Duration;
 
-use crate::measure::{definitions as def, raised::Raised};
+use crate::measure::{definitions as def, exporter::Exporter, raised::Raised};
 
 /// Why a request was turned away before it reached the shop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Shed {
@@ -26,22 +26,22 @@ type ResponseKey = (&'static str, &'static str, u16);
 
 /// Handles of the HTTP layer.
 pub struct HttpMetrics {
-    recorder: Arc<PrometheusRecorder>,
+    exporter: Arc<Exporter>,
     /// Filled by [`Self::declare`]; bounded because routes and statuses are.
     responses: RwLock<HashMap<ResponseKey, Histogram>>,
     in_flight: Gauge,
-    shed: Vec<Counter>,
+    shed: EnumMap<Shed, Counter>,
 }
 
 impl HttpMetrics {
     /// Starts every series at 0.
     #[must_use]
-    pub fn new(recorder: Arc<PrometheusRecorder>) -> Self {
+    pub fn new(exporter: Arc<Exporter>) -> Self {
         Self {
             responses: RwLock::default(),
-            in_flight: def::REQUESTS_IN_FLIGHT.gauge(&recorder, &[]),
-            shed: def::REQUESTS_SHED.counters::<Shed>(&recorder, &[], "reason"),
-            recorder,
+            in_flight: def::REQUESTS_IN_FLIGHT.gauge(exporter.registry(), &[]),
+            shed: def::REQUESTS_SHED.counters(exporter.registry(), &[], "reason"),
+            exporter,
         }
     }
 
@@ -57,7 +57,7 @@ impl HttpMetrics {
                 Label::new("http_route", route),
                 Label::new("http_response_status_code", status.to_string()),
             ];
-            def::HTTP_REQUEST_DURATION.histogram_labelled(&self.recorder, labels)
+            def::HTTP_REQUEST_DURATION.histogram_labelled(self.exporter.registry(), labels)
         };
         self.responses.write().entry((method, route, status)).or_insert_with(make).clone()
     }
@@ -75,6 +75,6 @@ impl HttpMetrics {
 
     /// A purchase was turned away.
     pub fn shed(&self, reason: Shed) {
-        self.shed[reason as usize].increment(1);
+        self.shed[reason].increment(1);
     }
 }

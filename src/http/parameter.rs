@@ -12,10 +12,10 @@ use utoipa::openapi::{
 
 use crate::{
     fault::{FAULTS_MAX, Fault},
-    http::{
-        cart::{CartItem, LockOrder},
-        history::Format,
-        input::{Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait},
+    http::input::{
+        Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait,
+        item::CartItem,
+        names::{Format, LockOrder},
     },
     product::{ITEMS_MAX, Product},
     strategy::StrategyId,

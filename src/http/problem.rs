@@ -13,21 +13,12 @@ use utoipa::{
 };
 
 use crate::{
-    error::BackendError,
-    http::{json, parameter::STORE_OF},
-    order::receipt::Failure,
-    outcome::Outcome,
-    product::Product,
-    shop::LookError,
-    strategy::StrategyId,
+    error::BackendError, http::json, order::receipt::Failure, outcome::Outcome, product::Product,
 };
 
 const PROBLEM_JSON: &str = "application/problem+json";
 /// What a backend that is away may need to come back, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
-/// What to do when one of several stores is away.
-pub const ONE_STORE: &str = "with lock=, only the store of that strategy is asked";
 
 /// What would have been valid.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -171,18 +162,6 @@ impl From<BackendError> for Problem {
             // That somebody else keeps it busy is no answer to a question either.
             _ if error.is_passing() => Self::unavailable(error.to_string()),
             _ => Self::internal(error.to_string()),
-        }
-    }
-}
-
-impl From<LookError> for Problem {
-    fn from(error: LookError) -> Self {
-        match error {
-            LookError::Store(error) => Self::from(error).advise(ONE_STORE),
-            LookError::Ambiguous(_) => {
-                let valid = StrategyId::names().iter().map(|&name| name.to_owned()).collect();
-                Self::invalid_parameter(error.to_string()).blame(STORE_OF.name, Valid::OneOf(valid))
-            }
         }
     }
 }

@@ -5,24 +5,22 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, Request, Uri, header},
+    http::{Request, Uri},
 };
 use serde::Serialize;
-use subtle::ConstantTimeEq;
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema, openapi};
 
 use crate::{
     http::{
-        App,
+        app::{App, require_admin},
         fields::Fields,
-        input::Input,
         json::Json,
+        look::{LookParameters, ONE_STORE, look},
         parameter::{PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
-        problem::{ONE_STORE, Problem, Responses, describe_responses},
+        problem::{Problem, Responses, describe_responses},
     },
-    product::Product,
     stock::Evidence,
-    strategy::{StrategyId, server::Store},
+    strategy::server::Store,
     verdict::{self, Overlaps},
 };
 
@@ -109,55 +107,6 @@ pub async fn reset_get(
     request: Request<Body>,
 ) -> Result<Json<ResetReply>, Problem> {
     reset_post(state, request).await
-}
-
-/// Whether the request may do what only an admin may.
-pub fn require_admin(expected: Option<&str>, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(expected) = expected else {
-        return Ok(());
-    };
-    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    // The scheme is case-insensitive, the token is not.
-    let (scheme, given) = given.and_then(|value| value.split_at_checked(7)).unwrap_or_default();
-    // In constant time: the duration of a comparison must not tell how much of a guess was right.
-    if scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(expected.as_bytes())) {
-        return Ok(());
-    }
-    Err(Problem::unauthorized("this server wants Authorization: Bearer with its admin token"))
-}
-
-/// The parameters of a look at a product.
-pub struct LookParameters;
-
-impl LookParameters {
-    const ALL: Parameters = &[&STORE_OF];
-}
-
-impl IntoParams for LookParameters {
-    fn into_params(
-        _: impl Fn() -> Option<openapi::path::ParameterIn>,
-    ) -> Vec<openapi::path::Parameter> {
-        describe_look(Self::ALL)
-    }
-}
-
-/// Describes the product in the path, and the query.
-pub fn describe_look(query: Parameters) -> Vec<openapi::path::Parameter> {
-    let product = openapi::path::ParameterBuilder::new()
-        .name("product")
-        .parameter_in(openapi::path::ParameterIn::Path)
-        .required(openapi::Required::True)
-        .description(Some("The product."))
-        .schema(Some(Product::schema().build()));
-    std::iter::once(product.build()).chain(describe_query(query)).collect()
-}
-
-/// The product in the path.
-pub fn in_path(path: Result<Path<String>, PathRejection>) -> Result<Product, Problem> {
-    path.ok().and_then(|Path(name)| Product::parse(&name)).ok_or_else(|| {
-        let detail = "the product in the path is not a product name";
-        Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid())
-    })
 }
 
 /// The state of a product.
@@ -305,14 +254,4 @@ pub async fn audit(
         evidence: verdict.evidence,
         gaps: verdict.gaps,
     }))
-}
-
-/// The product in the path, and the strategy whose store is meant.
-fn look(
-    path: Result<Path<String>, PathRejection>,
-    uri: &Uri,
-) -> Result<(Product, Option<StrategyId>), Problem> {
-    let product = in_path(path)?;
-    let strategy = Fields::query(uri.query(), LookParameters::ALL)?.take(&STORE_OF)?;
-    Ok((product, strategy))
 }

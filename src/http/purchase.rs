@@ -23,7 +23,7 @@ use utoipa::{
 use crate::{
     fault::{Fault, Faults},
     http::{
-        App,
+        app::{App, require_admin},
         cart::take_items,
         fields::Fields,
         input::EXTENSIONS_MAX,
@@ -34,7 +34,6 @@ use crate::{
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
         problem::{Problem, Valid},
-        product::require_admin,
         reply::{PurchaseReply, server_timing, status},
     },
     order::{
@@ -149,7 +148,7 @@ pub async fn post(
         ttl: ttl(&mut fields, &app, strategy)?,
         extensions: extensions(&mut fields, strategy)?,
         patience: patience(&mut fields)?,
-        faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.metrics)),
+        faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.faults)),
     };
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
     // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
@@ -159,7 +158,7 @@ pub async fn post(
     let status = status(receipt.outcome, strict);
     let is_shed = matches!(receipt.failure, Some(Failure::QueueFull(_)));
     if is_shed {
-        app.metrics.http.shed(Shed::QueueFull);
+        app.http.shed(Shed::QueueFull);
     }
     if is_shed || status.is_server_error() {
         return Err(Problem::failed_purchase(receipt.outcome, receipt.failure.as_ref()));
@@ -279,15 +278,15 @@ async fn carry_out(
     span: Span,
 ) -> Result<(Order, Receipt), Problem> {
     if app.draining.is_cancelled() {
-        app.metrics.http.shed(Shed::Draining);
+        app.http.shed(Shed::Draining);
         return Err(Problem::draining("the server is stopping; try again elsewhere"));
     }
     let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
-        app.metrics.http.shed(Shed::Overload);
+        app.http.shed(Shed::Overload);
         return Err(Problem::overload("too many purchases are in flight; try again"));
     };
     let (seller, abandon, strategy) = (Arc::clone(app), app.abandon.clone(), order.strategy);
-    let in_flight = app.metrics.http.in_flight();
+    let in_flight = app.http.in_flight();
     let purchase = async move {
         let receipt = abandon.run_until_cancelled(async {
             match name {
@@ -307,7 +306,7 @@ async fn carry_out(
         Ok(None) => Err(Problem::draining("the server stopped before the purchase was done")),
         Err(error) => {
             tracing::error!(%error, "a purchase broke");
-            app.metrics.purchase(strategy, Outcome::Error);
+            app.shop.metrics().purchase(strategy, Outcome::Error);
             Err(Problem::internal("the purchase broke; the log says why"))
         }
     }

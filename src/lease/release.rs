@@ -6,18 +6,15 @@
 
 use std::sync::Arc;
 
-use strum::{IntoStaticStr, VariantArray};
+use enum_map::Enum;
+use strum::IntoStaticStr;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{self, Duration, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    lock::{Claim, Lock, Release},
-    shop::metrics::Metrics,
-    strategy::StrategyId,
-};
+use crate::lock::{Claim, Lock, Release};
 
 /// Claims that may wait to be taken up, and claims that may be under way; for more than that their
 /// ttl has to do.
@@ -32,7 +29,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Why nobody else ends a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// The reply to its acquire or its release was lost.
@@ -55,32 +52,17 @@ pub struct Orphan {
     pub lock: Arc<dyn Lock>,
     /// Why it is here.
     pub cause: Cause,
-    /// Whose it is, for the metric.
-    pub strategy: StrategyId,
 }
 
 /// The way to the release task. Cheap to clone.
 #[derive(Clone)]
 pub struct ReleaseQueue {
     sender: mpsc::Sender<Orphan>,
-    metrics: Arc<Metrics>,
 }
 
 impl ReleaseQueue {
-    /// Where measurements go.
-    #[must_use]
-    pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
-    }
-
-    /// A claim was abandoned: it is counted, and nobody ends it.
-    pub fn abandoned(&self, strategy: StrategyId) {
-        self.metrics.orphan(strategy, Cause::Crash);
-    }
-
     /// Hands a claim over; never waits, so that it can be called from `Drop`.
     pub fn push(&self, orphan: Orphan) {
-        self.metrics.orphan(orphan.strategy, orphan.cause);
         if let Err(error) = self.sender.try_send(orphan) {
             tracing::warn!(%error, "a claim was not released: its ttl has to free it");
         }
@@ -92,9 +74,9 @@ pub struct ReleaseTask(mpsc::Receiver<Orphan>);
 
 /// A queue and its task.
 #[must_use]
-pub fn channel(metrics: Arc<Metrics>) -> (ReleaseQueue, ReleaseTask) {
+pub fn channel() -> (ReleaseQueue, ReleaseTask) {
     let (sender, receiver) = mpsc::channel(CLAIMS_MAX);
-    (ReleaseQueue { sender, metrics }, ReleaseTask(receiver))
+    (ReleaseQueue { sender }, ReleaseTask(receiver))
 }
 
 impl ReleaseTask {

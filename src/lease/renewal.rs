@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strum::{IntoStaticStr, VariantArray};
 use tokio::{
     task::JoinHandle,
     time::{self, Instant},
@@ -11,9 +10,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    lease::metrics::{LeaseMetrics, Renewal},
     lock::{Claim, Lock},
-    shop::metrics::Metrics,
-    strategy::StrategyId,
 };
 
 /// A lease is renewed that many times within its ttl.
@@ -21,18 +19,6 @@ const RENEWALS_PER_TTL: u32 = 3;
 /// A lease is held for at most that many ttls: renewing for ever would turn a stuck holder into a
 /// deadlock.
 pub const HOLD_TTLS_MAX: u32 = 20;
-
-/// How a renewal ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum Renewal {
-    /// The lease lasts longer.
-    Renewed,
-    /// Somebody else, or nobody, holds the lock.
-    Lost,
-    /// There was no answer, or too few. That is not yet a loss: the local deadline decides.
-    Unknown,
-}
 
 /// What a lease has come to.
 struct Term {
@@ -58,8 +44,7 @@ impl Watchdog {
         deadline: Instant,
         renewals_max: u32,
         lock: Arc<dyn Lock>,
-        strategy: StrategyId,
-        metrics: Arc<Metrics>,
+        metrics: Arc<LeaseMetrics>,
     ) -> Self {
         let term = Arc::new(Mutex::new(Term { deadline, renewals: 0 }));
         let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -69,7 +54,6 @@ impl Watchdog {
             claim,
             term: Arc::clone(&term),
             lock,
-            strategy,
             metrics,
         };
         let (watched, stopped) = (lost.clone(), stop.clone());
@@ -124,8 +108,7 @@ struct Rounds {
     /// After so many renewals, too.
     renewals_max: u32,
     lock: Arc<dyn Lock>,
-    strategy: StrategyId,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LeaseMetrics>,
 }
 
 impl Rounds {
@@ -166,7 +149,7 @@ impl Rounds {
             Ok(Ok(None)) => Renewal::Lost,
             Ok(Err(_)) | Err(_) => Renewal::Unknown,
         };
-        self.metrics.renewal(self.strategy, renewal);
+        self.metrics.renewals[renewal].increment(1);
         renewal
     }
 }

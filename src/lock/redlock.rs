@@ -38,7 +38,6 @@ use crate::{
         safe::{self, lock_key, released_channel},
     },
     product::Product,
-    shop::metrics::Metrics,
     strategy::server::Backend,
     wait::Waitable,
     wires::{
@@ -107,14 +106,13 @@ fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
 /// The lock of `redlock`.
 pub struct RedlockLock {
     nodes: Arc<Nodes>,
-    metrics: Arc<Metrics>,
 }
 
 impl RedlockLock {
     /// At those nodes.
     #[must_use]
-    pub fn new(nodes: Arc<Nodes>, metrics: Arc<Metrics>) -> Self {
-        Self { nodes, metrics }
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { nodes }
     }
 
     /// Has all nodes vote on a claim, and counts what each did. Waits for each that long, or until its
@@ -142,7 +140,7 @@ impl RedlockLock {
         };
         let answers = self.nodes.ask(vote).await;
         let votes = Votes::count(&answers);
-        self.metrics.votes(votes);
+        self.nodes.count_votes(votes.granted, votes.refused, votes.failed);
         (votes, answers)
     }
 

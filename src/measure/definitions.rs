@@ -1,17 +1,13 @@
-//! The declarations: one constant per metric, and how each becomes series.
+//! What is measured of purchases, of their locks as buyers see them, of the server and of its process: one
+//! constant per metric. The locks and their wires declare their own.
 
-use super::{Definition, Kind};
+use super::Kind;
+use crate::definitions;
 
-/// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound. A pool is
-/// what buyers wait for under row locks, as long as for any lock.
+/// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound.
 const LOCK_SECONDS: Kind = Kind::Histogram(&[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0,
-]);
-
-/// A command on loopback takes 70 µs; the default command timeout (500 ms) is a bound.
-const BACKEND_SECONDS: Kind = Kind::Histogram(&[
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ]);
 
 /// Fine enough for a request that touches nothing, wide enough for one that waits for a lock.
@@ -25,15 +21,6 @@ const RETRIES: Kind =
 
 /// 1 is the violation; the bounds below it warn before.
 const RATIO: Kind = Kind::Histogram(&[0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0]);
-
-macro_rules! definitions {
-    ($($constant:ident: $name:literal, $kind:expr, $help:literal;)*) => {
-        $(#[doc = $help] pub const $constant: Definition = Definition::new($name, $kind, $help);)*
-
-        /// Every metric.
-        pub const DEFINITIONS: &[&Definition] = &[$(&$constant),*];
-    };
-}
 
 definitions! {
     HTTP_REQUEST_DURATION: "http_server_request_duration_seconds", HTTP_SECONDS,
@@ -62,8 +49,6 @@ definitions! {
         "Tries of one caller after the first, by wait policy.";
     LOCK_WAITERS: "locklab_lock_waiters", Kind::Gauge,
         "Callers who want a lock at this moment.";
-    LOCK_AMBIGUOUS_ACQUIRES: "locklab_lock_ambiguous_acquires_total", Kind::Counter,
-        "Acquires of which nobody knows whether they were granted: the reply was lost, or not waited for.";
     LOCK_WAIT: "locklab_lock_wait_seconds", LOCK_SECONDS,
         "Time from wanting a lock to having it, or to giving up.";
     LOCK_HANDOFF: "locklab_lock_handoff_seconds", LOCK_SECONDS,
@@ -78,14 +63,6 @@ definitions! {
         "Leases released by their holder, by what the lock service answered.";
     LOCK_HAND_OVERS: "locklab_lock_hand_overs_total", Kind::Counter,
         "Leases handed over to the next in line at the same server, instead of being released.";
-    LOCK_RENEWALS: "locklab_lock_renewals_total", Kind::Counter,
-        "Renewals of leases, by outcome; unknown means that there was no answer, or too few.";
-    LOCK_ORPHANS: "locklab_lock_orphans_total", Kind::Counter,
-        "Claims that no purchase ended, by cause; all but crashes are left to the release task.";
-    REDLOCK_VOTES: "locklab_redlock_votes_total", Kind::Counter,
-        "What the nodes of Redlock did when they were asked for a lock, or to extend one.";
-    REDLOCK_VOTERS: "locklab_redlock_voters", Kind::Gauge,
-        "Nodes of Redlock that vote, at the last look.";
     CRITICAL_SECTIONS: "locklab_critical_sections", Kind::Gauge,
         "Critical sections that purchases are in, from the grant to the end of the write; a cart is in several.";
     CRITICAL_SECTIONS_PEAK: "locklab_critical_sections_peak", Kind::Gauge,
@@ -94,24 +71,6 @@ definitions! {
         "Purchases that entered the critical section of a product while another was in it, at this server.";
     FENCING_REJECTIONS: "locklab_fencing_rejections_total", Kind::Counter,
         "Holders that the store refused, for it had seen a newer fencing token.";
-    BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
-        "Time for one exchange with a backend, the wait for a connection included.";
-    BACKEND_UP: "locklab_backend_up", Kind::Gauge,
-        "Whether the last probe of the backend was answered.";
-    BACKEND_ERRORS: "locklab_backend_errors_total", Kind::Counter,
-        "Failed exchanges with a backend, by kind.";
-    BACKEND_EVICTED_KEYS: "locklab_backend_evicted_keys_total", Kind::Counter,
-        "Keys that the backend has thrown away for want of memory: one may have been a lock.";
-    CIRCUIT_STATE: "locklab_circuit_state", Kind::Gauge,
-        "1 for the state in which the circuit of the backend is, 0 for the others.";
-    CIRCUIT_TRANSITIONS: "locklab_circuit_transitions_total", Kind::Counter,
-        "Changes of a circuit's state, by the state it changed to.";
-    POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
-        "Connections that the pools own, by state.";
-    POOL_WAIT: "locklab_pool_wait_seconds", LOCK_SECONDS,
-        "Time to check a connection out of a pool; multiplexed commands never do, transactions and SQL always.";
-    POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
-        "Checkouts that got no connection from the pool in time.";
     QUEUE_WAITING: "locklab_queue_waiting", Kind::Gauge,
         "Buyers of this server under queue that have no answer yet.";
     QUEUE_LEASES: "locklab_queue_leases_total", Kind::Counter,
@@ -120,10 +79,6 @@ definitions! {
         "Times that this server became the consumer of a queue.";
     HISTORY_DROPPED: "locklab_history_dropped_records_total", Kind::Counter,
         "Records that may not have come into a history: the queue was full, or the store refused one of a batch.";
-    FAULTS_INJECTED: "locklab_faults_injected_total", Kind::Counter,
-        "Faults that purchases asked for and that struck, by kind.";
-    FAULTS_ACTIVE: "locklab_faults_active", Kind::Gauge,
-        "Purchases that a fault makes stand still at this moment; the other kinds of faults take no time.";
     RESETS: "locklab_resets_total", Kind::Counter,
         "Products reset.";
     LAST_RESET_TIMESTAMP: "locklab_last_reset_timestamp_seconds", Kind::Gauge,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use metrics::Counter;
 use strum::VariantArray;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -15,11 +16,10 @@ use tokio::{
 
 use crate::{
     history::{Event, Kind, Record},
-    measure::{clock, proc},
+    measure::{Registry, clock, definitions::HISTORY_DROPPED, proc},
     order::Order,
     product::{Item, Product},
     run::RunId,
-    shop::metrics::Metrics,
     stock::{Note, Stock, ledger::Generation, stocks::Stocks},
     strategy::{StrategyId, server::Store},
     token::Token,
@@ -48,7 +48,7 @@ pub struct Recorder {
     /// One per store; none when nothing is to be recorded.
     ways: Arc<[Way]>,
     here: Arc<Here>,
-    metrics: Arc<Metrics>,
+    dropped: Counter,
 }
 
 /// The way to one store.
@@ -91,22 +91,23 @@ pub struct RecorderTask {
     store: Store,
     receiver: mpsc::Receiver<Message>,
     failing: watch::Sender<bool>,
-    metrics: Arc<Metrics>,
+    dropped: Counter,
 }
 
 /// A recorder and its tasks, one per store: one that is away must not keep the others' records. Without
 /// `recording`, nothing is recorded.
 #[must_use]
-pub fn channel(recording: bool, metrics: Arc<Metrics>) -> (Recorder, Vec<RecorderTask>) {
+pub fn channel(recording: bool, registry: &Registry) -> (Recorder, Vec<RecorderTask>) {
+    let dropped = HISTORY_DROPPED.counter(registry, &[]);
     let way = |&store: &Store| {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let (failing, is_failing) = watch::channel(false);
-        let task = RecorderTask { store, receiver, failing, metrics: Arc::clone(&metrics) };
+        let task = RecorderTask { store, receiver, failing, dropped: dropped.clone() };
         (Way { store, sender, failing: is_failing }, task)
     };
     let stores = if recording { Store::VARIANTS } else { &[] };
     let (ways, tasks): (Vec<Way>, _) = stores.iter().map(way).unzip();
-    (Recorder { ways: ways.into(), here: Arc::new(Here::new()), metrics }, tasks)
+    (Recorder { ways: ways.into(), here: Arc::new(Here::new()), dropped }, tasks)
 }
 
 impl Recorder {
@@ -174,7 +175,7 @@ impl Recorder {
     fn send(&self, note: Note) {
         let Some(way) = self.way(note.store) else { return };
         if way.sender.try_send(Message::Note(note)).is_err() {
-            self.metrics.history_dropped(1);
+            self.dropped.increment(1);
         }
     }
 
@@ -242,7 +243,7 @@ impl RecorderTask {
         while let Err(error) = stock.record(notes).await {
             tracing::debug!(%error, "the history could not be recorded");
             if !error.is_passing() {
-                self.metrics.history_dropped(notes.len() as u64);
+                self.dropped.increment(notes.len() as u64);
                 break;
             }
             self.failing.send_replace(true);

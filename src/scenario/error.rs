@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{cli::EXIT_USAGE, embedded::EmbeddedError, error::BackendError, lab::LabError};
+use crate::{cli::EXIT_USAGE, embedded::EmbeddedError, error::BackendError, lab::error::LabError};
 
 /// The exit code of a scenario in which something was not as expected.
 pub const EXIT_NOT_AS_EXPECTED: u8 = 1;

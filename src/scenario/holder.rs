@@ -88,7 +88,7 @@ pub fn first_of(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
 /// # Errors
 /// It was not decided: a server failed.
 pub async fn buy(lab: &Lab, plan: Plan) -> Result<Entry, ScenarioError> {
-    let entries = buyers::buy(lab.shop(), &lab.metrics(), plan, Instant::now()).await;
+    let entries = buyers::buy(lab.shop(), lab.faults(), plan, Instant::now()).await;
     let entry = entries.into_iter().next();
     let entry =
         entry.ok_or_else(|| ScenarioError::NotMeasured("a purchase told nothing".to_owned()))?;

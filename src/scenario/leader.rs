@@ -67,7 +67,7 @@ async fn elect(
     part: &mut Part,
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
-    candidate::lock(lab, strategy)?;
+    candidate::keeper(lab, strategy)?;
     let failed = |error: crate::error::BackendError| ScenarioError::NotMeasured(error.to_string());
     // Nobody else's: two runs at once must not meet.
     let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);

@@ -31,10 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Processes over the servers of a lab, and what they tell.
 pub struct Processes<T> {
     program: PathBuf,
-    /// What they all are started with.
-    waits: Vec<String>,
-    reach: Vec<(&'static str, String)>,
-    history: u32,
+    /// What they all are told.
+    environment: Vec<(&'static str, String)>,
     /// How long anything may take that is waited for.
     patience: Duration,
     children: Vec<(Child, Pid)>,
@@ -51,9 +49,8 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         let (sender, told) = mpsc::channel(1_024);
         Ok(Self {
             program: std::env::current_exe()?,
-            waits: config.waits(),
-            reach: lab.reach().to_vec(),
-            history: config.history,
+            // The last of a name counts: the lab may have started servers that nobody has named.
+            environment: [config.environment().as_slice(), lab.reach()].concat(),
             patience: PATIENCE,
             children: Vec::new(),
             sender,
@@ -67,10 +64,7 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
     /// The operating system refused.
     pub fn start(&mut self, arguments: &[String]) -> Result<usize, ScenarioError> {
         let mut command = Command::new(&self.program);
-        // Where servers are is not among the arguments, which everybody can see: there may be passwords.
-        command.args(arguments).args(&self.waits).envs(self.reach.iter().cloned());
-        command.env_remove("LOCKLAB_EMBED").env("LOCKLAB_STOCK", "0");
-        command.env("LOCKLAB_HISTORY", self.history.to_string());
+        command.args(arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A Ctrl-C in the terminal is for us; they end when their standard input does.
         command.process_group(0).kill_on_drop(true);

@@ -30,7 +30,7 @@ pub async fn run(
     let mut entries = if processes <= 1 {
         let start = Instant::now() + START;
         let buyers = plans.into_iter().map(|plan| {
-            let (shop, metrics) = (Arc::clone(lab.shop()), lab.metrics());
+            let (shop, metrics) = (Arc::clone(lab.shop()), Arc::clone(lab.faults()));
             tokio::spawn(async move { buyers::buy(&shop, &metrics, plan, start).await })
         });
         let entries = join_all(buyers).await.into_iter().collect::<Result<Vec<_>, _>>();

@@ -36,15 +36,17 @@ use self::{
     tickets::{Enqueued, Entry, Ticket, Tickets},
 };
 use crate::{
+    fault::FaultMetrics,
+    lease::release::ReleaseQueue,
+    measure::Registry,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
-        recorder::Trail,
+        recorder::{Recorder, Trail},
         span,
     },
     outcome::Outcome,
     sell::Sell,
-    shop::shelf::Parts,
     step::Step,
     stock::{
         Stock,
@@ -60,6 +62,22 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const ANSWER_TTL: Duration = Duration::from_secs(120);
 /// How often a ticket is enqueued when the reply is lost. Twice in the queue is served once.
 const ENQUEUES_MAX: u32 = 2;
+
+/// What the queue needs apart from its Redis.
+pub struct QueueParts<'a> {
+    /// Tickets that may wait for one product.
+    pub queue_max: u32,
+    /// Records that are kept of each product.
+    pub history: u32,
+    /// Where claims go that nobody else will end.
+    pub releases: &'a ReleaseQueue,
+    /// Records what purchases do.
+    pub recorder: &'a Recorder,
+    /// Who counts the faults of those who are served.
+    pub faults: &'a Arc<FaultMetrics>,
+    /// Where measurements are registered.
+    pub registry: &'a Registry,
+}
 
 /// The strategy.
 pub struct Queue {
@@ -92,12 +110,13 @@ impl Sell for Queue {
 }
 
 impl Queue {
-    /// Sells from the products of the configured Redis.
+    /// Sells from the products of a Redis.
     #[must_use]
-    pub fn new(parts: &Parts<'_>) -> Self {
-        let (redis, tickets) = (&parts.backends.redis, Tickets::new(parts.backends));
-        let consumers = Consumers::new(parts, tickets.clone());
-        Self { redis: Arc::clone(redis), tickets, consumers }
+    pub fn new(redis: &Arc<RedisClient>, parts: QueueParts<'_>) -> Self {
+        let redis = Arc::clone(redis);
+        let tickets = Tickets::new(Arc::clone(&redis), parts.queue_max, Arc::clone(parts.faults));
+        let consumers = Consumers::new(&redis, &parts, tickets.clone());
+        Self { redis, tickets, consumers }
     }
 
     /// Enqueues the order, and waits for its answer or makes it "busy".
@@ -132,7 +151,7 @@ impl Queue {
         let answered = self.redis.wakeups().subscribe(&tickets::channel(&key)).await;
         let answered = answered.map_err(&failed)?;
         // Stands for election from before the ticket is in the queue: somebody must serve it.
-        let waiting = self.consumers.join(order.strategy, &item.product, order.ttl);
+        let waiting = self.consumers.join(&item.product, order.ttl);
         let ticket = Ticket::new(key.clone(), order);
         let entry = match self.enqueue(order, &ticket).await {
             Ok(entry) => entry,

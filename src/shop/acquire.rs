@@ -10,12 +10,12 @@ use tracing::{Instrument, Span};
 
 use super::{
     buyers::{BuyerTurn, HAND_OVERS_MAX, Leased, Wants},
-    section::Section,
+    visit::Visit,
 };
 use crate::{
     error::BackendError,
     history::Kind,
-    lease::{self, Acquired, release::Cause},
+    lease::{Acquired, release::Cause},
     lock::{Lock, Votes},
     order::{
         Order,
@@ -25,9 +25,9 @@ use crate::{
     },
     outcome::{Outcome, Violation},
     product::{Item, Product},
-    shop::metrics::Attempted,
+    shop::{metrics::Attempted, visit::Held},
     step::Step,
-    wait::{self, Patience, Policy, Tried, line::Turn},
+    wait::{Patience, Policy, Tried, line::Turn},
 };
 
 /// How long another server has, at most, to take its turn.
@@ -35,17 +35,7 @@ const YIELD_MAX: Duration = Duration::from_millis(100);
 /// How often it is looked whether it has.
 const YIELD_STEP: Duration = Duration::from_millis(2);
 
-/// The lease of an item.
-pub struct Held {
-    /// The lease.
-    pub leased: Leased,
-    /// When it was granted to this order, or handed over.
-    since: Instant,
-    /// The place at the head of the line; the next is served when it is dropped.
-    turn: Option<BuyerTurn>,
-}
-
-impl Section<'_> {
+impl Visit<'_> {
     /// Acquires the lock of every item, one after the other, within one deadline. All or nothing.
     pub async fn acquire_all(&mut self) -> Option<Vec<Held>> {
         let Order { items, patience, ttl, .. } = self.order;
@@ -160,7 +150,7 @@ impl Section<'_> {
         let Order { strategy, items, ttl, delay, .. } = self.order;
         let needs_own = self.order.needs_own_leases();
         // No more than it would be granted.
-        let wants = Wants { ttl: self.lock.lease_ttl(*ttl), delay: *delay, needs_own };
+        let wants = Wants { ttl: self.keeper.lock().lease_ttl(*ttl), delay: *delay, needs_own };
         let key = (*strategy, items[item].product.clone());
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }
@@ -173,11 +163,10 @@ impl Section<'_> {
         patience: &Patience,
         last: &Mutex<(Option<Votes>, Option<Failure>)>,
     ) -> Tried<(Leased, Instant), Failure> {
-        let Self { order, lock, stock, releases, metrics, .. } = *self;
-        let product = &order.items[item].product;
-        let is_told = matches!(patience.policy, Policy::Notify | Policy::Fifo);
-        let until = (is_told && lock.has_queue()).then(|| Instant::now() + patience.wait);
-        let attempt = || async {
+        let Self { order, keeper, stock, metrics, .. } = *self;
+        let (product, wish) = (&order.items[item].product, order.wish());
+        let wish = &wish;
+        let attempt = |queueing| async move {
             // Before the lease is wanted, each time: see `Generation`.
             let generation = match stock.generation(product).await {
                 Ok(Some(generation)) => generation,
@@ -185,7 +174,7 @@ impl Section<'_> {
                 Err(error) => return Err(at(Step::Read)(error)),
             };
             let since = Instant::now();
-            let acquired = lease::acquire(order, product, lock, releases, until).await;
+            let acquired = keeper.attempt(product, wish, queueing).await;
             metrics.attempt(order.strategy, attempted(&acquired));
             match acquired {
                 Ok(Acquired::Lease(lease)) => {
@@ -209,11 +198,7 @@ impl Section<'_> {
                 Err(error) => Err(at(Step::Acquire)(error)),
             }
         };
-        if is_told && until.is_none() {
-            return wait::on_release(patience, &**lock, product, attempt).await;
-        }
-        // Who waits in a queue tries again only when it has lost its place there.
-        wait::retry(patience, &mut patience.rng(), attempt).await
+        keeper.contend(product, patience, attempt).await
     }
 
     fn note_grant(&mut self, item: usize, leased: &Leased, asked: Instant) {
@@ -272,11 +257,12 @@ impl Section<'_> {
                 turn => (leased, turn),
             };
             // In a queue of the lock service, the others are before us anyway.
-            let is_chain_over = leased.hand_overs >= HAND_OVERS_MAX && !self.lock.has_queue();
+            let is_chain_over =
+                leased.hand_overs >= HAND_OVERS_MAX && !self.keeper.lock().has_queue();
             let release = leased.lease.release().instrument(span::release(product)).await;
             if let Some(turn) = turn {
                 // Not before: the next in line would only find the lock taken.
-                let (lock, product) = (Arc::clone(self.lock), product.clone());
+                let (lock, product) = (Arc::clone(self.keeper.lock()), product.clone());
                 tokio::spawn(async move {
                     if is_chain_over {
                         yield_to_others(&*lock, &product).await;

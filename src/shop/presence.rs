@@ -2,15 +2,15 @@
 //! section. A gauge that is scraped misses what lasts a millisecond, so overlaps are counted when
 //! they begin.
 
+use enum_map::EnumMap;
 use std::collections::HashMap;
 
 use metrics::{Counter, Gauge, Histogram};
-use metrics_exporter_prometheus::PrometheusRecorder;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    measure::definitions as def,
+    measure::{Registry, definitions as def},
     product::Product,
     strategy::{Family, StrategyId},
 };
@@ -21,7 +21,7 @@ type Place = (StrategyId, Product);
 /// Handles, and what they are computed from.
 pub struct Presence {
     /// By strategy; `None` for one that grants no lease.
-    strategies: Vec<Option<Handles>>,
+    strategies: EnumMap<StrategyId, Option<Handles>>,
     /// Only places where somebody is: bounded by the purchases in flight.
     places: Mutex<HashMap<Place, Here>>,
 }
@@ -48,25 +48,25 @@ struct Here {
 impl Presence {
     /// Starts every series at 0; nobody is anywhere.
     #[must_use]
-    pub fn new(recorder: &PrometheusRecorder) -> Self {
+    pub fn new(registry: &Registry) -> Self {
         let handles = |id: StrategyId| {
             let lock = [("lock", id.row().name)];
             (id.row().family == Family::Lock).then(|| Handles {
-                waiters: def::LOCK_WAITERS.gauge(recorder, &lock),
-                inside: def::CRITICAL_SECTIONS.gauge(recorder, &lock),
-                peak: def::CRITICAL_SECTIONS_PEAK.gauge(recorder, &lock),
-                overlaps: def::CRITICAL_SECTION_OVERLAPS.counter(recorder, &lock),
-                handoff: def::LOCK_HANDOFF.histogram(recorder, &lock),
+                waiters: def::LOCK_WAITERS.gauge(registry, &lock),
+                inside: def::CRITICAL_SECTIONS.gauge(registry, &lock),
+                peak: def::CRITICAL_SECTIONS_PEAK.gauge(registry, &lock),
+                overlaps: def::CRITICAL_SECTION_OVERLAPS.counter(registry, &lock),
+                handoff: def::LOCK_HANDOFF.histogram(registry, &lock),
                 most: Mutex::default(),
             })
         };
-        Self { strategies: StrategyId::all().map(handles).collect(), places: Mutex::default() }
+        Self { strategies: EnumMap::from_fn(handles), places: Mutex::default() }
     }
 
     /// Somebody wants a lock, until the result is dropped.
     pub fn wait(&self, strategy: StrategyId, product: &Product) -> Waiting<'_> {
         let place = (strategy, product.clone());
-        if let Some(handles) = &self.strategies[strategy as usize] {
+        if let Some(handles) = &self.strategies[strategy] {
             self.places.lock().entry(place.clone()).or_default().waiting += 1;
             handles.waiters.increment(1);
         }
@@ -85,7 +85,7 @@ impl Presence {
     /// Somebody enters the critical section, until the result is dropped.
     pub fn enter(&self, strategy: StrategyId, product: &Product) -> Inside<'_> {
         let place = (strategy, product.clone());
-        if let Some(handles) = &self.strategies[strategy as usize] {
+        if let Some(handles) = &self.strategies[strategy] {
             let mut places = self.places.lock();
             let here = places.entry(place.clone()).or_default();
             here.inside += 1;
@@ -102,7 +102,7 @@ impl Presence {
     /// Shows the peaks, and begins anew.
     pub fn show_peaks(&self) {
         let places = self.places.lock();
-        for (strategy, handles) in StrategyId::all().zip(&self.strategies) {
+        for (strategy, handles) in &self.strategies {
             let Some(handles) = handles else { continue };
             let inside = places.iter().filter(|((of, _), _)| *of == strategy);
             let inside = inside.map(|(_, here)| here.inside).max().unwrap_or(0);
@@ -133,8 +133,7 @@ impl Waiting<'_> {
     /// The lock was granted, or handed over.
     pub fn granted(self) {
         let freed = self.presence.change(&self.place, |here| here.freed.take());
-        if let (Some(Some(freed)), Some(handles)) =
-            (freed, &self.presence.strategies[self.place.0 as usize])
+        if let (Some(Some(freed)), Some(handles)) = (freed, &self.presence.strategies[self.place.0])
         {
             handles.handoff.record(freed.elapsed());
         }
@@ -143,7 +142,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(handles) = &self.presence.strategies[self.place.0 as usize] {
+        if let Some(handles) = &self.presence.strategies[self.place.0] {
             handles.waiters.decrement(1);
             self.presence.change(&self.place, |here| {
                 here.waiting -= 1;
@@ -163,7 +162,7 @@ pub struct Inside<'a> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        if let Some(handles) = &self.presence.strategies[self.place.0 as usize] {
+        if let Some(handles) = &self.presence.strategies[self.place.0] {
             handles.inside.decrement(1);
             self.presence.change(&self.place, |here| here.inside -= 1);
         }
@@ -173,15 +172,16 @@ impl Drop for Inside<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::exporter::Exporter;
 
-    fn presence() -> (PrometheusRecorder, Presence) {
-        let recorder = crate::measure::exporter::recorder();
-        let presence = Presence::new(&recorder);
-        (recorder, presence)
+    fn presence() -> (Exporter, Presence) {
+        let exporter = Exporter::default();
+        let presence = Presence::new(exporter.registry());
+        (exporter, presence)
     }
 
-    fn value(recorder: &PrometheusRecorder, series: &str) -> String {
-        let text = recorder.handle().render();
+    fn value(exporter: &Exporter, series: &str) -> String {
+        let text = exporter.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series));
         line.expect("the series is there").trim().to_owned()
     }

@@ -1,31 +1,26 @@
 //! The critical section: acquire, read, work, write, release, for every item of one order.
 
-use std::sync::Arc;
-
 use futures_util::future::select_all;
 use tokio::time::{self, Duration, Instant};
 use tracing::Instrument;
 
-use super::{
-    acquire::{Held, is_past_deadline},
-    buyers::BuyerLines,
-    till::Till,
-};
+use super::{acquire::is_past_deadline, till::Till};
 use crate::{
     error::BackendError,
     history::Kind,
-    lease::release::ReleaseQueue,
     lock::Lock,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
-        recorder::Trail,
         span,
     },
     outcome::Violation,
     product::Item,
     sell::note_sales,
-    shop::{metrics::Metrics, presence::Inside},
+    shop::{
+        presence::Inside,
+        visit::{Held, Visit},
+    },
     step::Step,
     stock::{
         Stock, Written,
@@ -37,21 +32,7 @@ use crate::{
 /// Work that takes longer is worth recording that it has begun.
 const LONG_WORK: Duration = Duration::from_millis(20);
 
-/// One order on its way through the critical section.
-pub struct Section<'a> {
-    pub order: &'a Order,
-    pub lock: &'a Arc<dyn Lock>,
-    pub lines: &'a BuyerLines,
-    pub stock: &'a dyn Stock,
-    /// The same, if it is in rows that can be locked.
-    pub rows: Option<&'a SqlStock>,
-    pub releases: &'a ReleaseQueue,
-    pub metrics: &'a Metrics,
-    pub receipt: &'a mut Receipt,
-    pub trail: &'a mut Trail,
-}
-
-impl Section<'_> {
+impl Visit<'_> {
     /// Carries the order out; the receipt says how far it came.
     ///
     /// # Cancellation
@@ -215,14 +196,6 @@ impl Section<'_> {
             }
         }
         written
-    }
-
-    /// A lease has outlived its deadline. Counted when it is first seen.
-    pub fn violate(&mut self, violation: Violation) {
-        if self.receipt.violation.is_none() {
-            self.receipt.violation = Some(violation);
-            self.metrics.violation(self.order.strategy, violation);
-        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     backends::{Backends, Database},
-    lease::release::ReleaseQueue,
+    fault::FaultMetrics,
+    lease::{keeper::Keeper, metrics::LeaseMetrics, release::ReleaseQueue},
     lock::{
         Lock,
         fenced::{FencedLock, renewed::RenewedLock},
@@ -16,11 +17,18 @@ use crate::{
         postgres_advisory::Advisory,
         redlock::RedlockLock,
         safe::SafeLock,
-        sessions::SessionLock,
+        sessions::{SessionLock, Words},
         watchdog::WatchdogLock,
     },
+    measure::Registry,
     order::recorder::Recorder,
-    sell::{Sell, atomic::Atomic, optimistic::Optimistic, queue::Queue, rows::Rows},
+    sell::{
+        Sell,
+        atomic::Atomic,
+        optimistic::Optimistic,
+        queue::{Queue, QueueParts},
+        rows::Rows,
+    },
     stock::sql::Reading,
     strategy::StrategyId,
 };
@@ -29,7 +37,7 @@ use crate::{
 #[derive(Clone)]
 pub enum Method {
     /// A lock; `shop.rs` wraps the critical section around it.
-    Lock(Arc<dyn Lock>),
+    Lock(Arc<Keeper>),
     /// Sells by itself.
     LockFree(Arc<dyn Sell>),
     /// Cannot be used here: why, and what to do.
@@ -45,6 +53,21 @@ pub struct Parts<'a> {
     pub releases: &'a ReleaseQueue,
     /// Records what purchases do.
     pub recorder: &'a Recorder,
+    /// Who counts the faults of orders that another server took.
+    pub faults: &'a Arc<FaultMetrics>,
+    /// Where measurements are registered.
+    pub registry: &'a Registry,
+    /// What the configuration says of strategies.
+    pub settings: Settings,
+}
+
+/// What the configuration says of strategies.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Records that are kept of each product; with none, nothing is recorded.
+    pub history: u32,
+    /// Tickets that may wait in the queue of a product.
+    pub queue_max: u32,
 }
 
 impl Parts<'_> {
@@ -53,42 +76,68 @@ impl Parts<'_> {
     pub fn connect(&self, id: StrategyId) -> Method {
         let Backends { redis, redlock, etcd, zookeeper, postgres, mysql, .. } = self.backends;
         let redis = || Arc::clone(redis);
+        let lock = |lock| self.keep(id, lock);
         match id {
-            StrategyId::None => lock(NoLock),
-            StrategyId::Mutex => lock(ProcessMutex::default()),
-            StrategyId::Naive => lock(NaiveLock::new(redis())),
-            StrategyId::Safe => lock(SafeLock::new(redis())),
-            StrategyId::Watchdog => lock(WatchdogLock::new(redis())),
-            StrategyId::Fenced => lock(FencedLock::new(redis())),
-            StrategyId::Redlock => at(redlock, |nodes| {
-                lock(RedlockLock::new(Arc::clone(nodes), Arc::clone(&self.backends.metrics)))
-            }),
+            StrategyId::None => lock(Arc::new(NoLock)),
+            StrategyId::Mutex => lock(Arc::new(ProcessMutex::default())),
+            StrategyId::Naive => lock(Arc::new(NaiveLock::new(redis()))),
+            StrategyId::Safe => lock(Arc::new(SafeLock::new(redis()))),
+            StrategyId::Watchdog => lock(Arc::new(WatchdogLock::new(redis()))),
+            StrategyId::Fenced => lock(Arc::new(FencedLock::new(redis()))),
+            StrategyId::Redlock => {
+                at(redlock, |nodes| lock(Arc::new(RedlockLock::new(Arc::clone(nodes)))))
+            }
             #[cfg(feature = "etcd")]
-            StrategyId::Etcd => at(etcd, |client| lock(crate::lock::etcd::LeaseKey::new(client))),
+            StrategyId::Etcd => {
+                at(etcd, |client| lock(Arc::new(crate::lock::etcd::LeaseKey::new(client))))
+            }
             #[cfg(not(feature = "etcd"))]
             StrategyId::Etcd => at(etcd, |client| match client.0 {}),
             #[cfg(feature = "zookeeper")]
-            StrategyId::Zookeeper => {
-                at(zookeeper, |client| lock(crate::lock::zookeeper::SessionNode::new(client)))
-            }
+            StrategyId::Zookeeper => at(zookeeper, |client| {
+                lock(Arc::new(crate::lock::zookeeper::SessionNode::new(client)))
+            }),
             #[cfg(not(feature = "zookeeper"))]
             StrategyId::Zookeeper => at(zookeeper, |client| match client.0 {}),
-            StrategyId::PostgresAdvisory => session::<Advisory>(postgres),
-            StrategyId::MysqlLock => session::<Named>(mysql),
-            StrategyId::Layered => at(postgres, |_| lock(LayeredLock::new(redis()))),
+            StrategyId::PostgresAdvisory => at(postgres, |it| lock(sessions::<Advisory>(it))),
+            StrategyId::MysqlLock => at(mysql, |it| lock(sessions::<Named>(it))),
+            StrategyId::Layered => at(postgres, |_| lock(Arc::new(LayeredLock::new(redis())))),
             StrategyId::Optimistic => sell(Optimistic::new(redis())),
             StrategyId::Atomic => sell(Atomic),
-            StrategyId::Queue => sell(Queue::new(self)),
+            StrategyId::Queue => sell(Queue::new(&self.backends.redis, self.queue_parts())),
             StrategyId::PostgresRow => rows(postgres, Reading::ForUpdate),
             StrategyId::MysqlRow => rows(mysql, Reading::ForUpdate),
             StrategyId::PostgresOptimistic => rows(postgres, Reading::Plain),
             StrategyId::PostgresAtomic => at(postgres, |_| sell(Atomic)),
         }
     }
-}
 
-fn lock(lock: impl Lock + 'static) -> Method {
-    Method::Lock(Arc::new(lock))
+    /// The lock of `fenced`, renewed while it is held.
+    #[must_use]
+    pub fn renewed_fenced(&self) -> Arc<Keeper> {
+        let lock = Arc::new(RenewedLock::new(Arc::clone(&self.backends.redis)));
+        self.keeper(StrategyId::Fenced, lock)
+    }
+
+    fn queue_parts(&self) -> QueueParts<'_> {
+        QueueParts {
+            queue_max: self.settings.queue_max,
+            history: self.settings.history,
+            releases: self.releases,
+            recorder: self.recorder,
+            faults: self.faults,
+            registry: self.registry,
+        }
+    }
+
+    fn keep(&self, id: StrategyId, lock: Arc<dyn Lock>) -> Method {
+        Method::Lock(self.keeper(id, lock))
+    }
+
+    fn keeper(&self, id: StrategyId, lock: Arc<dyn Lock>) -> Arc<Keeper> {
+        let metrics = LeaseMetrics::new(self.registry, id.row().name);
+        Arc::new(Keeper::new(lock, self.releases.clone(), Arc::new(metrics)))
+    }
 }
 
 fn sell(seller: impl Sell + 'static) -> Method {
@@ -103,18 +152,10 @@ fn at<T>(server: &Result<T, String>, connect: impl FnOnce(&T) -> Method) -> Meth
     }
 }
 
-fn session<W: crate::lock::sessions::Words + 'static>(
-    database: &Result<Database, String>,
-) -> Method {
-    at(database, |it| lock(SessionLock::<W>::new(Arc::clone(&it.locks))))
+fn sessions<W: Words + 'static>(database: &Database) -> Arc<dyn Lock> {
+    Arc::new(SessionLock::<W>::new(Arc::clone(&database.locks)))
 }
 
 fn rows(database: &Result<Database, String>, reading: Reading) -> Method {
     at(database, |it| sell(Rows::new(Arc::clone(&it.stock), reading)))
-}
-
-/// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
-#[must_use]
-pub fn renewed_fenced(backends: &Backends) -> Arc<dyn Lock> {
-    Arc::new(RenewedLock::new(Arc::clone(&backends.redis)))
 }

@@ -4,16 +4,13 @@
 //! then, it finishes. So one that stood still in the middle of its work writes late, and only a store
 //! that compares fencing tokens can tell.
 
-use std::sync::Arc;
-
-use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
     error::BackendError,
     history::Kind,
-    lease::{self, Acquired, Lease, renewal::HOLD_TTLS_MAX},
+    lease::{Acquired, Lease, keeper::Keeper, renewal::HOLD_TTLS_MAX},
     lock::Lock,
     order::{Order, receipt::Receipt, recorder::Trail},
     outcome::Outcome,
@@ -22,7 +19,6 @@ use crate::{
         ledger::{Generation, Sale},
     },
     token::Token,
-    wait,
 };
 
 /// Pause after a failure, before the next candidacy.
@@ -60,13 +56,13 @@ impl Shop {
     /// Dropping the future leaves the lease to the release task, and does not recall a write.
     pub async fn lead(
         &self,
-        lock: &Arc<dyn Lock>,
+        keeper: &Keeper,
         order: &Order,
         mut told: impl FnMut(Career),
     ) -> Result<(), BackendError> {
         let unwanted = &order.patience.gone;
         while !unwanted.is_cancelled() {
-            let ended = match self.stand(lock, order).await {
+            let ended = match self.stand(keeper, order).await {
                 Ok(Some((generation, lease))) => {
                     self.serve(order, &generation, lease, &mut told).await
                 }
@@ -88,25 +84,21 @@ impl Shop {
     /// One candidacy.
     async fn stand(
         &self,
-        lock: &Arc<dyn Lock>,
+        keeper: &Keeper,
         order: &Order,
     ) -> Result<Option<(Generation, Lease)>, BackendError> {
         let (patience, product) = (&order.patience, &order.items[0].product);
         let stock = self.stock(order.strategy.row().store)?;
-        let until = lock.has_queue().then(|| Instant::now() + patience.wait);
-        let attempt = || async {
+        let wish = order.wish();
+        let (stock, wish) = (&stock, &wish);
+        let attempt = |queueing| async move {
             let Some(generation) = stock.generation(product).await? else { return Ok(None) };
-            Ok(match lease::acquire(order, product, lock, &self.releases, until).await? {
+            Ok(match keeper.attempt(product, wish, queueing).await? {
                 Acquired::Lease(lease) => Some((generation, *lease)),
                 Acquired::Busy | Acquired::Late | Acquired::Outvoted { .. } => None,
             })
         };
-        let tried = if until.is_some() {
-            wait::retry(patience, &mut SmallRng::seed_from_u64(rand::random()), attempt).await
-        } else {
-            wait::on_release(patience, &**lock, product, attempt).await
-        };
-        tried.result
+        keeper.contend(product, patience, attempt).await.result
     }
 
     /// One term.

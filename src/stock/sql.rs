@@ -6,6 +6,7 @@
 
 mod answers;
 mod histories;
+pub mod tables;
 mod transaction;
 
 use std::sync::Arc;

@@ -19,10 +19,9 @@ pub struct Stocks {
 }
 
 impl Stocks {
-    /// Over the configured backends.
+    /// Over the configured backends, with so many records kept of each product.
     #[must_use]
-    pub fn new(backends: &Backends) -> Self {
-        let records_max = backends.history;
+    pub fn new(backends: &Backends, records_max: u32) -> Self {
         let in_sql = |database: &Result<Database, String>| {
             let database = database.as_ref().map_err(Clone::clone)?;
             Ok(sql::SqlStock::new(Arc::clone(&database.stock), records_max))

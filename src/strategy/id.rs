@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, reason = "their rows in the table say what they are")]
 
+use enum_map::Enum;
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
@@ -14,6 +15,7 @@ use strum::{EnumCount, EnumString, IntoStaticStr, VariantArray, VariantNames};
     Eq,
     Hash,
     Default,
+    Enum,
     EnumCount,
     EnumString,
     IntoStaticStr,

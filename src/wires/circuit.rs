@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use enum_map::Enum;
 use failsafe::{
     Instrument, StateMachine,
     backoff::{self, Constant},
@@ -10,11 +11,9 @@ use failsafe::{
 };
 use parking_lot::Mutex;
 use serde::Serialize;
-use strum::{IntoStaticStr, VariantArray};
+use strum::IntoStaticStr;
 use tokio::time::Duration;
 use utoipa::ToSchema;
-
-use crate::wires::metrics::BackendMetrics;
 
 /// That many commands without an answer, in a row, open the circuit.
 const FAILURES: u32 = 5;
@@ -22,7 +21,7 @@ const FAILURES: u32 = 5;
 const OPEN: Duration = Duration::from_millis(500);
 
 /// Whether commands are let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr, Serialize, ToSchema)]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -41,11 +40,11 @@ pub struct Circuit {
 }
 
 impl Circuit {
-    /// A closed circuit.
+    /// A closed circuit, which tells of each change.
     #[must_use]
-    pub fn new(metrics: Arc<BackendMetrics>) -> Self {
+    pub fn new(on_change: impl Fn(State) + Send + Sync + 'static) -> Self {
         let state = Arc::new(Mutex::new(State::Closed));
-        let reporter = Reporter { state: Arc::clone(&state), metrics };
+        let reporter = Reporter { state: Arc::clone(&state), on_change: Box::new(on_change) };
         let policy = failure_policy::consecutive_failures(FAILURES, backoff::constant(OPEN));
         Self { machine: StateMachine::new(policy, reporter), state }
     }
@@ -76,14 +75,14 @@ impl Circuit {
 /// Notes the state where it can be seen.
 struct Reporter {
     state: Arc<Mutex<State>>,
-    metrics: Arc<BackendMetrics>,
+    on_change: Box<dyn Fn(State) + Send + Sync>,
 }
 
 impl Reporter {
     fn report(&self, state: State) {
         let before = std::mem::replace(&mut *self.state.lock(), state);
         if before != state {
-            self.metrics.circuit(state);
+            (self.on_change)(state);
         }
     }
 }

@@ -77,7 +77,7 @@ impl EtcdClient {
             );
         }
         let members: Arc<[Client]> = members.into();
-        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
+        let circuit = metrics.circuit();
         let (sender, current) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {

@@ -1,16 +1,53 @@
 //! What the clients of backends record.
 
-use metrics::{Counter, Gauge, Histogram};
-use metrics_exporter_prometheus::PrometheusRecorder;
+use std::sync::{Arc, OnceLock};
+
+use enum_map::{Enum, EnumMap};
+use metrics::{Counter, Gauge, Histogram, NoopRecorder};
 use parking_lot::Mutex;
 use strum::IntoStaticStr;
-use strum::VariantArray;
 use tokio::time::Duration;
 
-use crate::{measure::definitions as def, wires::circuit};
+use crate::{
+    definitions,
+    measure::{Kind, Registry},
+    wires::circuit::{self, Circuit},
+};
+
+/// A command on loopback takes 70 µs; the default command timeout (500 ms) is a bound.
+const BACKEND_SECONDS: Kind = Kind::Histogram(&[
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+]);
+
+/// A pool is what buyers wait for under row locks, as long as for any lock.
+const POOL_SECONDS: Kind = Kind::Histogram(&[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+]);
+
+definitions! {
+    BACKEND_REQUEST_DURATION: "locklab_backend_request_duration_seconds", BACKEND_SECONDS,
+        "Time for one exchange with a backend, the wait for a connection included.";
+    BACKEND_UP: "locklab_backend_up", Kind::Gauge,
+        "Whether the last probe of the backend was answered.";
+    BACKEND_ERRORS: "locklab_backend_errors_total", Kind::Counter,
+        "Failed exchanges with a backend, by kind.";
+    BACKEND_EVICTED_KEYS: "locklab_backend_evicted_keys_total", Kind::Counter,
+        "Keys that the backend has thrown away for want of memory: one may have been a lock.";
+    CIRCUIT_STATE: "locklab_circuit_state", Kind::Gauge,
+        "1 for the state in which the circuit of the backend is, 0 for the others.";
+    CIRCUIT_TRANSITIONS: "locklab_circuit_transitions_total", Kind::Counter,
+        "Changes of a circuit's state, by the state it changed to.";
+    POOL_CONNECTIONS: "locklab_pool_connections", Kind::Gauge,
+        "Connections that the pools own, by state.";
+    POOL_WAIT: "locklab_pool_wait_seconds", POOL_SECONDS,
+        "Time to check a connection out of a pool; multiplexed commands never do, transactions and SQL always.";
+    POOL_TIMEOUTS: "locklab_pool_timeouts_total", Kind::Counter,
+        "Checkouts that got no connection from the pool in time.";
+}
 
 /// What a command was for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Op {
@@ -42,30 +79,46 @@ pub enum Op {
     Info,
 }
 
-impl Op {
-    /// What a backend of this name is asked for: series of anything else would never move.
-    pub fn of(backend: &str) -> &'static [Self] {
+/// What a client is connected to: it says what the client will be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// A Redis that holds locks, and may hold stock.
+    Redis,
+    /// A node of Redlock.
+    RedlockNode,
+    /// An etcd cluster.
+    Etcd,
+    /// A ZooKeeper ensemble.
+    ZooKeeper,
+    /// The pool of a database from which is sold.
+    SqlStock,
+    /// The pool of a database whose sessions hold locks.
+    SqlLocks,
+}
+
+impl Wire {
+    /// What it is asked for: those series are there from the start, at 0.
+    fn ops(self) -> &'static [Op] {
         use Op::*;
-        match backend {
-            "redis" => &[
+        match self {
+            Self::Redis => &[
                 Acquire, Renew, Release, Clear, TimeLeft, Waiters, Generation, RaiseBar, Read,
                 Write, Take, Tally, Reset, Answer, Record, Enqueue, Next, Info,
             ],
-            "etcd" => &[Acquire, Renew, Release, Clear, Enqueue, LeaseGrant, LeaseRevoke],
-            "zookeeper" => &[Acquire, Renew, Release, Clear, Enqueue],
-            "postgres" | "mysql" => &[
+            Self::RedlockNode => &[Acquire, Renew, Release, Clear, TimeLeft, Waiters, Vote, Info],
+            Self::Etcd => &[Acquire, Renew, Release, Clear, Enqueue, LeaseGrant, LeaseRevoke],
+            Self::ZooKeeper => &[Acquire, Renew, Release, Clear, Enqueue],
+            Self::SqlStock => &[
                 Begin, LockRow, Commit, Rollback, Generation, RaiseBar, Read, Write, Take, Tally,
                 Reset, Answer, Record,
             ],
-            "postgres-locks" | "mysql-locks" => &[Acquire, Renew, Release, Clear, Enqueue, Session],
-            // A node of Redlock.
-            _ => &[Acquire, Renew, Release, Clear, TimeLeft, Waiters, Vote, Info],
+            Self::SqlLocks => &[Acquire, Renew, Release, Clear, Enqueue, Session],
         }
     }
 }
 
 /// Why a command failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ErrorKind {
@@ -80,15 +133,16 @@ pub enum ErrorKind {
 pub struct BackendMetrics {
     /// What errors and metrics call the server.
     pub name: &'static str,
-    /// By [`Op`]; none of those that this backend is never asked for.
-    requests: Vec<Option<[Histogram; 2]>>,
+    registry: Arc<Registry>,
+    /// Answered and failed. An operation that its [`Wire`] does not name is there from its first use.
+    requests: EnumMap<Op, OnceLock<[Histogram; 2]>>,
     up: Gauge,
-    errors: Vec<Counter>,
+    errors: EnumMap<ErrorKind, Counter>,
     evicted: Counter,
     /// What the backend said last, since it was started.
     evicted_by_then: Mutex<Option<u64>>,
-    circuit_state: Vec<Gauge>,
-    circuit_transitions: Vec<Counter>,
+    circuit_state: EnumMap<circuit::State, Gauge>,
+    circuit_transitions: EnumMap<circuit::State, Counter>,
     pool_used: Gauge,
     pool_idle: Gauge,
     pool_wait: Histogram,
@@ -98,58 +152,61 @@ pub struct BackendMetrics {
 impl BackendMetrics {
     /// Starts every series at 0 of the client of a server, whose name becomes a label value.
     #[must_use]
-    pub fn new(recorder: &PrometheusRecorder, name: &'static str) -> Self {
-        let backend = ("backend", name);
-        let request = |op: &Op| {
-            let op = ("op", op.into());
-            ["ok", "error"].map(|outcome| {
-                let labels = [backend, op, ("outcome", outcome)];
-                def::BACKEND_REQUEST_DURATION.histogram(recorder, &labels)
-            })
-        };
-        let pool = |state| def::POOL_CONNECTIONS.gauge(recorder, &[backend, ("state", state)]);
+    pub fn new(registry: &Arc<Registry>, wire: Wire, name: &'static str) -> Self {
+        let backend = [("backend", name)];
+        let pool =
+            |state| POOL_CONNECTIONS.gauge(&**registry, &[("backend", name), ("state", state)]);
         let metrics = Self {
             name,
-            requests: Op::VARIANTS
-                .iter()
-                .map(|op| Op::of(name).contains(op).then(|| request(op)))
-                .collect(),
-            up: def::BACKEND_UP.gauge(recorder, &[backend]),
-            errors: def::BACKEND_ERRORS.counters::<ErrorKind>(recorder, &[backend], "kind"),
-            evicted: def::BACKEND_EVICTED_KEYS.counter(recorder, &[backend]),
+            requests: EnumMap::default(),
+            up: BACKEND_UP.gauge(&**registry, &backend),
+            errors: BACKEND_ERRORS.counters(&**registry, &backend, "kind"),
+            evicted: BACKEND_EVICTED_KEYS.counter(&**registry, &backend),
             evicted_by_then: Mutex::default(),
-            circuit_state: circuit::State::VARIANTS
-                .iter()
-                .map(|&state| {
-                    def::CIRCUIT_STATE.gauge(recorder, &[backend, ("state", state.into())])
-                })
-                .collect(),
-            circuit_transitions: def::CIRCUIT_TRANSITIONS.counters::<circuit::State>(
-                recorder,
-                &[backend],
-                "to",
-            ),
+            circuit_state: CIRCUIT_STATE.gauges(&**registry, &backend, "state"),
+            circuit_transitions: CIRCUIT_TRANSITIONS.counters(&**registry, &backend, "to"),
             pool_used: pool("used"),
             pool_idle: pool("idle"),
-            pool_wait: def::POOL_WAIT.histogram(recorder, &[backend]),
-            pool_timeouts: def::POOL_TIMEOUTS.counter(recorder, &[backend]),
+            pool_wait: POOL_WAIT.histogram(&**registry, &backend),
+            pool_timeouts: POOL_TIMEOUTS.counter(&**registry, &backend),
+            registry: Arc::clone(registry),
         };
+        for &op in wire.ops() {
+            metrics.requests[op].get_or_init(|| metrics.series(op));
+        }
         metrics.show_circuit(circuit::State::Closed);
         metrics
     }
 
+    /// Handles that record nothing.
+    #[must_use]
+    pub fn silent(wire: Wire, name: &'static str) -> Arc<Self> {
+        let registry: Arc<Registry> = Arc::new(NoopRecorder);
+        Arc::new(Self::new(&registry, wire, name))
+    }
+
+    fn series(&self, op: Op) -> [Histogram; 2] {
+        ["ok", "error"].map(|outcome| {
+            let labels = [("backend", self.name), ("op", op.into()), ("outcome", outcome)];
+            BACKEND_REQUEST_DURATION.histogram(&*self.registry, &labels)
+        })
+    }
+
+    /// A closed circuit, whose changes are recorded.
+    pub(super) fn circuit(self: &Arc<Self>) -> Arc<Circuit> {
+        let metrics = Arc::clone(self);
+        Arc::new(Circuit::new(move |state| metrics.circuit_changed(state)))
+    }
+
     /// A command was answered or failed.
     pub fn request(&self, op: Op, took: Duration, ok: bool) {
-        let requests = &self.requests[op as usize];
-        debug_assert!(requests.is_some(), "{op:?} is in no list of `Op::of`");
-        if let Some(by_outcome) = requests {
-            by_outcome[usize::from(!ok)].record(took);
-        }
+        let [answered, failed] = self.requests[op].get_or_init(|| self.series(op));
+        if ok { answered } else { failed }.record(took);
     }
 
     /// A command failed.
     pub fn error(&self, kind: ErrorKind) {
-        self.errors[kind as usize].increment(1);
+        self.errors[kind].increment(1);
     }
 
     /// The last probe was answered, or not.
@@ -166,14 +223,14 @@ impl BackendMetrics {
     }
 
     /// The circuit has changed its state.
-    pub fn circuit(&self, state: circuit::State) {
-        self.circuit_transitions[state as usize].increment(1);
+    fn circuit_changed(&self, state: circuit::State) {
+        self.circuit_transitions[state].increment(1);
         self.show_circuit(state);
     }
 
     fn show_circuit(&self, state: circuit::State) {
-        for (gauge, of) in self.circuit_state.iter().zip(circuit::State::VARIANTS) {
-            gauge.set(f64::from(u8::from(*of == state)));
+        for (of, gauge) in &self.circuit_state {
+            gauge.set(f64::from(u8::from(of == state)));
         }
     }
 

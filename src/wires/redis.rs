@@ -38,7 +38,7 @@ use crate::{
 const EXCLUSIVE_MAX: u32 = 1_024;
 
 /// How commands share connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisMode {
     /// All commands are pipelined over one connection.
     Multiplexed,
@@ -110,7 +110,7 @@ impl RedisClient {
         let supervised = pool(1, manager.clone());
         let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
         let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
-        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
+        let circuit = metrics.circuit();
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {

@@ -6,6 +6,8 @@
 //! vote; the mark is lost with the rest, and a node without one gets it after that time. It is
 //! checked in the same step as the vote, so no restart is too quick to be seen.
 
+use metrics::Counter;
+use metrics::Gauge;
 use std::sync::{Arc, LazyLock};
 
 use futures_util::future::join_all;
@@ -16,10 +18,11 @@ use tokio::{
 };
 
 use crate::{
+    definitions,
     error::BackendError,
-    shop::metrics::Metrics,
+    measure::{Kind, Registry},
     wires::{
-        metrics::Op,
+        metrics::{BackendMetrics, Op, Wire},
         redis::{InvalidUrl, RedisClient, RedisMode, RedisOptions},
     },
 };
@@ -56,6 +59,30 @@ static MARK: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+definitions! {
+    REDLOCK_VOTES: "locklab_redlock_votes_total", Kind::Counter,
+        "What the nodes of Redlock did when they were asked for a lock, or to extend one.";
+    REDLOCK_VOTERS: "locklab_redlock_voters", Kind::Gauge,
+        "Nodes of Redlock that vote, at the last look.";
+}
+
+/// Handles of all nodes together.
+struct RedlockMetrics {
+    /// Granted, refused, failed.
+    votes: [Counter; 3],
+    voters: Gauge,
+}
+
+impl RedlockMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            votes: ["granted", "refused", "failed"]
+                .map(|vote| REDLOCK_VOTES.counter(registry, &[("vote", vote)])),
+            voters: REDLOCK_VOTERS.gauge(registry, &[]),
+        }
+    }
+}
+
 /// How to reach the nodes.
 pub struct RedlockOptions {
     /// One URL per node.
@@ -76,6 +103,7 @@ pub struct Nodes {
     restart_delay: Duration,
     /// How many nodes vote, at the last look.
     voters: watch::Receiver<usize>,
+    metrics: Arc<RedlockMetrics>,
 }
 
 impl Nodes {
@@ -85,7 +113,7 @@ impl Nodes {
     /// A URL is not valid.
     pub async fn connect(
         options: &RedlockOptions,
-        metrics: &Arc<Metrics>,
+        registry: &Arc<Registry>,
     ) -> Result<Self, InvalidUrl> {
         let mut clients = Vec::with_capacity(options.urls.len());
         for (url, name) in options.urls.iter().zip(NAMES) {
@@ -95,25 +123,39 @@ impl Nodes {
                 pool_size: 1,
                 timeout: options.timeout,
             };
-            clients.push(Arc::new(RedisClient::connect(&options, metrics.backend(name)).await?));
+            clients.push(Arc::new(
+                RedisClient::connect(
+                    &options,
+                    Arc::new(BackendMetrics::new(registry, Wire::RedlockNode, name)),
+                )
+                .await?,
+            ));
         }
         let (sender, voters) = watch::channel(0);
+        let metrics = Arc::new(RedlockMetrics::new(&**registry));
         let mut roll = Roll {
             seen_without: vec![None; clients.len()],
             clients: clients.clone(),
             delay: options.restart_delay,
             voters: sender,
-            metrics: Arc::clone(metrics),
+            metrics: Arc::clone(&metrics),
         };
         roll.look(options.are_new).await;
         tokio::spawn(roll.keep());
-        Ok(Self { clients, restart_delay: options.restart_delay, voters })
+        Ok(Self { clients, restart_delay: options.restart_delay, voters, metrics })
     }
 
     /// Every node.
     #[must_use]
     pub fn clients(&self) -> &[Arc<RedisClient>] {
         &self.clients
+    }
+
+    /// The nodes were asked for a lock, or to extend one; so many did what.
+    pub fn count_votes(&self, granted: usize, refused: usize, failed: usize) {
+        for (counter, votes) in self.metrics.votes.iter().zip([granted, refused, failed]) {
+            counter.increment(votes as u64);
+        }
     }
 
     /// How many are a majority.
@@ -169,7 +211,7 @@ struct Roll {
     /// Zero if nodes vote without it.
     delay: Duration,
     voters: watch::Sender<usize>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<RedlockMetrics>,
 }
 
 impl Roll {
@@ -206,7 +248,7 @@ impl Roll {
             Err(_) => false,
         });
         let voters = voters.count();
-        self.metrics.redlock_voters(voters);
+        self.metrics.voters.set(voters as f64);
         self.voters.send_replace(voters);
     }
 }

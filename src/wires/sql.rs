@@ -20,6 +20,7 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
+pub use self::migration::Table;
 pub use self::session::{Row, Session, Value};
 use self::{pool::Pool, supervisor::Supervisor};
 use crate::{
@@ -48,8 +49,8 @@ pub struct SqlOptions {
     pub pool_size: u32,
     /// The longest wait for a connection to be made, and for an answer, apart from waits for locks.
     pub timeout: Duration,
-    /// Whether its tables are to be brought up to date.
-    pub migrates: bool,
+    /// The tables that are to be brought up to date; none for who needs none.
+    pub tables: &'static [Table],
 }
 
 /// The URL was not one that works here. The text never contains it, for it may hold a password.
@@ -138,13 +139,13 @@ impl SqlClient {
     ) -> Result<Self, InvalidUrl> {
         let target = Target::parse(dialect, &options.url)?;
         let pool = Pool::new(&target, options.pool_size, options.timeout);
-        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
+        let circuit = metrics.circuit();
         let (sender, up) = watch::channel(false);
         let (suspect, last_error) = (Arc::new(Notify::new()), LastError::default());
         let mut supervisor = Supervisor {
             target,
             connection: None,
-            migrates: options.migrates,
+            tables: options.tables,
             pool: pool.clone(),
             up: sender,
             suspect: Arc::clone(&suspect),

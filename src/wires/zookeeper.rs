@@ -58,7 +58,7 @@ pub struct ZooKeeperClient {
 impl ZooKeeperClient {
     /// A client with its supervisor running. An ensemble that is away is not an error: it may come.
     pub async fn connect(options: ZooKeeperOptions, metrics: Arc<BackendMetrics>) -> Self {
-        let circuit = Arc::new(Circuit::new(Arc::clone(&metrics)));
+        let circuit = metrics.circuit();
         let (sender, mut session) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {

@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use locklab::wait::Policy;
+use locklab::{strategy::StrategyId, wait::Policy};
 use serde_json::Value;
 use strum::VariantArray;
 
@@ -10,7 +10,6 @@ use crate::{
     redis_server::Redis,
     server::{command, until},
 };
-use locklab::strategy::StrategyId;
 
 async fn compare(arguments: &[&str]) -> Output {
     let mut command = command(&[&["compare", "--seed", "7"], arguments].concat());

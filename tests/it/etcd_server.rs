@@ -1,14 +1,14 @@
 //! A real etcd for tests, with everything needed to break it. Every test has a cluster of its own, so
 //! that their products do not meet.
 
+use locklab::{
+    embedded::{self, Embedded},
+    measure::exporter::Exporter,
+    wires::{etcd::EtcdClient, metrics::Wire},
+};
 use std::sync::Arc;
 
 use etcd_client::{Client, GetOptions};
-use locklab::{
-    embedded::{self, Embedded},
-    shop::metrics::Metrics,
-    wires::etcd::EtcdClient,
-};
 use nix::sys::signal::Signal;
 use tokio::time::Duration;
 
@@ -39,10 +39,11 @@ impl Etcd {
     }
 
     /// What Locklab's strategies use.
-    pub async fn client(&self, metrics: &Metrics) -> Arc<EtcdClient> {
+    pub async fn client(&self, metrics: &Exporter) -> Arc<EtcdClient> {
         let urls: Vec<String> = self.0.iter().map(Embedded::url).collect();
         let client =
-            EtcdClient::connect(&urls, Duration::from_secs(5), metrics.backend("etcd")).await;
+            EtcdClient::connect(&urls, Duration::from_secs(5), metrics.backend(Wire::Etcd, "etcd"))
+                .await;
         Arc::new(client.unwrap())
     }
 

@@ -7,8 +7,11 @@ use axum::{
 };
 use clap::Parser;
 use locklab::{
-    backends::version::ServerVersion, cli::Cli, lab::Lab, shop::metrics::Metrics,
-    wires::metrics::Op,
+    backends::version::ServerVersion,
+    cli::Cli,
+    lab::Lab,
+    measure::exporter::Exporter,
+    wires::metrics::{Op, Wire},
 };
 use procfs::process::Process;
 use serde_json::Value;
@@ -94,23 +97,23 @@ fn resident() -> usize {
 async fn samples_do_not_pile_up() {
     const ROUNDS: usize = 40;
     const SAMPLES: usize = 100_000;
-    let record = |metrics: &Metrics| {
-        let redis = metrics.backend("redis");
+    let record = |metrics: &Exporter| {
+        let redis = metrics.backend(Wire::Redis, "redis");
         for _ in 0..SAMPLES {
             redis.request(Op::Read, Duration::from_micros(70), true);
         }
     };
     let lab = open().await;
-    let metrics = lab.metrics();
+    let metrics = lab.exporter();
     let before = resident();
     for _ in 0..ROUNDS {
-        record(&metrics);
+        record(metrics);
         sleep(Duration::from_millis(100)).await;
     }
     let kept = resident().saturating_sub(before);
 
     // The control: the same samples, and no upkeep.
-    let unkept = Metrics::new();
+    let unkept = Exporter::default();
     let before = resident();
     (0..ROUNDS).for_each(|_| record(&unkept));
     let piled_up = resident().saturating_sub(before);

@@ -4,18 +4,19 @@ use std::{future::Future, sync::Arc, task::Poll};
 
 use locklab::{
     backends::Backends,
-    fault::Faults,
+    fault::{FaultMetrics, Faults},
     lease::{
         self, Acquired,
+        keeper::Keeper,
         release::{self, ReleaseQueue},
     },
     lock::{Claim, Lock, Release},
+    measure::exporter::Exporter,
     order::{Order, recorder},
     product::Product,
     shop::{
         Shop,
-        metrics::Metrics,
-        shelf::{Method, Parts},
+        shelf::{Method, Parts, Settings},
     },
     strategy::{
         Expected, Family, Strategy, StrategyId,
@@ -24,6 +25,7 @@ use locklab::{
     },
     token::Token,
     wires::{
+        metrics::Wire,
         redis::{RedisClient, RedisMode, RedisOptions},
         redlock::{Nodes, RedlockOptions},
     },
@@ -46,10 +48,43 @@ const POLLS_MAX: usize = 50;
 /// How often all of them are gone through, if it takes several times to hit one.
 pub const ROUNDS_MAX: usize = 20;
 
+/// Builds something from the parts of a shop that records nothing.
+pub fn with_parts<T>(
+    backends: &Backends,
+    exporter: &Exporter,
+    releases: &ReleaseQueue,
+    build: impl FnOnce(&Parts<'_>) -> T,
+) -> T {
+    let (recorder, _) = recorder::channel(false, exporter.registry());
+    build(&Parts {
+        backends,
+        releases,
+        recorder: &recorder,
+        faults: &Arc::new(FaultMetrics::new(exporter.registry())),
+        registry: exporter.registry(),
+        settings: Settings { history: 0, queue_max: 1 },
+    })
+}
+
+/// The keeper of a strategy's lock.
+pub fn keeper(
+    backends: &Backends,
+    exporter: &Exporter,
+    releases: &ReleaseQueue,
+    strategy: StrategyId,
+) -> Arc<Keeper> {
+    match with_parts(backends, exporter, releases, |parts| parts.connect(strategy)) {
+        Method::Lock(keeper) => keeper,
+        Method::LockFree(_) | Method::Absent(_) => panic!("no lock"),
+    }
+}
+
 /// A lock against a real Redis, with its release task.
 pub struct Bench {
     pub farm: Farm,
     pub backends: Backends,
+    pub exporter: Exporter,
+    pub keeper: Arc<Keeper>,
     pub lock: Arc<dyn Lock>,
     pub strategy: StrategyId,
     pub releases: ReleaseQueue,
@@ -68,8 +103,9 @@ impl Bench {
     pub async fn reaching(redis: Redis, url: String, name: &str, mode: RedisMode) -> Self {
         let timeout = Duration::from_millis(500);
         let options = RedisOptions { url, mode, pool_size: 4, timeout };
-        let metrics = Arc::new(Metrics::new());
-        let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
+        let metrics = Exporter::default();
+        let client =
+            RedisClient::connect(&options, metrics.backend(Wire::Redis, "redis")).await.unwrap();
         let strategy: StrategyId = name.parse().unwrap();
         let row = strategy.row();
         let mut farm = match row.backend {
@@ -89,7 +125,7 @@ impl Bench {
             restart_delay: Duration::ZERO,
             are_new: false,
         };
-        let nodes = Nodes::connect(&options, &metrics).await.unwrap();
+        let nodes = Nodes::connect(&options, &metrics.shared_registry()).await.unwrap();
         let backends = Backends {
             redis: Arc::new(client),
             redis_remedy: "",
@@ -98,23 +134,18 @@ impl Bench {
             zookeeper: farm.zookeeper.open(&metrics).await,
             postgres: farm.postgres.open(&metrics).await,
             mysql: farm.mysql.open(&metrics).await,
-            history: 0,
-            queue_max: 1,
-            metrics: Arc::clone(&metrics),
         };
-        let (releases, task) = release::channel(Arc::clone(&metrics));
-        let (recorder, _) = recorder::channel(false, metrics);
-        let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
-        let Method::Lock(lock) = parts.connect(strategy) else { panic!("no lock") };
+        let (releases, task) = release::channel();
+        let keeper = keeper(&backends, &metrics, &releases, strategy);
+        let (exporter, lock) = (metrics, Arc::clone(keeper.lock()));
         let closing = CancellationToken::new();
         let task = tokio::spawn(task.run(closing.clone()));
-        Self { farm, backends, lock, strategy, releases, task, closing }
+        Self { farm, backends, exporter, keeper, lock, strategy, releases, task, closing }
     }
 
     /// A shop that records nothing.
     pub fn shop(&self) -> Shop {
-        let (recorder, _) = recorder::channel(false, Arc::clone(&self.backends.metrics));
-        Shop::new(&self.backends, self.releases.clone(), recorder)
+        with_parts(&self.backends, &self.exporter, &self.releases, Shop::new)
     }
 
     /// Whether `naive` is on it: it cannot tell its lock from a stranger's, so it may leak.
@@ -129,7 +160,7 @@ impl Bench {
 
     pub async fn acquire(&self, product: &Product) -> Option<lease::Lease> {
         let order = self.order(product);
-        match lease::acquire(&order, product, &self.lock, &self.releases, None).await.unwrap() {
+        match self.keeper.attempt(product, &order.wish(), None).await.unwrap() {
             Acquired::Lease(lease) => Some(*lease),
             Acquired::Busy | Acquired::Outvoted { .. } | Acquired::Late => None,
         }
@@ -144,7 +175,7 @@ impl Bench {
     pub fn orphans(&self, cause: &str) -> usize {
         let name = self.strategy.row().name;
         let series = format!("locklab_lock_orphans_total{{lock=\"{name}\",cause=\"{cause}\"}} ");
-        let metrics = self.backends.metrics.render();
+        let metrics = self.exporter.render();
         metrics.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse().unwrap()
     }
 

@@ -6,6 +6,7 @@ mod advise;
 mod anomaly;
 mod bad_input;
 mod carts;
+mod children;
 mod choose_ttl;
 mod cli;
 mod compare;

@@ -1,12 +1,11 @@
 //! `docs/metrics.md` is what a server says of itself, and nothing else.
 
+use locklab::measure::{Definition, Kind, exporter};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
 };
-
-use locklab::measure::{Definition, Kind, definitions::DEFINITIONS};
 
 use crate::server::Server;
 
@@ -75,7 +74,7 @@ async fn the_document_is_true() {
     let exported = exported(&text);
     let mut document = HEAD.to_owned();
     let mut buckets = String::new();
-    for definition in DEFINITIONS {
+    for definition in exporter::definitions() {
         let first = match definition.kind {
             Kind::Histogram(_) => format!("{}_bucket", definition.name),
             _ => definition.name.to_owned(),

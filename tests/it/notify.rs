@@ -9,13 +9,8 @@ use locklab::{
     fault::Faults,
     lease::release,
     lock::{Attempt, Claim, Lock, Release},
-    order::recorder,
+    measure::exporter::Exporter,
     product::Product,
-    shop::{
-        metrics::Metrics,
-        shelf::{Method, Parts},
-    },
-    strategy::StrategyId,
     token::Token,
     wait::{self, Patience, Policy},
     wires::redis::RedisClient,
@@ -23,6 +18,7 @@ use locklab::{
 use tokio::time::{self, Duration};
 
 use crate::{
+    lock_bench::keeper,
     server::until,
     wakeups::{LONG, listeners, publish, soon, start, subscribe},
 };
@@ -36,16 +32,10 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
         zookeeper: Err(String::new()),
         postgres: Err(String::new()),
         mysql: Err(String::new()),
-        history: 0,
-        queue_max: 1,
-        metrics: Arc::new(Metrics::new()),
     };
-    let (releases, _) = release::channel(Arc::clone(&backends.metrics));
-    let (recorder, _) = recorder::channel(false, Arc::clone(&backends.metrics));
-    let parts = Parts { backends: &backends, releases: &releases, recorder: &recorder };
-    let strategy: StrategyId = name.parse().unwrap();
-    let Method::Lock(lock) = parts.connect(strategy) else { panic!("no lock") };
-    lock
+    let (releases, _) = release::channel();
+    let keeper = keeper(&backends, &Exporter::default(), &releases, name.parse().unwrap());
+    Arc::clone(keeper.lock())
 }
 
 pub fn claim(ttl: Duration) -> Claim {

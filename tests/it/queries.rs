@@ -1,8 +1,8 @@
 //! What queries name, be they a dashboard's or a rule's.
 
+use locklab::measure::{Kind, exporter};
 use std::collections::BTreeSet;
 
-use locklab::measure::{Kind, definitions::DEFINITIONS};
 use serde_json::Value;
 
 use crate::tidy::{files, read};
@@ -26,7 +26,7 @@ pub fn rules() -> Vec<Value> {
 /// Every series that a query may name: what the server exports, and what is recorded from it.
 pub fn known() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
-    for definition in DEFINITIONS {
+    for definition in exporter::definitions() {
         match definition.kind {
             Kind::Histogram(_) => known
                 .extend(["_bucket", "_sum", "_count"].map(|it| format!("{}{it}", definition.name))),

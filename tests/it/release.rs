@@ -2,7 +2,7 @@
 //! dropped, no lock is left behind.
 
 use locklab::{
-    lease,
+    lease::keeper::Queueing,
     lock::{Attempt, Release},
     order::Order,
     outcome::Outcome,
@@ -26,11 +26,7 @@ async fn a_dropped_acquire_leaves_no_lock() {
             .at_every_await(async |product, polls| {
                 // A lease that was granted is dropped with the future's output.
                 let order = bench.order(&product);
-                drop_after(
-                    polls,
-                    lease::acquire(&order, &product, &bench.lock, &bench.releases, None),
-                )
-                .await
+                drop_after(polls, bench.keeper.attempt(&product, &order.wish(), None)).await
             })
             .await;
         let left_behind = bench.left_behind(products).await;
@@ -46,9 +42,10 @@ async fn a_dropped_place_in_a_queue_is_left() {
             .at_every_await(async |product, polls| {
                 let holder = bench.acquire(&product).await.unwrap();
                 let order = bench.order(&product);
-                let until = Some(Instant::now() + Duration::from_millis(200));
-                let (lock, releases) = (&bench.lock, &bench.releases);
-                let wait = lease::acquire(&order, &product, lock, releases, until);
+                let until = Instant::now() + Duration::from_millis(200);
+                let (wish, queueing) =
+                    (order.wish(), Queueing { until, gone: &order.patience.gone });
+                let wait = bench.keeper.attempt(&product, &wish, Some(queueing));
                 let done = drop_after(polls, wait).await;
                 assert_eq!(holder.release().await, Release::Released);
                 done

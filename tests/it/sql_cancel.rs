@@ -124,7 +124,7 @@ async fn a_dropped_place_in_the_pools_line_is_left() {
         let others = async {
             until("all connections are in use", async || {
                 let used = "locklab_pool_connections{backend=\"postgres\",state=\"used\"} 10";
-                let metrics = bench.backends.metrics.render();
+                let metrics = bench.exporter.render();
                 metrics.contains(used) || metrics.contains(&used.replace("postgres", "mysql"))
             })
             .await;

@@ -2,18 +2,22 @@
 //! share those that they need not break. Postgres keeps databases apart, and each test has one. MySQL's named
 //! locks are those of the whole server, so each test has a server to itself, which the next one uses again.
 
+use locklab::{
+    backends::Database,
+    embedded::{self, Embedded},
+    measure::exporter::Exporter,
+    stock::sql::tables,
+    token::Token,
+    wires::{
+        metrics::Wire,
+        sql::{Dialect, SqlClient, SqlOptions},
+    },
+};
 use std::{
     sync::{Arc, LazyLock, mpsc},
     thread,
 };
 
-use locklab::{
-    backends::Database,
-    embedded::{self, Embedded},
-    shop::metrics::Metrics,
-    token::Token,
-    wires::sql::{Dialect, SqlClient, SqlOptions},
-};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use sqlx::{Connection, MySqlConnection, PgConnection, mysql::MySql as InMySql};
@@ -48,7 +52,7 @@ async fn start_mysql() -> Embedded {
     server.expect("the tests need a real MariaDB or MySQL; `make test` installs it")
 }
 
-async fn open(dialect: Dialect, url: &str, metrics: &Metrics) -> Result<Database, String> {
+async fn open(dialect: Dialect, url: &str, metrics: &Exporter) -> Result<Database, String> {
     if url.is_empty() {
         return Err("this test needs none".to_owned());
     }
@@ -56,15 +60,19 @@ async fn open(dialect: Dialect, url: &str, metrics: &Metrics) -> Result<Database
         Dialect::Postgres => ["postgres", "postgres-locks"],
         Dialect::MySql => ["mysql", "mysql-locks"],
     };
-    let client = async |name, migrates| {
+    let client = async |wire, name, tables| {
         let timeout = Duration::from_secs(5);
         // Some tests leave locks to their end, each with its connection.
-        let options = SqlOptions { url: url.to_owned(), pool_size: 100, timeout, migrates };
-        let client = SqlClient::connect(dialect, &options, metrics.backend(name)).await.unwrap();
+        let options = SqlOptions { url: url.to_owned(), pool_size: 100, timeout, tables };
+        let client =
+            SqlClient::connect(dialect, &options, metrics.backend(wire, name)).await.unwrap();
         assert!(client.is_up(), "{}", client.last_error());
         Arc::new(client)
     };
-    Ok(Database { stock: client(names[0], true).await, locks: client(names[1], false).await })
+    Ok(Database {
+        stock: client(Wire::SqlStock, names[0], tables::of(dialect)).await,
+        locks: client(Wire::SqlLocks, names[1], &[]).await,
+    })
 }
 
 /// A database that nobody else has, by its URL.
@@ -103,7 +111,7 @@ impl Postgres {
     }
 
     /// What Locklab's strategies use.
-    pub async fn open(&self, metrics: &Metrics) -> Result<Database, String> {
+    pub async fn open(&self, metrics: &Exporter) -> Result<Database, String> {
         open(Dialect::Postgres, &self.url, metrics).await
     }
 
@@ -207,7 +215,7 @@ impl MySql {
     }
 
     /// What Locklab's strategies use.
-    pub async fn open(&self, metrics: &Metrics) -> Result<Database, String> {
+    pub async fn open(&self, metrics: &Exporter) -> Result<Database, String> {
         open(Dialect::MySql, &self.url, metrics).await
     }
 

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use locklab::{
+    measure::exporter::Exporter,
     outcome::Outcome,
-    shop::metrics::Metrics,
     stock::{redis::RedisStock, sql::SqlStock},
     strategy::server::Store,
-    wires::redis::{RedisClient, RedisMode, RedisOptions},
+    wires::{
+        metrics::Wire,
+        redis::{RedisClient, RedisMode, RedisOptions},
+    },
 };
 use tokio::time::Duration;
 
@@ -153,10 +156,11 @@ const TABLE: &[(Do, &str)] = &[
 async fn stores() -> ((Redis, MySql), Vec<Driven>) {
     let (redis, postgres, mysql) =
         tokio::join!(Redis::start(), Postgres::shared(), MySql::shared());
-    let (metrics, timeout) = (Metrics::new(), Duration::from_secs(5));
+    let (metrics, timeout) = (Exporter::default(), Duration::from_secs(5));
     let mode = RedisMode::Multiplexed;
     let options = RedisOptions { url: redis.url(), mode, pool_size: 4, timeout };
-    let client = RedisClient::connect(&options, metrics.backend("redis")).await.unwrap();
+    let client =
+        RedisClient::connect(&options, metrics.backend(Wire::Redis, "redis")).await.unwrap();
     let in_redis = RedisStock::new(Arc::new(client), RECORDS_MAX);
     let in_postgres = SqlStock::new(postgres.open(&metrics).await.unwrap().stock, RECORDS_MAX);
     let in_mysql = SqlStock::new(mysql.open(&metrics).await.unwrap().stock, RECORDS_MAX);

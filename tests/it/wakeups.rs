@@ -6,8 +6,9 @@ use futures_util::{FutureExt, future::join_all};
 use locklab::{
     error::BackendError,
     lock::{Attempt, Release},
-    shop::metrics::Metrics,
+    measure::exporter::Exporter,
     wires::{
+        metrics::Wire,
         redis::{RedisClient, RedisMode, RedisOptions},
         subscription::Subscription,
     },
@@ -26,7 +27,7 @@ pub const LONG: Duration = Duration::from_secs(600);
 
 pub async fn connect(url: String, timeout: Duration) -> RedisClient {
     let options = RedisOptions { url, mode: RedisMode::Multiplexed, pool_size: 1, timeout };
-    RedisClient::connect(&options, Metrics::new().backend("redis")).await.unwrap()
+    RedisClient::connect(&options, Exporter::default().backend(Wire::Redis, "redis")).await.unwrap()
 }
 
 pub async fn start() -> (Redis, RedisClient) {

@@ -1,17 +1,20 @@
 //! A real ZooKeeper for tests, with everything needed to break it. It takes a Java machine, so all tests
 //! share one that need not break it: each below a root of its own, so that their products do not meet.
 
+use locklab::{
+    embedded::{self, Embedded},
+    measure::exporter::Exporter,
+    token::Token,
+    wires::{
+        metrics::Wire,
+        zookeeper::{ZooKeeperClient, ZooKeeperOptions},
+    },
+};
 use std::{
     sync::{Arc, LazyLock, mpsc},
     thread,
 };
 
-use locklab::{
-    embedded::{self, Embedded},
-    shop::metrics::Metrics,
-    token::Token,
-    wires::zookeeper::{ZooKeeperClient, ZooKeeperOptions},
-};
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -83,13 +86,14 @@ impl ZooKeeper {
     }
 
     /// What Locklab's strategies use.
-    pub async fn open(&self, metrics: &Metrics) -> Result<Arc<ZooKeeperClient>, String> {
+    pub async fn open(&self, metrics: &Exporter) -> Result<Arc<ZooKeeperClient>, String> {
         let options = ZooKeeperOptions {
             hosts: self.hosts.parse().map_err(|_| "this test needs none")?,
             timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
         };
-        let client = ZooKeeperClient::connect(options, metrics.backend("zookeeper")).await;
+        let client =
+            ZooKeeperClient::connect(options, metrics.backend(Wire::ZooKeeper, "zookeeper")).await;
         assert!(client.is_up());
         Ok(Arc::new(client))
     }

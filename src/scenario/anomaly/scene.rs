@@ -8,10 +8,13 @@ use crate::{
     backends::version::{self, ServerVersion},
     cli::{AnomalyName, Config, Secret},
     embedded::{self, Embedded, EmbeddedError},
-    lab::LabError,
+    lab::error::LabError,
+    measure::exporter::Exporter,
     scenario::error::ScenarioError,
-    shop::metrics::Metrics,
-    wires::sql::{Dialect, SqlClient, SqlOptions},
+    wires::{
+        metrics::Wire,
+        sql::{Dialect, SqlClient, SqlOptions},
+    },
 };
 
 /// Sessions of one database at once: three buyers, and those who look.
@@ -66,16 +69,16 @@ impl Scene {
             start_if(pooler || (postgres && named_postgres.is_none()), embedded::postgres::start()),
             start_if(mysql && named_mysql.is_none(), embedded::mysql::start()),
         );
-        let metrics = Metrics::new();
+        let exporter = Exporter::default();
         let connect = async |is_needed: bool, dialect, url: Found<String>| match url {
-            Ok(url) if is_needed => connect(config, dialect, url, &metrics).await,
+            Ok(url) if is_needed => connect(config, dialect, url, &exporter).await,
             Ok(_) => Ok(Err(UNASKED.to_owned())),
             Err(reason) => Ok(Err(reason)),
         };
         let (postgres_url, mysql_url) =
             (place(named_postgres, &own_postgres), place(named_mysql, &own_mysql));
         let pooled = match &own_postgres {
-            Ok(server) if pooler => pooled(config, server, &metrics).await?,
+            Ok(server) if pooler => pooled(config, server, &exporter).await?,
             Ok(_) => Err(UNASKED.to_owned()),
             Err(reason) => Err(reason.clone()),
         };
@@ -164,14 +167,14 @@ fn place(named: Option<&Secret>, own: &Found<Embedded>) -> Found<String> {
 async fn pooled(
     config: &Config,
     server: &Embedded,
-    metrics: &Metrics,
+    exporter: &Exporter,
 ) -> Result<Found<Pooled>, ScenarioError> {
     let pooler = match embedded::pgbouncer::start(server, POOLER_SESSIONS).await {
         Ok(pooler) => pooler,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let through = connect(config, Dialect::Postgres, pooler.url(), metrics).await?;
-    let direct = connect(config, Dialect::Postgres, server.url(), metrics).await?;
+    let through = connect(config, Dialect::Postgres, pooler.url(), exporter).await?;
+    let direct = connect(config, Dialect::Postgres, server.url(), exporter).await?;
     Ok(through.and_then(|through| Ok(Pooled { pooler, through, direct: direct? })))
 }
 
@@ -180,12 +183,14 @@ async fn connect(
     config: &Config,
     dialect: Dialect,
     url: String,
-    metrics: &Metrics,
+    exporter: &Exporter,
 ) -> Result<Found<Arc<SqlClient>>, ScenarioError> {
     let timeout = config.databases.sql_timeout;
-    let options = SqlOptions { url, pool_size: POOL_SIZE, timeout, migrates: false };
+    let options = SqlOptions { url, pool_size: POOL_SIZE, timeout, tables: &[] };
     // Nobody reads the metrics of a command that ends.
-    let client = SqlClient::connect(dialect, &options, metrics.backend(dialect.into())).await;
+    let client =
+        SqlClient::connect(dialect, &options, exporter.backend(Wire::SqlStock, dialect.into()))
+            .await;
     let client = client.map_err(|error| match dialect {
         Dialect::Postgres => LabError::PostgresUrl(error),
         Dialect::MySql => LabError::MySqlUrl(error),

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Candidacy, Config},
     lab::Lab,
-    lock::Lock,
+    lease::keeper::Keeper,
     measure::clock,
     order::Order,
     scenario::{error::ScenarioError, processes},
-    shop::{shelf, term::Career},
+    shop::term::Career,
     strategy::StrategyId,
     wait::{Patience, Policy},
 };
@@ -71,7 +71,7 @@ impl From<Career> for News {
 pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioError> {
     let lab = Lab::open(config, CancellationToken::new()).await?;
     let Candidacy { lock: strategy, product, ttl, work } = candidacy;
-    let lock = lock(&lab, *strategy)?;
+    let keeper = keeper(&lab, *strategy)?;
     let gone = CancellationToken::new();
     let ends = gone.clone();
     // A thread of its own, which nobody waits for when this process ends.
@@ -93,7 +93,7 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
         ..Order::of(*strategy, product.clone())
     };
     tell(News::Stands);
-    let led = lab.shop().lead(&lock, &order, |career| tell(career.into())).await;
+    let led = lab.shop().lead(&keeper, &order, |career| tell(career.into())).await;
     lab.close(Instant::now()).await;
     led.map_err(|error| ScenarioError::NotMeasured(error.to_string()))
 }
@@ -102,15 +102,12 @@ fn tell(news: News) {
     processes::tell(&Told { at_ns: clock::now_ns(), news });
 }
 
-/// The lock that a leader holds: it has to be one that is renewed.
-pub(super) fn lock(lab: &Lab, strategy: StrategyId) -> Result<Arc<dyn Lock>, ScenarioError> {
+/// The keeper of the lock that a leader holds: it has to be one that is renewed.
+pub(super) fn keeper(lab: &Lab, strategy: StrategyId) -> Result<Arc<Keeper>, ScenarioError> {
     let row = strategy.row();
     if let Some(reason) = lab.backends().reason_against(row) {
         return Err(ScenarioError::NotMeasured(reason));
     }
-    if row.name == "fenced" {
-        return Ok(shelf::renewed_fenced(lab.backends()));
-    }
-    let lock = lab.shop().lock(strategy).cloned();
-    lock.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
+    let keeper = lab.shop().leading(strategy);
+    keeper.ok_or_else(|| ScenarioError::NotMeasured(format!("{} is no lock", row.name)))
 }

@@ -56,8 +56,8 @@ pub struct Farm {
     pub clock: Option<Clock>,
     /// Servers that sell; all but the first are given those that the first has started.
     pub labs: Vec<Lab>,
-    /// Where everything is, as flags for another Locklab.
-    pub flags: Vec<String>,
+    /// What another Locklab is told that sells over the same servers.
+    pub environment: Vec<(&'static str, String)>,
     /// Why there are no namespaces, if there are none.
     pub without_namespaces: Option<String>,
 }
@@ -115,8 +115,8 @@ impl Farm {
             servers.extend(started);
             labs.push(lab);
         }
-        let flags = config.flags(&servers);
-        let farm = Self { nodes, _stock: stock, clock, labs, flags, without_namespaces };
+        let environment = config.with_servers(&servers).environment();
+        let farm = Self { nodes, _stock: stock, clock, labs, environment, without_namespaces };
         farm.until_back().await?;
         Ok(farm)
     }

@@ -52,7 +52,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     let names: Vec<&str> = locks.iter().map(|lock| lock.row().name).collect();
     let what = format!("pause: a server is stopped that sells under {}", names.join(", "));
     let _progress = Progress::spinner(what);
-    let stale = locklab::start(&farm.flags, async |at| client::check(at).await.is_ok()).await?;
+    let is_ready = async |at| client::check(at).await.is_ok();
+    let stale = locklab::start(&farm.environment, is_ready).await?;
     let fresh = Arc::clone(farm.labs[0].shop());
     for &lock in &locks {
         fresh.reset(&product(lock), 1, Some(lock)).await?;

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Config,
-    fault::Faults,
+    fault::{FaultMetrics, Faults},
     lab::Lab,
     measure::clock,
     order::Order,
     outcome::Outcome,
     report::Entry,
     scenario::{error::ScenarioError, processes::tell, race::plan::Plan},
-    shop::{Shop, metrics::Metrics},
+    shop::Shop,
     token::Token,
 };
 
@@ -73,7 +73,7 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
         }
     });
     let (mut plans, mut buyers) = (Vec::new(), JoinSet::new());
-    let (mut pauses, shop) = (lab.metrics().pauses(), Arc::clone(lab.shop()));
+    let (mut pauses, shop) = (lab.faults().pauses(), Arc::clone(lab.shop()));
     tokio::spawn(async move {
         while pauses.changed().await.is_ok() {
             // Whoever is killed then has no other time to say what it held.
@@ -91,7 +91,7 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
                 let start =
                     Instant::now() + Duration::from_nanos(at_ns.saturating_sub(clock::now_ns()));
                 for plan in std::mem::take(&mut plans) {
-                    let (shop, metrics) = (Arc::clone(lab.shop()), lab.metrics());
+                    let (shop, metrics) = (Arc::clone(lab.shop()), Arc::clone(lab.faults()));
                     buyers.spawn(async move {
                         tell(&Told::Ended(buy(&shop, &metrics, plan, start).await));
                     });
@@ -106,7 +106,12 @@ pub async fn run(config: &Config) -> Result<(), ScenarioError> {
 }
 
 /// Does what a plan says, from an instant on.
-pub async fn buy(shop: &Shop, metrics: &Arc<Metrics>, plan: Plan, start: Instant) -> Vec<Entry> {
+pub async fn buy(
+    shop: &Shop,
+    metrics: &Arc<FaultMetrics>,
+    plan: Plan,
+    start: Instant,
+) -> Vec<Entry> {
     let Plan { buyer, mut order, faults, after, until } = plan;
     let ends = start + until.unwrap_or_default();
     let mut entries = Vec::new();

@@ -1,44 +1,38 @@
-//! Standing for election: what is asked of the lock service.
+//! What the consumer of a queue asks the lock service for.
 
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fault::Faults,
-    order::Order,
-    product::{Item, Product},
-    strategy::StrategyId,
-    token::Token,
+    lease::keeper::Wish,
+    product::Product,
     wait::{Patience, Policy},
 };
 
 /// How long one candidacy lasts; there is another one after it.
 const CANDIDACY: Duration = Duration::from_secs(10);
 
-/// What a candidate asks the lock service for.
-#[must_use]
-pub fn candidacy(
-    strategy: StrategyId,
-    product: &Product,
-    ttl: Duration,
-    unwanted: &CancellationToken,
-) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy,
-        delay: Duration::ZERO,
-        ttl,
-        extensions: 0,
-        patience: Patience {
+/// Standing for election as the consumer of a product.
+pub struct Candidacy {
+    /// Whose queue is to be served.
+    pub product: Product,
+    /// What is wanted of the lock.
+    pub wish: Wish,
+    /// Until when.
+    pub patience: Patience,
+}
+
+impl Candidacy {
+    /// A candidacy that lasts until it is unwanted, for leases of `ttl`.
+    #[must_use]
+    pub fn new(product: &Product, ttl: Duration, unwanted: &CancellationToken) -> Self {
+        let patience = Patience {
             policy: Policy::Notify,
             max_retries: u32::MAX,
             wait: CANDIDACY,
             gone: unwanted.clone(),
             ..Patience::default()
-        },
-        faults: Faults::default(),
+        };
+        Self { product: product.clone(), wish: Wish::lasting(ttl), patience }
     }
 }

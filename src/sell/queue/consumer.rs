@@ -7,7 +7,7 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    candidacy::candidacy,
+    candidacy::Candidacy,
     tickets::{Head, Ticket, Tickets},
 };
 use crate::{
@@ -15,19 +15,17 @@ use crate::{
     fault::Faults,
     history::Kind,
     lease::{
-        self, Acquired, Lease,
-        release::{Cause, ReleaseQueue},
+        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
         renewal::HOLD_TTLS_MAX,
     },
     lock::{Lock, fenced::renewed::RenewedLock},
     order::{
-        Order,
         receipt::Receipt,
         recorder::{Recorder, Trail},
     },
     outcome::Outcome,
     product::Product,
-    shop::{metrics::Metrics, shelf::Parts},
+    sell::{metrics::QueueMetrics, queue::QueueParts},
     step::Step,
     stock::{
         Stock, Written,
@@ -36,7 +34,7 @@ use crate::{
         redis::RedisStock,
     },
     strategy::StrategyId,
-    wait,
+    wires::redis::RedisClient,
 };
 
 /// Pause after a backend failed.
@@ -48,12 +46,11 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// The candidates of one server: one per product with tickets of that server.
 pub struct Consumers {
-    lock: Arc<dyn Lock>,
+    keeper: Keeper,
     stock: RedisStock,
     tickets: Tickets,
-    releases: ReleaseQueue,
     recorder: Recorder,
-    metrics: Arc<Metrics>,
+    metrics: QueueMetrics,
     candidates: Mutex<HashMap<Product, Candidate>>,
     tasks: TaskTracker,
     /// Cancelled when the server stops.
@@ -98,7 +95,7 @@ impl Drop for Waiting {
                 candidates.remove(&self.product);
             }
         }
-        self.consumers.metrics.queue_waiting(-1.0);
+        self.consumers.metrics.waiting.decrement(1.0);
     }
 }
 
@@ -121,15 +118,15 @@ enum Resigned {
 impl Consumers {
     /// Nobody waits yet.
     #[must_use]
-    pub fn new(parts: &Parts<'_>, tickets: Tickets) -> Arc<Self> {
-        let redis = &parts.backends.redis;
+    pub fn new(redis: &Arc<RedisClient>, parts: &QueueParts<'_>, tickets: Tickets) -> Arc<Self> {
+        let lock = Arc::new(RenewedLock::new(Arc::clone(redis)));
+        let releases = parts.releases.clone();
         Arc::new(Self {
-            lock: Arc::new(RenewedLock::new(Arc::clone(redis))),
-            stock: RedisStock::new(Arc::clone(redis), parts.backends.history),
+            keeper: Keeper::new(lock, releases, Arc::new(LeaseMetrics::silent())),
+            stock: RedisStock::new(Arc::clone(redis), parts.history),
             tickets,
-            releases: parts.releases.clone(),
             recorder: parts.recorder.clone(),
-            metrics: Arc::clone(&parts.backends.metrics),
+            metrics: QueueMetrics::new(parts.registry),
             candidates: Mutex::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -139,22 +136,17 @@ impl Consumers {
     /// Somebody waits for a ticket of a product: this server stands for election until the result is
     /// dropped. The consumer's lease lasts `ttl`, as the first of them wants it.
     #[must_use]
-    pub fn join(
-        self: &Arc<Self>,
-        strategy: StrategyId,
-        product: &Product,
-        ttl: Duration,
-    ) -> Waiting {
+    pub fn join(self: &Arc<Self>, product: &Product, ttl: Duration) -> Waiting {
         let mut candidates = self.candidates.lock();
         let candidate = candidates.entry(product.clone()).or_insert_with(|| {
             let unwanted = self.closing.child_token();
-            let order = candidacy(strategy, product, ttl, &unwanted);
+            let candidacy = Candidacy::new(product, ttl, &unwanted);
             let consumers = Arc::clone(self);
-            self.tasks.spawn(async move { consumers.stand(&order).await });
+            self.tasks.spawn(async move { consumers.stand(&candidacy).await });
             Candidate { waiting: 0, unwanted }
         });
         candidate.waiting += 1;
-        self.metrics.queue_waiting(1.0);
+        self.metrics.waiting.increment(1.0);
         Waiting { consumers: Arc::clone(self), product: product.clone() }
     }
 
@@ -166,22 +158,15 @@ impl Consumers {
     }
 
     /// Stands for election, and serves when elected, while somebody here waits.
-    async fn stand(&self, order: &Order) {
-        let product = &order.items[0].product;
-        let unwanted = &order.patience.gone;
-        let attempt = || async {
-            match lease::acquire(order, product, &self.lock, &self.releases, None).await? {
-                Acquired::Lease(lease) => Ok::<_, BackendError>(Some(*lease)),
-                _ => Ok(None),
-            }
-        };
+    async fn stand(&self, candidacy: &Candidacy) {
+        let Candidacy { product, wish, patience } = candidacy;
+        let unwanted = &patience.gone;
         while !unwanted.is_cancelled() {
-            let tried = wait::on_release(&order.patience, &*self.lock, product, attempt).await;
-            let failure = match tried.result {
-                Ok(Some(mut lease)) => match self.consume(order, &mut lease).await {
+            let failure = match self.keeper.acquire(product, wish, patience).await {
+                Ok(Acquired::Lease(mut lease)) => match self.consume(candidacy, &mut lease).await {
                     Ok(Resigned::InOrder) => {
                         let release = lease.release().await;
-                        self.metrics.queue_lease(release);
+                        self.metrics.leases[release].increment(1);
                         continue;
                     }
                     Ok(Resigned::Crashed) => {
@@ -193,7 +178,7 @@ impl Consumers {
                         error
                     }
                 },
-                Ok(None) => continue,
+                Ok(_) => continue,
                 Err(error) => error,
             };
             tracing::debug!(%product, error = %failure, "the queue is not served");
@@ -202,18 +187,22 @@ impl Consumers {
     }
 
     /// Serves ticket after ticket, until nobody here waits any more or the lease is to be given up.
-    async fn consume(&self, order: &Order, lease: &mut Lease) -> Result<Resigned, BackendError> {
-        self.metrics.queue_election();
-        let product = &order.items[0].product;
+    async fn consume(
+        &self,
+        candidacy: &Candidacy,
+        lease: &mut Lease,
+    ) -> Result<Resigned, BackendError> {
+        self.metrics.elections.increment(1);
+        let product = &candidacy.product;
         let Some(fencing_token) = lease.fencing_token() else { return Ok(Resigned::InOrder) };
         // Before the cap on renewals: a lease is better released than lost.
-        let until = Instant::now() + order.ttl * (HOLD_TTLS_MAX / 2);
+        let until = Instant::now() + candidacy.wish.ttl * (HOLD_TTLS_MAX / 2);
         // From here on, no consumer before this one can sell.
         if !self.stock.raise_bar(product, fencing_token).await? {
             let cause = "the store has seen a newer consumer".into();
             return Err(BackendError::Refused { backend: "redis", cause });
         }
-        let unwanted = &order.patience.gone;
+        let unwanted = &candidacy.patience.gone;
         let mut done = None;
         while !lease.is_lost() {
             let head = self.tickets.next(product, done.take().as_ref()).await?;
@@ -226,7 +215,7 @@ impl Consumers {
                 unwanted.run_until_cancelled(time::sleep(IDLE)).await;
                 continue;
             };
-            match self.serve(order, lease, fencing_token, &head).await {
+            match self.serve(candidacy, lease, fencing_token, &head).await {
                 Ok(Served::Answered) => done = Some(head),
                 Ok(Served::Deposed) => break,
                 Err(error) if error.is_crash() => return Ok(Resigned::Crashed),
@@ -251,15 +240,15 @@ impl Consumers {
     /// Read, work, write, for one ticket.
     async fn serve(
         &self,
-        order: &Order,
+        candidacy: &Candidacy,
         lease: &mut Lease,
         fencing_token: u64,
         head: &Head,
     ) -> Result<Served, BackendError> {
-        let (ticket, product) = (&head.ticket, &order.items[0].product);
+        let (ticket, product) = (&head.ticket, &candidacy.product);
         let faults = self.tickets.faults(ticket).await?;
         let (order_id, run_id) = (&ticket.key.order_id, ticket.run_id.clone());
-        let mut trail = self.recorder.join(order_id, run_id, order.strategy, product);
+        let mut trail = self.recorder.join(order_id, run_id, StrategyId::Queue, product);
         trail.learn(0, &ticket.key.generation);
         let now = trail.now();
         let kind = Kind::Granted {
@@ -270,7 +259,7 @@ impl Consumers {
             exclusive: true,
         };
         trail.note(0, kind);
-        let served = self.sell(order, lease, fencing_token, head, &faults, &mut trail).await?;
+        let served = self.sell(candidacy, lease, fencing_token, head, &faults, &mut trail).await?;
         if matches!(served, Served::Answered) {
             let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
             let how = "handed_over".to_owned();
@@ -281,14 +270,14 @@ impl Consumers {
 
     async fn sell(
         &self,
-        order: &Order,
+        candidacy: &Candidacy,
         lease: &mut Lease,
         fencing_token: u64,
         Head { ticket, ends, .. }: &Head,
         faults: &Faults,
         trail: &mut Trail,
     ) -> Result<Served, BackendError> {
-        let product = &order.items[0].product;
+        let product = &candidacy.product;
         let Ticket { key, quantity, .. } = ticket;
         if self.tickets.answer(key).await?.is_some() {
             // Its buyer gave up, or it was delivered before.
@@ -340,8 +329,7 @@ impl Consumers {
         let served = match faults.reply(Step::Write, written)? {
             Written::Sold(sales) => {
                 for sold in sales {
-                    let units = u64::from(*quantity);
-                    self.metrics.sale(order.strategy, units, sold.oversold, sold.lost_updates);
+                    self.metrics.sales.sold(*quantity, &sold);
                     let kind = Kind::Written {
                         since_ns,
                         stock: sold.stock,

@@ -7,13 +7,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    backends::Backends,
     error::BackendError,
-    fault::{Fault, Faults},
+    fault::{Fault, FaultMetrics, Faults},
     order::Order,
     product::Product,
     run::RunId,
-    shop::metrics::Metrics,
     stock::{
         answer::{Answer, Key},
         redis::{answer_key, decode},
@@ -138,15 +136,14 @@ pub struct Tickets {
     redis: Arc<RedisClient>,
     /// Tickets that may wait for one product.
     most: u32,
-    metrics: Arc<Metrics>,
+    faults: Arc<FaultMetrics>,
 }
 
 impl Tickets {
-    /// The queues of the configured Redis.
+    /// The queues of a Redis, in each of which so many tickets may wait.
     #[must_use]
-    pub fn new(backends: &Backends) -> Self {
-        let (redis, metrics) = (Arc::clone(&backends.redis), Arc::clone(&backends.metrics));
-        Self { redis, most: backends.queue_max, metrics }
+    pub fn new(redis: Arc<RedisClient>, most: u32, faults: Arc<FaultMetrics>) -> Self {
+        Self { redis, most, faults }
     }
 
     /// Lines up, unless too many do: more than may, or, if each works as long as this one, more than
@@ -238,6 +235,6 @@ impl Tickets {
         let first: Option<String> = self.redis.command(Op::Next, &set).await?;
         let faults = ticket.faults.iter().filter_map(|text| text.parse::<Fault>().ok());
         let faults: Vec<Fault> = if first.is_some() { faults.collect() } else { Vec::new() };
-        Ok(Faults::new(faults, Arc::clone(&self.metrics)))
+        Ok(Faults::new(faults, Arc::clone(&self.faults)))
     }
 }

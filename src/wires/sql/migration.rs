@@ -1,4 +1,4 @@
-//! The tables, as files that are carried out once each, in their order, and never changed.
+//! Tables, as files that are carried out once each, in their order, and never changed.
 
 use std::borrow::Cow;
 
@@ -9,19 +9,24 @@ use sqlx::{
     migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator},
 };
 
-const POSTGRES: &[(i64, &str, &str)] =
-    &[(1, "shop", include_str!("../../../migrations/postgres/1_shop.sql"))];
+/// A file that is carried out once.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    /// Its place in the order.
+    pub version: i64,
+    /// What it makes.
+    pub name: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
 
-const MYSQL: &[(i64, &str, &str)] =
-    &[(1, "shop", include_str!("../../../migrations/mysql/1_shop.sql"))];
-
-/// The files of one kind of database, within this program.
+/// The files of one kind of database.
 #[derive(Debug)]
-struct Files(&'static [(i64, &'static str, &'static str)]);
+struct Files(&'static [Table]);
 
 impl MigrationSource<'static> for Files {
     fn resolve(self) -> BoxFuture<'static, Result<Vec<Migration>, BoxDynError>> {
-        let migration = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+        let migration = |&Table { version, name, sql }: &Table| {
             let (name, sql) = (Cow::Borrowed(name), Cow::Borrowed(sql));
             Migration::new(version, name, MigrationType::Simple, sql, false)
         };
@@ -30,13 +35,19 @@ impl MigrationSource<'static> for Files {
 }
 
 /// Brings the tables up to date; other servers that do so at the same time take their turn.
-pub(super) async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), MigrateError> {
+pub(super) async fn migrate_postgres(
+    connection: &mut PgConnection,
+    tables: &'static [Table],
+) -> Result<(), MigrateError> {
     // It would tell at every start that the table of migrations is there already.
     connection.execute("SET client_min_messages = warning").await?;
-    Migrator::new(Files(POSTGRES)).await?.run_direct(connection).await
+    Migrator::new(Files(tables)).await?.run_direct(connection).await
 }
 
-/// As [`migrate_postgres`].
-pub(super) async fn migrate_mysql(connection: &mut MySqlConnection) -> Result<(), MigrateError> {
-    Migrator::new(Files(MYSQL)).await?.run_direct(connection).await
+/// Brings the tables up to date; other servers that do so at the same time take their turn.
+pub(super) async fn migrate_mysql(
+    connection: &mut MySqlConnection,
+    tables: &'static [Table],
+) -> Result<(), MigrateError> {
+    Migrator::new(Files(tables)).await?.run_direct(connection).await
 }

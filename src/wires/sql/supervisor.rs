@@ -12,7 +12,7 @@ use tokio::{
 use super::{LastError, Target, migration, pool::Pool};
 use crate::{
     error::Cause,
-    wires::{circuit::Circuit, metrics::BackendMetrics},
+    wires::{circuit::Circuit, metrics::BackendMetrics, sql::Table},
 };
 
 /// How often it is asked.
@@ -33,8 +33,8 @@ pub(super) enum Own {
 pub(super) struct Supervisor {
     pub(super) target: Target,
     pub(super) connection: Option<Own>,
-    /// Whether its tables are to be brought up to date.
-    pub(super) migrates: bool,
+    /// The tables that are to be brought up to date.
+    pub(super) tables: &'static [Table],
     /// The pool, which is only counted.
     pub(super) pool: Pool,
     pub(super) up: watch::Sender<bool>,
@@ -68,8 +68,8 @@ impl Supervisor {
             Err(_) => Err("it did not answer in time".into()),
         };
         let answer = match answer {
-            Ok(mut answer) if answer.is_new && self.migrates => {
-                migrate(&mut answer.connection).await.map(|()| answer.connection)
+            Ok(mut answer) if answer.is_new && !self.tables.is_empty() => {
+                migrate(&mut answer.connection, self.tables).await.map(|()| answer.connection)
             }
             answer => answer.map(|answer| answer.connection),
         };
@@ -124,11 +124,11 @@ async fn ask(connection: Option<Own>, target: &Target) -> Result<Answered, sqlx:
 
 /// Brings the tables up to date. In MySQL, a change of tables that breaks off in the middle has to be
 /// mended by hand: this is not the place for short patience.
-async fn migrate(connection: &mut Own) -> Result<(), Cause> {
+async fn migrate(connection: &mut Own, tables: &'static [Table]) -> Result<(), Cause> {
     let migrated = async {
         match connection {
-            Own::Postgres(connection) => migration::migrate_postgres(connection).await,
-            Own::MySql(connection) => migration::migrate_mysql(connection).await,
+            Own::Postgres(connection) => migration::migrate_postgres(connection, tables).await,
+            Own::MySql(connection) => migration::migrate_mysql(connection, tables).await,
         }
     };
     let migrated = time::timeout(MIGRATE_TIMEOUT, migrated).await;

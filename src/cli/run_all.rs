@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::time::Duration;
 
-use super::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs, processes};
-use crate::{cli::OutputArgs, strategy::StrategyId, wait::Policy};
+use super::{
+    output::OutputArgs,
+    parsers::processes,
+    race::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs},
+};
+use crate::{strategy::StrategyId, wait::Policy};
 
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]
