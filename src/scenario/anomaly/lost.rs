@@ -14,11 +14,10 @@ use crate::{
     lab::Lab,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
-    product::Product,
     report::Part,
     scenario::{
         error::ScenarioError,
-        ground::{AGAIN, PATIENCE, poll},
+        ground::{self, AGAIN, PATIENCE, poll},
     },
     stock::ledger::Tally,
     strategy::{
@@ -45,11 +44,7 @@ const WORK: Duration = PATIENCE;
 const TTL: Duration = Duration::from_secs(3);
 
 /// Two buyers of one unit; the connection by which the first holds the lock is killed during its work.
-pub(super) async fn show(
-    scene: &Scene,
-    ledger: &Ledger,
-    part: &mut Part,
-) -> Result<(), ScenarioError> {
+pub async fn show(scene: &Scene, ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     let claim = "the holder works over another connection: both sell the unit";
     race(ledger, part, "elsewhere", (claim, Works::Elsewhere, Ends::Overlap)).await?;
     let claim =
@@ -133,13 +128,11 @@ async fn ask_first(scene: &Scene, ledger: &Ledger) -> Result<Asked, ScenarioErro
 }
 
 async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
-    let missing = |what: &str| ScenarioError::NotMeasured(format!("there is no {what}"));
     let strategy = StrategyId::MysqlLock;
     if let Some(reason) = lab.backends().reason_against(strategy.row()) {
         return Err(ScenarioError::NotMeasured(reason));
     }
-    let name = format!("anomaly-{}", &Token::random().as_str()[..8]);
-    let product: Product = name.parse().map_err(|_| missing(&name))?;
+    let product = ground::named(&format!("anomaly-{}", &Token::random().as_str()[..8]))?;
     let shop = lab.shop();
     shop.reset(&product, 1, Some(strategy)).await?;
     let lock = format!("locklab:{product}");
@@ -157,7 +150,8 @@ async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     let (first, struck) = tokio::join!(shop.purchase(&first), strikes);
     let (killed, second) = struck?;
     let tally = shop.tally(&product, Store::MySql).await?;
-    let tally = tally.ok_or_else(|| missing(&format!("{product} on sale any more")))?;
+    let missing = || ScenarioError::NotMeasured(format!("there is no {product} on sale any more"));
+    let tally = tally.ok_or_else(missing)?;
     Ok(Asked { killed, first, second, tally })
 }
 

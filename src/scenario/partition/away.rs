@@ -19,6 +19,7 @@ use crate::{
     product::Product,
     report::Part,
     scenario::{error::ScenarioError, progress::Progress, recorded::Recorded},
+    strategy::StrategyId,
     wait::{Patience, Policy},
 };
 
@@ -43,9 +44,6 @@ struct Seen {
 }
 
 /// Two of five nodes go away, and everything is sold; with three, nothing is.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn minority(
     scene: &Scene<'_>,
     farm: &mut Farm,
@@ -78,9 +76,6 @@ pub async fn minority(
 
 /// Three of five nodes go away, and come back. Gives how long it took until something was sold again,
 /// in ms.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn majority(
     scene: &Scene<'_>,
     farm: &mut Farm,
@@ -114,7 +109,7 @@ async fn go_away(
     how: How,
     away: usize,
 ) -> Result<Seen, ScenarioError> {
-    let (args, lock, product) = (scene.args, scene.lock("redlock")?, Product::default());
+    let (args, lock, product) = (scene.args, StrategyId::Redlock, Product::default());
     let shops: Vec<_> = farm.labs.iter().map(|lab| Arc::clone(lab.shop())).collect();
     shops[0].reset(&product, args.purchases, Some(lock)).await?;
     let (name, ttl) = (product.clone(), args.ttl);

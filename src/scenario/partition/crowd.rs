@@ -93,9 +93,6 @@ impl Crowd {
     }
 
     /// Waits until something can be seen of the purchases that have ended.
-    ///
-    /// # Errors
-    /// It did not come about in time, or everybody has left.
     pub async fn until<T>(
         &mut self,
         what: &str,
@@ -115,9 +112,6 @@ impl Crowd {
     }
 
     /// Waits until the product is sold out.
-    ///
-    /// # Errors
-    /// It was not, in time.
     pub async fn leave(mut self) -> Result<Vec<Attempt>, ScenarioError> {
         let all = async { while self.buyers.join_next().await.is_some() {} };
         if time::timeout(PATIENCE, all).await.is_err() {

@@ -23,11 +23,11 @@ use crate::{
     scenario::{
         error::ScenarioError,
         ground::{AGAIN, PATIENCE, poll},
+        holder::asking,
         progress::Progress,
         recorded::Recorded,
     },
     strategy::{Expected, StrategyId},
-    wait::{Patience, Policy},
 };
 
 /// How long buyers stand still by themselves, so that the server can be stopped meanwhile.
@@ -36,13 +36,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 const BASE: Duration = Duration::from_millis(50);
 
 /// A stopped server's writes land, or are refused.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
     let farm = scene.open(Wanted { all: true, ..scene.wanted() }).await?;
     let mut locks = Vec::new();
-    let controls = [scene.lock("safe")?, scene.lock("redlock")?];
+    let controls = [StrategyId::Safe, StrategyId::Redlock];
     for lock in controls.into_iter().chain(Scene::fenced()) {
         match farm.labs[0].backends().reason_against(lock.row()) {
             Some(reason) => part.unknown(scene.claim(&claim(lock)), reason),
@@ -66,14 +63,7 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     until_paused(&stale, locks.len()).await?;
     stale.signal(Signal::SIGSTOP).map_err(io::Error::from)?;
     let sales = locks.iter().map(|&lock| {
-        let patience = Patience {
-            policy: Policy::Fixed,
-            base: BASE,
-            max_retries: u32::MAX,
-            wait: PATIENCE,
-            ..Patience::default()
-        };
-        let (shop, ttl) = (Arc::clone(&fresh), scene.args.ttl);
+        let (shop, ttl, patience) = (Arc::clone(&fresh), scene.args.ttl, asking(BASE, PATIENCE));
         let order = Order { ttl, patience, ..Order::of(lock, product(lock)) };
         async move { shop.purchase(&order).await }
     });
