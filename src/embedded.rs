@@ -34,7 +34,7 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-use crate::measure::cpu;
+use crate::measure::proc;
 
 /// How long a server may take to answer: that of Java takes a second, and ten on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -226,7 +226,7 @@ impl Embedded {
     /// The processor time that it has used so far, as far as the operating system tells.
     #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
-        cpu::of(self.server)
+        proc::cpu(self.server)
     }
 
     /// Sends the server a signal: STOP and CONT hang and wake it, KILL crashes it.
@@ -239,7 +239,7 @@ impl Embedded {
             // for each connection, in groups of their own. Where nobody says which, a signal reaches the
             // server alone, which then takes no connections.
             signal::kill(self.server, Signal::SIGSTOP)?;
-            for process in cpu::children(self.server) {
+            for process in proc::children(self.server) {
                 // An error says that it has ended by itself.
                 signal::kill(process, signal).ok();
             }

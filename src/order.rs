@@ -8,7 +8,12 @@ pub mod span;
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
-use crate::{product::Item, run::RunId, stock::answer::Key, strategy::StrategyId};
+use crate::{
+    product::{Item, Product},
+    run::RunId,
+    stock::answer::Key,
+    strategy::StrategyId,
+};
 use locklab_locks::{fault::Faults, lease::keeper::Wish, token::Token, wait::Patience};
 
 /// What a buyer wants.
@@ -39,6 +44,24 @@ pub struct Order {
 }
 
 impl Order {
+    /// One unit of a product under a strategy. Whatever else it asks for is what a request asks for
+    /// that says nothing more: little work, a lease of some seconds, and no patience.
+    #[must_use]
+    pub fn of(strategy: StrategyId, product: Product) -> Self {
+        Self {
+            id: Token::random(),
+            items: vec![Item { product, quantity: 1 }],
+            key: None,
+            run_id: None,
+            strategy,
+            delay: Duration::from_millis(1),
+            ttl: Duration::from_secs(5),
+            extensions: 0,
+            patience: Patience::default(),
+            faults: Faults::default(),
+        }
+    }
+
     /// What it wants of the lock of each item.
     #[must_use]
     pub fn wish(&self) -> Wish {

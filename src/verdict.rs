@@ -23,14 +23,14 @@ mod tests;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::evidence::Evidence;
 use crate::{
     history::{Record, trace::Traces},
     stock::ledger::Tally,
 };
-use evidence::Evidence;
 
 /// What a product's numbers and its history prove.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Every unit is accounted for, none was sold twice, no sale was lost, no effects interleaved,
     /// fencing tokens never went back, and no buyer was told that a sale had failed.
@@ -46,6 +46,7 @@ pub struct Verdict {
     /// Orders whose buyer was not told how they ended.
     pub unknown: u64,
     /// How many events were judged, each counted once.
+    #[serde(skip)]
     pub events: u64,
     /// Each finding, in words. Overlaps of grants and of beliefs, and leases that were lost, are
     /// among them, but do not make `ok` false.
@@ -65,6 +66,17 @@ pub struct Overlaps {
     pub beliefs: u64,
     /// Sales between whose read and write somebody else sold.
     pub effects: u64,
+}
+
+/// A verdict beside the numbers that it is about, as reports tell it.
+#[derive(Debug, Serialize)]
+pub struct Audit<'a> {
+    /// The numbers.
+    #[serde(flatten)]
+    pub tally: &'a Tally,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: &'a Verdict,
 }
 
 /// Judges a product.

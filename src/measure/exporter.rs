@@ -8,9 +8,9 @@ use metrics_exporter_prometheus::{
 };
 
 use super::{definitions as def, runtime};
-use locklab_locks::measure::{Definition, Kind, Registry};
 use locklab_locks::{
     fault, lease,
+    measure::{Definition, Kind, Registry},
     wires::{
         metrics::{BackendMetrics, Wire},
         redlock,

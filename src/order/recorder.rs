@@ -4,10 +4,10 @@
 //! A purchase never waits for it. Records pile up in a bounded queue, and a task sends them in
 //! batches; when the queue is full, they are dropped and counted.
 
-use metrics::Counter;
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
+use metrics::Counter;
 use strum::VariantArray;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     history::{Event, Kind, Record},
-    measure::{clock, definitions::HISTORY_DROPPED},
+    measure::{clock, definitions::HISTORY_DROPPED, proc},
     order::Order,
     product::{Item, Product},
     run::RunId,
@@ -72,8 +72,8 @@ impl Here {
     fn new() -> Self {
         // One clock per machine and start. Without Linux's name for it, times are not comparable with
         // those of any other process, so a random one is right.
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let clock = match boot.trim() {
+        let boot = proc::boot_id().unwrap_or_default();
+        let clock = match &boot[..] {
             "" => format!("{:08x}", rand::random::<u32>()),
             boot => boot.chars().take(8).collect(),
         };

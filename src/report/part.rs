@@ -87,6 +87,11 @@ impl Part {
         }
     }
 
+    /// Figures or words in columns, of which the first names the rows.
+    pub fn table(&mut self, title: impl Into<String>, columns: &[&str], rows: Vec<Vec<String>>) {
+        self.tables.push(Table::new(title, columns, rows));
+    }
+
     /// Something was measured; without samples, nothing was.
     pub fn measure(&mut self, name: impl Into<String>, unit: &'static str, samples: Vec<f64>) {
         if !samples.is_empty() {

@@ -18,6 +18,20 @@ pub enum Picture {
     Lines(Lines),
 }
 
+impl Picture {
+    /// How the samples of groups are distributed.
+    #[must_use]
+    pub fn distribution(title: &str, unit: &'static str, groups: Vec<Group>) -> Self {
+        Self::Distribution(Groups { title: title.to_owned(), unit, groups })
+    }
+
+    /// The samples of groups side by side.
+    #[must_use]
+    pub fn bars(title: &str, unit: &'static str, groups: Vec<Group>) -> Self {
+        Self::Bars(Groups { title: title.to_owned(), unit, groups })
+    }
+}
+
 /// Groups of samples in one unit.
 #[derive(Debug, Serialize)]
 pub struct Groups {
@@ -36,6 +50,14 @@ pub struct Group {
     pub name: String,
     /// All of them, in no order.
     pub samples: Vec<f64>,
+}
+
+impl Group {
+    /// Samples by a name.
+    #[must_use]
+    pub fn new(name: &str, samples: Vec<f64>) -> Self {
+        Self { name: name.to_owned(), samples }
+    }
 }
 
 /// Lines over two axes.

@@ -1,9 +1,11 @@
 //! Where figures come from: a report without that is hearsay.
 
-use std::{fs, thread};
+use std::thread;
 
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
+
+use crate::measure::proc;
 
 /// The machine on which a scenario ran. What it does not tell is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,13 +42,11 @@ impl Host {
             let parts = [name.sysname(), name.release(), name.machine()];
             parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
         });
-        let memory_kib = field("/proc/meminfo", "MemTotal")
-            .and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
         Self {
             system,
-            processor: field("/proc/cpuinfo", "model name"),
+            processor: proc::processor(),
             cores: thread::available_parallelism().ok().map(usize::from),
-            memory_mib: memory_kib.map(|kib| kib / 1024),
+            memory_mib: proc::memory_mib(),
         }
     }
 }
@@ -55,12 +55,4 @@ impl Host {
 pub(super) fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
-}
-
-/// The first value of a name in one of Linux' tables.
-fn field(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let value =
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
-    value.map(|value| value.trim().to_owned())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
+
 /// How wide text may be.
 pub const WIDTH: usize = 80;
 
@@ -9,26 +11,12 @@ pub const WIDTH: usize = 80;
 pub fn wrap(f: &mut fmt::Formatter<'_>, indent: usize, text: &str) -> fmt::Result {
     // Nothing in a text may move the cursor.
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut column = indent;
-    for word in words.filter(|word| !word.is_empty()) {
-        let length = word.chars().count();
-        if column > indent {
-            if column + 1 + length > WIDTH {
-                write!(f, "\n{:indent$}", "")?;
-                column = indent;
-            } else {
-                write!(f, " ")?;
-                column += 1;
-            }
-        }
-        for letter in word.chars() {
-            if column == WIDTH {
-                write!(f, "\n{:indent$}", "")?;
-                column = indent;
-            }
-            write!(f, "{letter}")?;
-            column += 1;
-        }
-    }
-    writeln!(f)
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let options = Options::new(WIDTH - indent)
+        .word_separator(WordSeparator::AsciiSpace)
+        // A flag or a name is found again as it is.
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let lines = textwrap::wrap(&words.join(" "), options).join(&format!("\n{:indent$}", ""));
+    writeln!(f, "{lines}")
 }

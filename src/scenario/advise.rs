@@ -5,8 +5,6 @@ mod ask;
 mod evidence;
 mod rules;
 
-use tokio::time::Instant;
-
 use self::{
     evidence::Shown,
     rules::{Case, Ruling},
@@ -15,8 +13,8 @@ use super::compare;
 use crate::{
     cli::{AdviseArgs, Config},
     measure::sample,
-    report::{Met, Part, Report, Table},
-    scenario::{error::ScenarioError, ground::open, progress::Progress},
+    report::{Met, Part, Report},
+    scenario::{error::ScenarioError, ground::Ground, progress::Progress},
     strategy::StrategyId,
 };
 
@@ -26,9 +24,6 @@ const SHOWN_MAX: usize = 6;
 const LOCKS_SHOWN: usize = 2;
 
 /// Advises on a case, and shows what there is to show.
-///
-/// # Errors
-/// The case is not known, the configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &AdviseArgs) -> Result<Report, ScenarioError> {
     let case = ask::case(args)?;
     let rulings = case.rulings();
@@ -38,30 +33,26 @@ pub async fn run(config: &Config, args: &AdviseArgs) -> Result<Report, ScenarioE
     let control = StrategyId::default();
     let needed = if shown.is_empty() { &[control][..] } else { &shown };
 
-    let records = compare::records(evidence::RACE);
-    let lab = open(config, needed, records).await?;
-    let config = &config.clone().keeping(records.saturating_mul(2));
-    let mut report = Report::new("advise");
-    report.servers = lab.backends().versions().await;
+    let ground = Ground::open(config, needed, compare::records(evidence::RACE)).await?;
     let seed = args.seed;
-    report.seed = Some(seed);
+    let mut report = ground.report("advise", Some(seed)).await;
     report.parts = vec![first(&case), fitting(&rulings), ruled_out(&rulings)];
     let bar = Progress::bar(needed.len() as u64, "advise");
     let mut rows = Vec::new();
     for &lock in &shown {
         bar.say(format!("{} at work", lock.row().name));
-        let (part, seen) = evidence::show(&lab, config, &case, lock, seed).await;
+        let (part, seen) = evidence::show(&ground, &case, lock, seed).await;
         rows.push(row(lock, &seen));
         report.parts.push(part);
         bar.tick();
     }
     if shown.is_empty() {
         bar.say(format!("a holder under {} is stopped", control.row().name));
-        report.parts.push(evidence::control(&lab, config, control).await);
+        report.parts.push(evidence::control(&ground, control).await);
     } else {
         report.parts.push(side_by_side(rows, fits));
     }
-    lab.close(Instant::now()).await;
+    ground.close().await;
     Ok(report)
 }
 
@@ -81,13 +72,11 @@ fn first(case: &Case) -> Part {
         true => "First: it may be that you need no lock",
         false => "First: you need no lock",
     });
-    let rows = case.first().into_iter().chain(case.impossible());
     part.evidence.extend(serde_json::to_value(case));
-    part.tables.push(Table {
-        title: format!("Your case: {}", case.told()),
-        columns: vec!["what to do instead, and what no lock does".to_owned()],
-        rows: rows.map(|line| vec![line.to_owned()]).collect(),
-    });
+    let lines = case.first().into_iter().chain(case.impossible());
+    let rows = lines.map(|line| vec![line.to_owned()]).collect();
+    let columns = ["what to do instead, and what no lock does"];
+    part.table(format!("Your case: {}", case.told()), &columns, rows);
     part
 }
 
@@ -110,19 +99,9 @@ fn fitting(rulings: &[(StrategyId, Ruling)]) -> Part {
         names => format!("What fits, in this order: {}", names.join(", ")),
     });
     if !why_so.is_empty() {
-        let table = |title: &str, columns: [&str; 3], rows| Table {
-            title: title.to_owned(),
-            columns: columns.map(str::to_owned).to_vec(),
-            rows,
-        };
-        part.tables = vec![
-            table(
-                "Why; `locklab choose-ttl` measures which ttl fits your work",
-                ["strategy", "kind", "why it fits"],
-                why_so,
-            ),
-            table("What each promises", ["strategy", "expected", "how it fails"], fails),
-        ];
+        let title = "Why; `locklab choose-ttl` measures which ttl fits your work";
+        part.table(title, &["strategy", "kind", "why it fits"], why_so);
+        part.table("What each promises", &["strategy", "expected", "how it fails"], fails);
     }
     part
 }
@@ -134,11 +113,7 @@ fn ruled_out(rulings: &[(StrategyId, Ruling)]) -> Part {
         Ruling::Instead(_) | Ruling::Lock(_) => None,
     });
     let mut part = Part::new("What does not fit");
-    part.tables.push(Table {
-        title: "Why not".to_owned(),
-        columns: ["strategy", "why it does not fit"].map(str::to_owned).to_vec(),
-        rows: rows.collect(),
-    });
+    part.table("Why not", &["strategy", "why it does not fit"], rows.collect());
     part
 }
 
@@ -172,10 +147,7 @@ fn side_by_side(rows: Vec<Vec<String>>, fits: usize) -> Part {
     let mut part =
         Part::new(format!("Side by side: {} of {fits} that fit were recorded now", rows.len()));
     let columns = ["strategy", "sold", "sold twice", "sold/s", "p99 ms", "after a pause"];
-    part.tables.push(Table {
-        title: "A race, and a holder that was stopped until its lease was over".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows,
-    });
+    let title = "A race, and a holder that was stopped until its lease was over";
+    part.table(title, &columns, rows);
     part
 }

@@ -21,9 +21,6 @@ use crate::{
 };
 
 /// Shows the anomalies that were asked for.
-///
-/// # Errors
-/// The configuration is not valid.
 pub async fn run(config: &Config, args: &AnomalyArgs) -> Result<Report, ScenarioError> {
     let progress = Progress::spinner("anomaly: servers are started");
     let scene = Scene::open(config, args.names()).await?;

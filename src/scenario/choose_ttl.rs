@@ -7,7 +7,7 @@ mod judge;
 mod known;
 mod purchases;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use self::{
     holds::{Source, Work},
@@ -16,10 +16,9 @@ use self::{
 };
 use crate::{
     cli::{ChooseTtlArgs, Config},
-    lab::Lab,
     measure::sample,
     report::{Part, Report},
-    scenario::{error::ScenarioError, ground::open, progress::Progress},
+    scenario::{error::ScenarioError, ground::Ground, progress::Progress},
     strategy::StrategyId,
 };
 
@@ -32,13 +31,8 @@ const WORKS_PER_UNIT: usize = 4;
 const TRIED: [(&str, f64); 3] = [("the p50", 0.5), ("the p90", 0.9), ("the p99", 0.99)];
 
 /// Chooses a ttl, and tries some out.
-///
-/// # Errors
-/// The hold times cannot be read, or the purchases could not be made.
 pub async fn run(config: &Config, args: &ChooseTtlArgs) -> Result<Report, ScenarioError> {
-    let mut report = Report::new("choose-ttl");
     let seed = args.seed;
-    report.seed = Some(seed);
     let source = match &args.holds {
         Some(path) => Source::Given(holds::read(path)?),
         None => Source::Drawn(Work::between(args.work_p50, args.work_p99)?),
@@ -46,37 +40,37 @@ pub async fn run(config: &Config, args: &ChooseTtlArgs) -> Result<Report, Scenar
     // Nobody reads what is recorded of purchases: the receipts say it all.
     let mut config = config.clone();
     config.history = 0;
-    let lab = open(&config, &[args.lock], 0).await?;
-    report.servers = lab.backends().versions().await;
-    let parts = choose(&lab, args, &source, seed).await;
-    lab.close(Instant::now()).await;
+    let ground = Ground::open(&config, &[args.lock], 0).await?;
+    let mut report = ground.report("choose-ttl", Some(seed)).await;
+    let parts = choose(&ground, args, &source, seed).await;
+    ground.close().await;
     report.parts = parts?;
     Ok(report)
 }
 
 async fn choose(
-    lab: &Lab,
+    ground: &Ground,
     args: &ChooseTtlArgs,
     source: &Source,
     seed: u64,
 ) -> Result<Vec<Part>, ScenarioError> {
     let (lock, mut rng) = (args.lock, holds::rng(seed));
     let name = lock.row().name;
-    if let Some(reason) = lab.backends().reason_against(lock.row()) {
+    if let Some(reason) = ground.lab.backends().reason_against(lock.row()) {
         return Err(ScenarioError::NotMeasured(reason));
     }
     let (known, first) = match source {
         Source::Given(given) => {
             let mut part = Part::new(format!("How long the lock is held: {} samples", given.len()));
             part.measure("hold time", "ms", given.clone());
-            let added = added(lab, lock, &mut part).await?;
+            let added = added(ground, lock, &mut part).await?;
             let works = given.iter().map(|hold| (hold - added).clamp(0.0, millis(WORK_CUT)));
             (Known::new(args, given.clone(), works.collect(), true), part)
         }
         Source::Drawn(work) => {
             let _spinner = Progress::spinner(format!("{} purchases under {name}", args.samples));
             let works = work.draw(args.samples as usize, &mut rng);
-            let purchases = purchases::measure(lab, lock, &works, args.concurrency).await?;
+            let purchases = purchases::measure(ground, lock, &works, args.concurrency).await?;
             let works: Vec<f64> = works.into_iter().map(millis).collect();
             let title =
                 format!("How long {name} is held: {} purchases (seed {seed})", args.samples);
@@ -108,7 +102,7 @@ async fn choose(
             Source::Drawn(work) => work.draw(count, &mut rng),
             Source::Given(_) => holds::resample(&known.works, count, &mut rng),
         };
-        let outcome = purchases::contend(lab, lock, &works, ttl, args.purchases).await?;
+        let outcome = purchases::contend(ground, lock, &works, ttl, args.purchases).await?;
         tried.push((which, ttl, Some(outcome)));
         bar.tick();
     }
@@ -119,9 +113,9 @@ async fn choose(
 
 /// What a purchase under this lock takes besides its work, in the median: hold times of others have that
 /// in them already, so it must not come twice.
-async fn added(lab: &Lab, lock: StrategyId, part: &mut Part) -> Result<f64, ScenarioError> {
+async fn added(ground: &Ground, lock: StrategyId, part: &mut Part) -> Result<f64, ScenarioError> {
     let works = [Duration::from_millis(1); ADDED_SAMPLES];
-    let purchases = purchases::measure(lab, lock, &works, ADDED_BUYERS).await?;
+    let purchases = purchases::measure(ground, lock, &works, ADDED_BUYERS).await?;
     let added: Vec<f64> =
         purchases.iter().map(|purchase| purchase.held_ms - purchase.work_ms).collect();
     part.measure("what a purchase adds here", "ms", added.clone());

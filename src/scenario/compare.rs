@@ -7,15 +7,14 @@ pub mod judge;
 mod show;
 
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use self::cell::{Cell, Load, Sample};
 use super::{progress::Progress, race};
 use crate::{
     cli::{CompareArgs, Config},
-    lab::Lab,
     report::{Part, Report},
-    scenario::{error::ScenarioError, ground::open},
+    scenario::{error::ScenarioError, ground::Ground},
     strategy::StrategyId,
 };
 use locklab_locks::wait::Policy;
@@ -27,9 +26,6 @@ const RECORDS_PER_S: f64 = 10_000.0;
 const RECORDS: std::ops::RangeInclusive<f64> = 1_000.0..=50_000.0;
 
 /// Measures all of them.
-///
-/// # Errors
-/// The configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, ScenarioError> {
     let (locks, policies, seed) = (args.locks(), args.policies(), args.seed);
     let load = Load {
@@ -41,28 +37,21 @@ pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, Scenario
         cap: args.cap,
         processes: args.processes,
     };
-    let lab = open(config, &locks, records(load.duration)).await?;
-    // The other processes keep as many.
-    let config = &config.clone().keeping(records(load.duration).saturating_mul(2));
-    let mut report = Report::new("compare");
-    report.servers = lab.backends().versions().await;
-    report.seed = Some(seed);
+    let ground = Ground::open(config, &locks, records(load.duration)).await?;
+    let mut report = ground.report("compare", Some(seed)).await;
     let (mut parts, mut cells) = (Vec::new(), Vec::new());
     for &lock in &locks {
         let mut part = Part::new(title(lock, &load));
-        match lab.backends().reason_against(lock.row()) {
-            Some(reason) => part.unknown(judge::promise(lock, &load).claim(), reason),
-            None => {
-                cells.extend(policies.iter().map(|&policy| Cell { lock, policy }));
-                if let Err(error) = warm_up(&lab, config, lock, &load).await {
-                    part.unknown("connections are made before anything is measured", error);
-                }
+        if ground.allows(lock, &mut part, judge::promise(lock, &load).claim()) {
+            cells.extend(policies.iter().map(|&policy| Cell { lock, policy }));
+            if let Err(error) = warm_up(&ground, lock, &load).await {
+                part.unknown("connections are made before anything is measured", error);
             }
         }
         parts.push((lock, part));
     }
-    let (samples, failures) = measure(&lab, config, &load, (args.runs, seed), cells).await;
-    lab.close(Instant::now()).await;
+    let (samples, failures) = measure(&ground, &load, (args.runs, seed), cells).await;
+    ground.close().await;
     for (lock, mut part) in parts {
         let own: Vec<&Sample> = samples.iter().filter(|it| it.lock == lock.row().name).collect();
         let failed: Vec<&Failure> = failures.iter().filter(|it| it.cell.lock == lock).collect();
@@ -85,31 +74,21 @@ pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, Scenario
 }
 
 /// How many records of a product are kept.
-#[must_use]
 pub fn records(duration: Duration) -> u32 {
     (duration.as_secs_f64() * RECORDS_PER_S).clamp(*RECORDS.start(), *RECORDS.end()) as u32
 }
 
 /// Has buyers make connections.
-///
-/// # Errors
-/// The store refused.
-pub async fn warm_up(
-    lab: &Lab,
-    config: &Config,
-    lock: StrategyId,
-    load: &Load,
-) -> Result<(), ScenarioError> {
+pub async fn warm_up(ground: &Ground, lock: StrategyId, load: &Load) -> Result<(), ScenarioError> {
     let cell = Cell { lock, policy: Policy::Fixed };
-    race::run(lab, config, cell.warm_up(lab, load).await?, 1).await?;
+    race::run(ground, cell.warm_up(ground, load).await?, 1).await?;
     Ok(())
 }
 
 /// Measures round by round, so that whatever else the machine does hits all of them, and each time in
 /// another order.
 async fn measure(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     load: &Load,
     (runs, seed): (u32, u64),
     mut cells: Vec<Cell>,
@@ -122,7 +101,7 @@ async fn measure(
         for &cell in &cells {
             bar.say(format!("{}, run {run} of {runs}", cell.name()));
             let seed = seed.wrapping_add(run.into());
-            match cell.measure(lab, config, load, run, seed).await {
+            match cell.measure(ground, load, run, seed).await {
                 Ok(sample) => samples.push(sample),
                 Err(error) => failures.push(Failure { cell, run, error }),
             }
@@ -140,7 +119,6 @@ struct Failure {
 }
 
 /// What is done under a strategy.
-#[must_use]
 pub fn title(lock: StrategyId, load: &Load) -> String {
     let Load { buyers, duration, work, ttl, processes, .. } = load;
     let spread = if *processes == 1 { String::new() } else { format!(" in {processes} processes") };

@@ -3,25 +3,25 @@
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::{
+    error::ScenarioError,
     expectation::{Conditions, Promise, judge},
+    ground::Ground,
     holder::{self, Holder},
-    race,
+    race::{self, plan::Plan},
     recorded::Recorded,
 };
 use crate::{
     cli::{Config, CrashArgs, Expect},
-    lab::Lab,
     report::{
         Entry, Part, Picture, Report, Run,
         timeline::{EXPIRY, Mark},
     },
-    scenario::{error::ScenarioError, ground::open, progress::Progress, race::plan::Plan},
     strategy::{Expected, Family, StrategyId, server::Backend},
 };
-use locklab_locks::{fault::PAUSE_MAX, step::Step, wait::Patience};
+use locklab_locks::{fault::PAUSE_MAX, step::Step};
 
 /// Units on sale when the holder is killed, as in the PHP lab.
 const UNITS: u64 = 5;
@@ -63,155 +63,196 @@ impl Frees {
 }
 
 /// Does it under one strategy after the other.
-///
-/// # Errors
-/// The configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &CrashArgs) -> Result<Report, ScenarioError> {
-    let lab = open(config, &args.lock, RECORDS).await?;
-    let mut report = Report::new("crash");
-    report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed);
-    let bar = Progress::bar(args.lock.len() as u64, "crash");
-    for &lock in &args.lock {
+    let CrashArgs { ttl, work, ttl_edge, .. } = *args;
+    let asked = ("crash", RECORDS, args.run.seed);
+    Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
         let name = lock.row().name;
-        let what = if args.ttl_edge { "works for too long" } else { "is killed" };
-        bar.say(format!("a holder under {name} {what}"));
-        let mut part = Part::new(if args.ttl_edge {
-            format!("{name}: ttl {:?}, but the holder works for {:?}", args.ttl, args.work)
-        } else {
-            format!("{name}: the process of the holder is killed, ttl {:?}", args.ttl)
-        });
-        if let Some(reason) = lab.backends().reason_against(lock.row()) {
-            part.unknown("the next buyer is served", reason);
-        } else if args.ttl_edge {
-            let runs = outlast(&lab, config, args, lock, &mut part).await;
-            report.runs.0.extend(part.known(runs).unwrap_or_default());
+        let what = if ttl_edge { "works for too long" } else { "is killed" };
+        progress.say(format!("a holder under {name} {what}"));
+        let (mut runs, mut part) = (
+            Vec::new(),
+            Part::new(if ttl_edge {
+                format!("{name}: ttl {ttl:?}, but the holder works for {work:?}")
+            } else {
+                format!("{name}: the process of the holder is killed, ttl {ttl:?}")
+            }),
+        );
+        if !ground.allows(lock, &mut part, "the next buyer is served") {
+            return (part, runs);
+        }
+        if ttl_edge {
+            let outlasted = outlast(ground, args, lock, &mut part).await;
+            runs = part.known(outlasted).unwrap_or_default();
         } else {
             let mut blocked = Vec::new();
             for run in 1..=args.run.runs {
-                let killed = kill(&lab, config, args, lock, run, &mut part).await;
+                let killed = kill(ground, ttl, lock, run, &mut part).await;
                 blocked.extend(part.known(killed));
             }
             part.measure("from the kill until the next buyer had the lock", "ms", blocked);
         }
-        report.parts.push(part);
-        bar.tick();
-    }
-    lab.close(Instant::now()).await;
-    Ok(report)
+        (part, runs)
+    })
+    .await
 }
 
 /// Kills the process of a holder just before it writes; how long the next buyer waited, in ms.
 async fn kill(
-    lab: &Lab,
-    config: &Config,
-    args: &CrashArgs,
+    ground: &Ground,
+    ttl: Duration,
     lock: StrategyId,
     run: u32,
     part: &mut Part,
 ) -> Result<f64, ScenarioError> {
-    let plan = holder::on_sale(lab, "crash", lock, UNITS).await?;
-    let plan = |buyer| {
-        let mut plan: Plan = plan(buyer);
-        plan.order.ttl = args.ttl;
+    let product = ground.put_on_sale("crash", lock, UNITS).await?;
+    let plan = |buyer, wait| {
+        let mut plan = Plan::new(buyer, lock, &product);
+        (plan.order.ttl, plan.order.patience) = (ttl, holder::asking(BASE, wait));
         plan
     };
     let step = holder::first_of(lock, &[Step::BeforeWrite, Step::Take]).unwrap_or(Step::Write);
-    let dead = plan(0);
+    let dead = plan(0, Duration::ZERO);
     let dead_id = dead.order.id.as_str().to_owned();
-    let dead = Holder::start(lab, config, dead, step, PAUSE_MAX).await?;
-    let before = holder::buy(lab, holder::patient(plan(1), BASE, Duration::ZERO)).await?;
+    let dead = Holder::start(ground, dead, step, PAUSE_MAX).await?;
+    let before = holder::buy(ground, plan(1, Duration::ZERO)).await?;
     let killed_ns = dead.signal(Signal::SIGKILL)?;
-    let at_once = holder::buy(lab, holder::patient(plan(2), BASE, Duration::ZERO)).await?;
-    let next = holder::buy(lab, holder::patient(plan(3), BASE, args.ttl + SLACK)).await?;
+    let at_once = holder::buy(ground, plan(2, Duration::ZERO)).await?;
+    let next = holder::buy(ground, plan(3, ttl + SLACK)).await?;
     let began_ns = dead.began_ns;
     dead.end().await?;
-    let product = plan(3).product();
-    let recorded = Recorded::of(lab, &product, lock).await?;
-
+    let recorded = Recorded::of(&ground.lab, &product, lock).await?;
     let has_ns = next.began_ns + (next.wait_ms * 1e6) as u64;
-    let blocked_ms = has_ns.saturating_sub(killed_ns) as f64 / 1e6;
-    let ttl_ms = args.ttl.as_secs_f64() * 1e3;
-    let seen = format!(
-        "while it lived: {}; at once after the kill: {}; then {} after {blocked_ms:.0} ms",
-        outcome(&before),
-        outcome(&at_once),
-        outcome(&next)
-    );
-    let (is_served, kept_out) = (next.success, !before.success);
-    let frees = Frees::of(lock);
-    match frees {
-        Frees::Nobody => {
-            let claim = "nobody is kept out by the dead one: there is nothing to wait for";
-            part.check(claim, seen, is_served && before.success && at_once.success);
-        }
-        Frees::Connection => {
-            let claim = "the server frees the lock with its connection, before a ttl is over";
-            if is_served && kept_out && blocked_ms >= ttl_ms {
-                let why = "which may have been the ttl: give more with --ttl";
-                part.unknown(claim, format!("{seen}, {why}"));
-            } else {
-                part.check(claim, seen, is_served && kept_out);
-            }
-        }
-        Frees::Session => {
-            let claim = "the next one is served when the session of the dead one is over";
-            part.check(claim, seen, is_served && kept_out && !at_once.success);
-        }
-        Frees::Ttl => {
-            // It was granted nothing before it began, so its lease lasts at least until then.
-            let over_ns = began_ns + args.ttl.as_nanos() as u64;
-            let claim = "the next one is served, and not before the lease is over";
-            let early = [&before, &at_once].into_iter().filter(|entry| entry.success);
-            if early.clone().count() > 0 && early.clone().all(|entry| entry.ended_ns > over_ns) {
-                let why = "the lease may have been over when they came: give more with --ttl";
-                part.unknown(claim, format!("{seen}; {why}"));
-            } else {
-                part.check(claim, seen, is_served && early.count() == 0 && has_ns >= over_ns);
-            }
-        }
-    }
-    let told = [&before, &at_once, &next].into_iter().filter(|entry| entry.success).count();
-    let seen = format!("{told} told that they have it; {}", recorded.numbers());
-    let (is_ok, sold) = (recorded.verdict.ok, recorded.tally.sold - told as i64);
-    if lock.row().steps.contains(&Step::Enqueue) {
-        // Its place in the queue outlives it.
-        let claim = "what the dead one has ordered is served once, at most";
-        part.check(claim, seen, is_ok && (0..=1).contains(&sold));
-    } else {
-        part.check("what the dead one did not finish is not sold", seen, is_ok && sold == 0);
-    }
+    let killed =
+        Killed { lock, ttl, dead_id, began_ns, killed_ns, has_ns, before, at_once, next, recorded };
+    killed.judge_wait(part);
+    killed.judge_sales(part);
     if run == 1 {
-        let buyers = [(&before, "while it lived"), (&at_once, "at once"), (&next, "the next")];
-        let whose = |id: &str| {
-            let name = if id == dead_id { "the dead" } else { "" };
-            let of_buyer = buyers.iter().find(|(entry, _)| entry.order_id == id);
-            Some(of_buyer.map_or(name, |(_, name)| name).to_owned())
-        };
-        part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
-            // It may be before anything that is shown: the dead one waited in a queue, and is served.
-            timeline.from_ns = timeline.from_ns.min(killed_ns);
-            for lane in timeline.lanes.iter_mut().filter(|lane| lane.name == "the dead") {
-                if frees == Frees::Connection {
-                    // Its server has freed the lock with the connection, whatever its ttl was.
-                    lane.spans.iter_mut().for_each(|it| it.until_ns = it.until_ns.min(killed_ns));
-                    lane.marks.retain(|mark| mark.letter != EXPIRY);
-                }
-                lane.marks.push(Mark { at_ns: killed_ns, letter: 'K' });
-            }
-            if frees == Frees::Connection {
-                let spans = timeline.lanes.iter().flat_map(|lane| &lane.spans);
-                timeline.until_ns =
-                    spans.map(|span| span.until_ns).chain([has_ns]).max().unwrap_or(has_ns);
-                timeline.letters.retain(|(letter, _)| *letter != EXPIRY);
-            }
-            timeline.letters.push(('K', "killed"));
-            Picture::Timeline(timeline)
-        }));
+        part.pictures.extend(killed.picture());
     }
     let conditions = json!({ "run": run, "lock": lock.row().name, "killed_ns": killed_ns });
-    part.evidence.push(recorded.json(conditions));
-    Ok(blocked_ms)
+    part.evidence.push(killed.recorded.json(conditions));
+    Ok(killed.blocked_ms())
+}
+
+/// A holder that was killed, and the buyers who came before and after that.
+struct Killed {
+    lock: StrategyId,
+    ttl: Duration,
+    dead_id: String,
+    /// When the dead one was told to begin.
+    began_ns: u64,
+    killed_ns: u64,
+    /// When the next buyer had the lock.
+    has_ns: u64,
+    /// Who came while the dead one lived.
+    before: Entry,
+    /// Who came at once after it was killed, and did not wait.
+    at_once: Entry,
+    /// Who came then, and waited.
+    next: Entry,
+    recorded: Recorded,
+}
+
+impl Killed {
+    fn blocked_ms(&self) -> f64 {
+        self.has_ns.saturating_sub(self.killed_ns) as f64 / 1e6
+    }
+
+    /// Whether the lock became free when it was to.
+    fn judge_wait(&self, part: &mut Part) {
+        let Self { ttl, before, at_once, next, .. } = self;
+        let blocked_ms = self.blocked_ms();
+        let seen = format!(
+            "while it lived: {}; at once after the kill: {}; then {} after {blocked_ms:.0} ms",
+            outcome(before),
+            outcome(at_once),
+            outcome(next)
+        );
+        let (is_served, kept_out) = (next.success, !before.success);
+        match Frees::of(self.lock) {
+            Frees::Nobody => {
+                let claim = "nobody is kept out by the dead one: there is nothing to wait for";
+                part.check(claim, seen, is_served && before.success && at_once.success);
+            }
+            Frees::Connection => {
+                let claim = "the server frees the lock with its connection, before a ttl is over";
+                if is_served && kept_out && blocked_ms >= ttl.as_secs_f64() * 1e3 {
+                    let why = "which may have been the ttl: give more with --ttl";
+                    part.unknown(claim, format!("{seen}, {why}"));
+                } else {
+                    part.check(claim, seen, is_served && kept_out);
+                }
+            }
+            Frees::Session => {
+                let claim = "the next one is served when the session of the dead one is over";
+                part.check(claim, seen, is_served && kept_out && !at_once.success);
+            }
+            Frees::Ttl => {
+                // It was granted nothing before it began, so its lease lasts at least until then.
+                let over_ns = self.began_ns + ttl.as_nanos() as u64;
+                let claim = "the next one is served, and not before the lease is over";
+                let early = [before, at_once].into_iter().filter(|entry| entry.success);
+                let count = early.clone().count();
+                if count > 0 && early.clone().all(|entry| entry.ended_ns > over_ns) {
+                    let why = "the lease may have been over when they came: give more with --ttl";
+                    part.unknown(claim, format!("{seen}; {why}"));
+                } else {
+                    let is_late = self.has_ns >= over_ns;
+                    part.check(claim, seen, is_served && count == 0 && is_late);
+                }
+            }
+        }
+    }
+
+    /// Whether units were sold to those alone who were told so.
+    fn judge_sales(&self, part: &mut Part) {
+        let Self { before, at_once, next, recorded, .. } = self;
+        let told = [before, at_once, next].into_iter().filter(|entry| entry.success).count();
+        let seen = format!("{told} told that they have it; {}", recorded.numbers());
+        let (is_ok, sold) = (recorded.verdict.ok, recorded.tally.sold - told as i64);
+        if self.lock.row().steps.contains(&Step::Enqueue) {
+            // Its place in the queue outlives it.
+            let claim = "what the dead one has ordered is served once, at most";
+            part.check(claim, seen, is_ok && (0..=1).contains(&sold));
+        } else {
+            part.check("what the dead one did not finish is not sold", seen, is_ok && sold == 0);
+        }
+    }
+
+    /// Who held the lock, and when its holder was killed.
+    fn picture(&self) -> Option<Picture> {
+        let (killed_ns, has_ns) = (self.killed_ns, self.has_ns);
+        let buyers = [
+            (&self.before, "while it lived"),
+            (&self.at_once, "at once"),
+            (&self.next, "the next"),
+        ];
+        let mut timeline = self.recorded.timeline(|id| {
+            let name = if id == self.dead_id { "the dead" } else { "" };
+            let of_buyer = buyers.iter().find(|(entry, _)| entry.order_id == id);
+            Some(of_buyer.map_or(name, |(_, name)| name).to_owned())
+        })?;
+        // It may be before anything that is shown: the dead one waited in a queue, and is served.
+        timeline.from_ns = timeline.from_ns.min(killed_ns);
+        let is_freed = Frees::of(self.lock) == Frees::Connection;
+        for lane in timeline.lanes.iter_mut().filter(|lane| lane.name == "the dead") {
+            if is_freed {
+                // Its server has freed the lock with the connection, whatever its ttl was.
+                lane.spans.iter_mut().for_each(|it| it.until_ns = it.until_ns.min(killed_ns));
+                lane.marks.retain(|mark| mark.letter != EXPIRY);
+            }
+            lane.marks.push(Mark { at_ns: killed_ns, letter: 'K' });
+        }
+        if is_freed {
+            let spans = timeline.lanes.iter().flat_map(|lane| &lane.spans);
+            timeline.until_ns =
+                spans.map(|span| span.until_ns).chain([has_ns]).max().unwrap_or(has_ns);
+            timeline.letters.retain(|(letter, _)| *letter != EXPIRY);
+        }
+        timeline.letters.push(('K', "killed"));
+        Some(Picture::Timeline(timeline))
+    }
 }
 
 fn outcome(entry: &Entry) -> &'static str {
@@ -220,8 +261,7 @@ fn outcome(entry: &Entry) -> &'static str {
 
 /// A holder works for longer than its lease lasts; another one waits for it, in a process of its own.
 async fn outlast(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &CrashArgs,
     lock: StrategyId,
     part: &mut Part,
@@ -231,30 +271,26 @@ async fn outlast(
     let promise = Promise::of(Expect::Listed, lock, &conditions);
     let mut runs = Vec::new();
     for number in 1..=args.run.runs {
-        let plan = holder::on_sale(lab, "crash", lock, 1).await?;
+        let product = ground.put_on_sale("crash", lock, 1).await?;
         let buyer = |buyer: u32| {
-            let mut plan = holder::patient(plan(buyer), LATER, ttl + work + SLACK);
-            (plan.order.ttl, plan.order.delay) = (ttl, work);
-            plan.after = LATER * buyer;
-            if buyer == 0 {
-                plan.order.patience = Patience::default();
+            let mut plan = Plan::new(buyer, lock, &product);
+            (plan.order.ttl, plan.order.delay, plan.after) = (ttl, work, LATER * buyer);
+            if buyer > 0 {
+                plan.order.patience = holder::asking(LATER, ttl + work + SLACK);
             }
             plan
         };
-        let plans = vec![buyer(0), buyer(1)];
-        let product = plans[0].product();
-        let entries = race::run(lab, config, plans, 2).await?;
-        let recorded = Recorded::of(lab, &product, lock).await?;
+        let entries = race::run(ground, vec![buyer(0), buyer(1)], 2).await?;
+        let recorded = Recorded::of(&ground.lab, &product, lock).await?;
         if number == 1 {
-            let names = ["the holder", "the next"];
-            let whose = |id: &str| {
+            let name = |id: &str| {
                 let at = entries.iter().position(|entry| entry.order_id == id)?;
-                names.get(at).map(|name| (*name).to_owned())
+                ["the holder", "the next"].get(at).map(|name| (*name).to_owned())
             };
-            part.pictures.extend(recorded.timeline(whose).map(Picture::Timeline));
+            part.pictures.extend(recorded.timeline(name).map(Picture::Timeline));
         }
         part.evidence.push(recorded.json(json!({ "run": number, "lock": lock.row().name })));
-        let run = Run::new(lock.row().name, &recorded.tally, recorded.audit(), entries);
+        let run = recorded.run(entries);
         runs.push(Run { run: number, processes: 2, retry: "fixed", ..run });
     }
     judge(part, promise, &conditions, &runs);
@@ -262,13 +298,12 @@ async fn outlast(
     let late = runs.iter().filter(|run| run.entries.iter().any(|entry| entry.ttl_violated)).count();
     let (all, ends) = (runs.len(), ends.join(", "));
     let seen = format!("the holder's purchase: {ends}; leases outlived in {late} of {all} runs");
-    let row = lock.row();
-    let is_fenced = row.expected == Expected::ExactAlways;
+    let is_fenced = lock.row().expected == Expected::ExactAlways;
     if work > ttl && Frees::of(lock) == Frees::Ttl && promise == Promise::Oversell {
         part.check("the holder works on after its lease is over", seen, late == all);
     } else if is_fenced && work > ttl {
-        let told = runs.iter().filter_map(|run| run.entries.first());
-        let is_refused = told.clone().all(|entry| !entry.success || !entry.ttl_violated);
+        let mut told = runs.iter().filter_map(|run| run.entries.first());
+        let is_refused = told.all(|entry| !entry.success || !entry.ttl_violated);
         part.check("nothing is sold under a lease that is over", seen, is_refused);
     }
     Ok(runs)

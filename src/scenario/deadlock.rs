@@ -3,23 +3,26 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-use tokio::time::{Duration, Instant};
+use serde_json::{Value, json};
+use tokio::time::Duration;
 
-use super::{holder, race, recorded::Recorded};
+use super::{
+    error::ScenarioError,
+    ground::{self, AGAIN, Ground},
+    holder,
+    race::{
+        self,
+        plan::{Plan, shuffled},
+    },
+    recorded::Recorded,
+    timeline::{FirstLease, processes_of},
+};
 use crate::{
     cli::{Config, DeadlockArgs},
-    lab::Lab,
     outcome::Outcome,
     product::{Item, Product},
     report::{Entry, Part, Picture, Report, Run},
-    scenario::{
-        error::ScenarioError,
-        ground::{self, AGAIN, open},
-        progress::Progress,
-        race::plan::{Plan, shuffle},
-        timeline::FirstLease,
-    },
+    stock::ledger::Tally,
     strategy::{Expected, Family, StrategyId},
 };
 use locklab_locks::{
@@ -63,9 +66,6 @@ impl Ends {
 }
 
 /// Does it under one strategy after the other.
-///
-/// # Errors
-/// The configuration is not valid, the store is not there, or a strategy sells no carts.
 pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, ScenarioError> {
     if let Some(lock) = args.lock.iter().find(|lock| !lock.row().sells_carts) {
         let carts = StrategyId::all().map(StrategyId::row).filter(|row| row.sells_carts);
@@ -75,99 +75,68 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
             format!("--lock {name}: it sells one product at a time; expected one of {valid}");
         return Err(ScenarioError::Usage(text));
     }
-    let lab = open(config, &args.lock, RECORDS).await?;
-    let mut report = Report::new("deadlock");
-    report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed);
-    let order = if args.mitigate { "sorted" } else { "opposite orders" };
-    let bar = Progress::bar(args.lock.len() as u64, "deadlock");
-    for &lock in &args.lock {
+    let (order, seed) = (if args.mitigate { "sorted" } else { "opposite orders" }, args.run.seed);
+    let asked = ("deadlock", RECORDS, seed);
+    Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
         let name = lock.row().name;
-        let mut part = Part::new(format!(
-            "{name}: {} processes, two locks each, in {order}, ttl {:?}",
-            args.processes, args.ttl
-        ));
-        if let Some(reason) = lab.backends().reason_against(lock.row()) {
-            part.unknown("everybody is served or gives up", reason);
-        } else {
-            let mut took = Vec::new();
-            for number in 1..=args.run.runs {
-                bar.say(format!("{order} under {name}, run {number}"));
-                let seed = report.seed.unwrap_or_default().wrapping_add(u64::from(number) - 1);
-                let run = circle(&lab, config, args, (lock, number), seed, &mut part).await;
-                let Some(run) = part.known(run) else { continue };
-                took.extend(run.entries.iter().map(|entry| entry.duration_ms));
-                report.runs.0.push(run);
-            }
-            part.measure("until a process had both, or gave up", "ms", took);
+        let (mut runs, mut part) = (
+            Vec::new(),
+            Part::new(format!(
+                "{name}: {} processes, two locks each, in {order}, ttl {:?}",
+                args.processes, args.ttl
+            )),
+        );
+        if !ground.allows(lock, &mut part, "everybody is served or gives up") {
+            return (part, runs);
         }
-        report.parts.push(part);
-        bar.tick();
-    }
-    lab.close(Instant::now()).await;
-    Ok(report)
+        for number in 1..=args.run.runs {
+            progress.say(format!("{order} under {name}, run {number}"));
+            let seed = seed.wrapping_add(u64::from(number) - 1);
+            let run = circle(ground, args, (lock, number), seed, &mut part).await;
+            runs.extend(part.known(run));
+        }
+        let entries = runs.iter().flat_map(|run: &Run| &run.entries);
+        let took = entries.map(|entry| entry.duration_ms).collect();
+        part.measure("until a process had both, or gave up", "ms", took);
+        (part, runs)
+    })
+    .await
 }
 
 async fn circle(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &DeadlockArgs,
     (lock, number): (StrategyId, u32),
     seed: u64,
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
-    let count = args.processes as usize;
     let base = ground::product("deadlock", lock)?;
-    let mut products: Vec<Product> = Vec::new();
-    for index in 0..count {
-        let name = format!("{base}-{index}");
-        let product: Product =
-            name.parse().map_err(|_| ScenarioError::NotMeasured(format!("no product {name}")))?;
-        lab.shop().reset(&product, count as u64, Some(lock)).await?;
-        products.push(product);
+    let names = (0..args.processes).map(|index| ground::named(&format!("{base}-{index}")));
+    let products = names.collect::<Result<Vec<Product>, _>>()?;
+    for product in &products {
+        ground.lab.shop().reset(product, args.processes.into(), Some(lock)).await?;
     }
-    let step = holder::first_of(lock, &[Step::Acquire, Step::LockRow, Step::Read, Step::Take]);
-    let faults: Vec<Fault> =
-        step.map(|step| Fault { action: Action::Pause(PAUSE), step }).into_iter().collect();
-    let plan = |index: usize| {
-        let plan = Plan::new(index as u32, lock, &base);
-        let mut plan = holder::patient(plan, BASE, args.ttl + SLACK);
-        let two = [&products[index], &products[(index + 1) % count]];
-        let mut items = two.map(|product| Item { product: product.clone(), quantity: 1 }).to_vec();
-        if args.mitigate {
-            items.sort_by(|one, other| one.product.cmp(&other.product));
-        }
-        (plan.order.items, plan.order.ttl, plan.order.delay) = (items, args.ttl, WORK);
-        plan.faults.clone_from(&faults);
-        plan
-    };
-    let mut plans: Vec<Plan> = (0..count).map(plan).collect();
-    shuffle(&mut plans, seed);
-    let entries = race::run(lab, config, plans, args.processes).await?;
-    let (mut audits, mut is_ok, mut sold) = (Vec::new(), true, 0);
-    let (mut held, mut first) = (Vec::new(), Vec::new());
+    let plans = shuffled(args.processes, seed, |buyer| plan(args, lock, &products, buyer));
+    let entries = race::run(ground, plans, args.processes).await?;
+    let mut all = Vec::new();
     for (index, product) in products.iter().enumerate() {
-        let recorded = Recorded::of(lab, product, lock).await?;
-        is_ok &= recorded.verdict.ok;
-        held.extend(recorded.held_ms());
-        first.extend(recorded.first_lease());
-        sold += recorded.tally.sold;
+        let recorded = Recorded::of(&ground.lab, product, lock).await?;
         if number == 1 {
-            let whose = |id: &str| {
-                let of_order = entries.iter().find(|entry| entry.order_id == id);
-                of_order.map(|entry| entry.process_id.clone())
-            };
-            part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
+            part.pictures.extend(recorded.timeline(processes_of(&entries)).map(|mut timeline| {
                 timeline.title = format!("Who held the lock of product {index}");
                 Picture::Timeline(timeline)
             }));
         }
-        audits.push(recorded.audit());
         part.evidence.push(recorded.json(json!({ "run": number, "lock": lock.row().name })));
+        all.push(recorded);
     }
-    let is_circle = first.len() == count && is_circle(&first);
+    let first: Vec<FirstLease> = all.iter().filter_map(Recorded::first_lease).collect();
+    let is_circle = first.len() == all.len() && is_circle(&first);
     judge(part, args, lock, &entries, is_circle);
+    let held = all.iter().flat_map(Recorded::held_ms).collect();
     part.measure(format!("run {number}: each lock was held"), "ms", held);
+    let is_ok = all.iter().all(|recorded| recorded.verdict.ok);
+    let sold: i64 = all.iter().map(|recorded| recorded.tally.sold).sum();
     let told = entries.iter().filter(|entry| entry.success).count();
     let seen = format!("{told} told that they have both, {sold} units sold");
     // Without exclusion, what is sold may be sold twice: that is another scenario.
@@ -175,11 +144,28 @@ async fn circle(
         let claim = "who has both is sold both, and nobody else anything";
         part.check(claim, seen, is_ok && sold == 2 * told as i64);
     }
-    let units = (count * count) as i64;
-    let tally = crate::stock::ledger::Tally { initial: units, stock: units - sold, sold };
+    let units = i64::from(args.processes * args.processes);
+    let tally = Tally { initial: units, stock: units - sold, sold };
+    let audits: Vec<Value> = all.iter().map(Recorded::audit).collect();
     let run =
         Run::new(lock.row().name, &tally, json!({ "ok": is_ok, "products": audits }), entries);
     Ok(Run { run: number, processes: args.processes, retry: "fixed", ..run })
+}
+
+/// What a buyer is to do: to want its own product, and that of its neighbour.
+fn plan(args: &DeadlockArgs, lock: StrategyId, products: &[Product], buyer: u32) -> Plan {
+    let index = buyer as usize;
+    let two = [&products[index], &products[(index + 1) % products.len()]];
+    let mut items = two.map(|product| Item { product: product.clone(), quantity: 1 }).to_vec();
+    if args.mitigate {
+        items.sort_by(|one, other| one.product.cmp(&other.product));
+    }
+    let mut plan = Plan::new(buyer, lock, &products[index]);
+    (plan.order.items, plan.order.ttl, plan.order.delay) = (items, args.ttl, WORK);
+    plan.order.patience = holder::asking(BASE, args.ttl + SLACK);
+    let step = holder::first_of(lock, &[Step::Acquire, Step::LockRow, Step::Read, Step::Take]);
+    plan.faults.extend(step.map(|step| Fault { action: Action::Pause(PAUSE), step }));
+    plan
 }
 
 /// Whether they waited in a circle: each was granted one lock, and all of those stood when the last

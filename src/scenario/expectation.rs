@@ -39,7 +39,6 @@ pub enum Promise {
 
 impl Promise {
     /// What is expected of a strategy.
-    #[must_use]
     pub fn of(expect: Expect, strategy: StrategyId, conditions: &Conditions) -> Self {
         match expect {
             Expect::Exact => Self::Exact,
@@ -68,7 +67,6 @@ impl Promise {
 
     /// Whether a race has shown anything: nobody may have got anything, as when the votes of Redlock are
     /// split among all, and what goes wrong now and then may not have gone wrong.
-    #[must_use]
     pub fn can_be_judged(self, tally: &Tally) -> bool {
         match self {
             Self::Exact | Self::ExactWithinTtl => tally.sold > 0,
@@ -77,7 +75,6 @@ impl Promise {
     }
 
     /// The promise in words.
-    #[must_use]
     pub fn claim(self) -> &'static str {
         match self {
             Self::Exact | Self::ExactWithinTtl => {

@@ -12,9 +12,6 @@ use crate::{
 };
 
 /// Whether files can be written beside this one, which is found out before anything is run.
-///
-/// # Errors
-/// They cannot.
 pub fn check(path: &Path) -> Result<(), ScenarioError> {
     if path.is_dir() || path.file_name().is_none() {
         return Err(refused("--output", path, &"it is no file"));
@@ -25,9 +22,6 @@ pub fn check(path: &Path) -> Result<(), ScenarioError> {
 }
 
 /// Writes each run into a file. Its path is told the run, and what names it among several.
-///
-/// # Errors
-/// One could not be written.
 pub fn write(report: &Report, path: impl Fn(&Run, String) -> PathBuf) -> Result<(), ScenarioError> {
     let are_several = report.runs.0.iter().any(|run| run.run > 1);
     for run in &report.runs.0 {

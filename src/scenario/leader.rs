@@ -3,46 +3,42 @@
 
 mod blow;
 pub mod candidate;
+mod election;
 mod judge;
-mod race;
 
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use self::{blow::Blow, judge::judge, race::Race};
+use self::{blow::Blow, election::Election, judge::judge};
+use super::{
+    error::ScenarioError,
+    ground::{self, AGAIN, Ground},
+    progress::Progress,
+};
 use crate::{
-    cli::{Config, Embed, LeaderArgs},
-    lab::Lab,
-    product::Product,
+    cli::{Config, LeaderArgs},
     report::{Part, Report},
-    scenario::{error::ScenarioError, ground::AGAIN, progress::Progress},
     strategy::StrategyId,
 };
-use locklab_locks::token::Token;
+use locklab_locks::error::BackendError;
 
 /// Units on sale: more pieces of work than anybody does.
 const UNITS: u64 = 1_000_000;
+/// Records that are kept of an election: every piece of work is one.
+const RECORDS: u32 = 5_000;
 
 /// Elects leaders under one lock after the other.
-///
-/// # Errors
-/// The configuration is not valid, or the stock's Redis is not there.
 pub async fn run(config: &Config, args: &LeaderArgs) -> Result<Report, ScenarioError> {
-    let embeds = args.locks().map(|id| Embed::of(id.row().backend)).collect();
-    let config = config.clone().embedding(embeds);
+    let locks: Vec<StrategyId> = args.locks().collect();
     let progress = Progress::spinner("leader: servers are started");
-    let lab = Lab::open(&config, CancellationToken::new()).await?;
+    let ground = Ground::open(config, &locks, RECORDS).await?;
     drop(progress);
-    let mut report = Report::new("leader");
-    report.servers = lab.backends().versions().await;
-    for id in args.locks() {
-        let mut part = Part::new(title(id));
-        if let Err(error) = elect(&lab, &config, args, id, &mut part).await {
+    let mut report = ground.report("leader", None).await;
+    for lock in locks {
+        let mut part = Part::new(title(lock));
+        if let Err(error) = elect(&ground, args, lock, &mut part).await {
             part.unknown("elections took place", error);
         }
         report.parts.push(part);
     }
-    lab.close(Instant::now()).await;
+    ground.close().await;
     Ok(report)
 }
 
@@ -60,39 +56,35 @@ fn title(strategy: StrategyId) -> String {
 
 /// Elections under one lock.
 async fn elect(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &LeaderArgs,
-    strategy: StrategyId,
+    lock: StrategyId,
     part: &mut Part,
 ) -> Result<(), ScenarioError> {
     // Says why it cannot be used, if it cannot.
-    candidate::keeper(lab, strategy)?;
-    let failed =
-        |error: locklab_locks::error::BackendError| ScenarioError::NotMeasured(error.to_string());
-    // Nobody else's: two runs at once must not meet.
-    let name = format!("leader-{}-{}", strategy.row().name, &Token::random().as_str()[..8]);
-    let product: Product =
-        name.parse().map_err(|_| ScenarioError::NotMeasured(format!("no product {name}")))?;
-    lab.shop().reset(&product, UNITS, Some(strategy)).await.map_err(failed)?;
-    let mut race = Race::start(lab, config, args, strategy, &product).await?;
+    candidate::keeper(&ground.lab, lock)?;
+    let failed = |error: BackendError| ScenarioError::NotMeasured(error.to_string());
+    let product = ground::product("leader", lock)?;
+    let shop = ground.lab.shop();
+    shop.reset(&product, UNITS, Some(lock)).await.map_err(failed)?;
+    let mut election = Election::start(ground, args, lock, &product).await?;
     let mut struck = Vec::new();
     let blows = [Blow::Kill, Blow::Stop, Blow::Resign];
-    let what = format!("leader: elections under {}", strategy.row().name);
+    let what = format!("leader: elections under {}", lock.row().name);
     let progress = Progress::bar(u64::from(args.rounds) * blows.len() as u64, what);
     for _ in 0..args.rounds {
         for blow in blows {
-            struck.push(race.strike(blow).await?);
+            struck.push(election.strike(blow).await?);
             progress.tick();
         }
     }
-    let ended = race.end().await?;
-    let evidence = lab.shop().evidence(&product, strategy.row().store).await.map_err(failed)?;
+    let ended = election.end().await?;
+    let evidence = shop.evidence(&product, lock.row().store).await.map_err(failed)?;
     let evidence = evidence.ok_or_else(|| {
         ScenarioError::NotMeasured(format!(
             "nothing is known any more of {product}: it was reset or its store restarted; {AGAIN}"
         ))
     })?;
-    judge(part, strategy, &struck, &ended, &evidence);
+    judge(part, lock, &struck, &ended, &evidence);
     Ok(())
 }

@@ -4,27 +4,22 @@
 use std::io::{self, Write};
 
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::{
+    error::ScenarioError,
     expectation::{Conditions, Promise, judge},
-    export, race,
+    export,
+    ground::Ground,
+    progress::Progress,
+    race::Race,
     recorded::Recorded,
+    timeline::processes_of,
 };
 use crate::{
     cli::{Config, OversellArgs},
-    lab::Lab,
+    order::Order,
     outcome::Outcome,
-    report::{
-        Entry, Part, Picture, Report, Run, Table,
-        picture::{Group, Groups},
-    },
-    scenario::{
-        error::ScenarioError,
-        ground::{self, open},
-        progress::Progress,
-        race::plan::{Plan, shuffle},
-    },
+    report::{Entry, Part, Picture, Report, Run, picture::Group},
     strategy::StrategyId,
 };
 use locklab_locks::wait::{Patience, Policy};
@@ -33,24 +28,19 @@ use locklab_locks::wait::{Patience, Policy};
 const RACES_MAX: u32 = 20;
 
 /// Has buyers race under one strategy after the other.
-///
-/// # Errors
-/// The configuration is not valid, the store is not there, or a file could not be written.
 pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, ScenarioError> {
-    let locks = args.locks();
+    let (locks, seed) = (args.locks(), args.run.seed);
     if let Some(path) = &args.output {
         export::check(path)?;
     }
-    let lab = open(config, &locks, args.concurrency).await?;
-    let mut report = Report::new("oversell");
-    report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed);
+    let ground = Ground::open(config, &locks, args.concurrency).await?;
+    let mut report = ground.report("oversell", Some(seed)).await;
     for &lock in &locks {
-        let (part, runs) = sell(&lab, config, args, lock, report.seed.unwrap_or_default()).await;
+        let (part, runs) = sell(&ground, args, lock, seed).await;
         report.parts.push(part);
         report.runs.0.extend(runs);
     }
-    lab.close(Instant::now()).await;
+    ground.close().await;
     if let Some(path) = &args.output {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // As the PHP lab named them.
@@ -65,8 +55,7 @@ pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, Scenari
 
 /// Runs under one strategy, and whether they are as expected.
 async fn sell(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &OversellArgs,
     lock: StrategyId,
     seed: u64,
@@ -86,44 +75,29 @@ async fn sell(
         are_patient: retry != Policy::None,
     };
     let promise = Promise::of(args.expect(), lock, &conditions);
-    if let Some(reason) = lab.backends().reason_against(lock.row()) {
-        part.unknown(promise.claim(), reason);
-        return (part, Vec::new());
-    }
     let mut runs: Vec<Run> = Vec::new();
+    if !ground.allows(lock, &mut part, promise.claim()) {
+        return (part, runs);
+    }
     let mut timeline = None;
     for number in 1..=args.run.runs {
-        let spinner = Progress::spinner(format!(
-            "{concurrency} buyers of {stock} under {name}, run {number}"
-        ));
+        let what = format!("{concurrency} buyers of {stock} under {name}, run {number}");
+        let spinner = Progress::spinner(what);
         let seed = seed.wrapping_add(u64::from(number) - 1);
-        let mut races = 1;
-        let raced = loop {
-            let raced = race(lab, config, args, lock, seed).await;
-            let Some((entries, recorded)) = part.known(raced) else { break None };
-            part.evidence
-                .push(recorded.json(json!({ "run": number, "race": races, "lock": name })));
-            let is_vain = conditions.buyers <= conditions.stock;
-            if promise.can_be_judged(&recorded.tally) || is_vain || races == RACES_MAX {
-                break Some((entries, recorded));
-            }
-            races += 1;
-        };
+        let is_vain = conditions.buyers <= conditions.stock;
+        let shows = |recorded: &Recorded| is_vain || promise.can_be_judged(&recorded.tally);
+        let raced = race(ground, args, (lock, number, seed), &mut part, shows).await;
         drop(spinner);
-        let Some((entries, recorded)) = raced else { continue };
+        let Some((races, entries, recorded)) = part.known(raced) else { continue };
         if !args.run.report.quiet && !args.run.report.json {
             tell(&entries);
         }
-        let whose = |id: &str| {
-            let of_order = entries.iter().find(|entry| entry.order_id == id);
-            of_order.map(|entry| entry.process_id.clone())
-        };
-        if timeline.is_none()
-            || recorded.tally.oversold() > 0 && runs.iter().all(|run| !run.oversold)
-        {
-            timeline = recorded.timeline(whose);
+        let is_first_oversold =
+            recorded.tally.oversold() > 0 && runs.iter().all(|run| !run.oversold);
+        if timeline.is_none() || is_first_oversold {
+            timeline = recorded.timeline(processes_of(&entries));
         }
-        let run = Run::new(name, &recorded.tally, recorded.audit(), entries);
+        let run = recorded.run(entries);
         runs.push(Run { run: number, races, processes, retry: retry.name(), ..run });
     }
     if !runs.is_empty() {
@@ -133,27 +107,32 @@ async fn sell(
     (part, runs)
 }
 
-/// One race; what became of each purchase, and what was recorded.
+/// Races until one of them shows something: how many there were, what became of each purchase of the
+/// last, and what was recorded of it.
 async fn race(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &OversellArgs,
-    lock: StrategyId,
-    seed: u64,
-) -> Result<(Vec<Entry>, Recorded), ScenarioError> {
-    let product = ground::product("oversell", lock)?;
-    lab.shop().reset(&product, args.stock, Some(lock)).await?;
-    let plan = |buyer| {
-        let mut plan = Plan::new(buyer, lock, &product);
-        (plan.order.delay, plan.order.ttl) = (args.delay, args.ttl);
-        plan.order.patience = Patience { policy: args.retry, ..Patience::default() };
-        plan
+    (lock, run, seed): (StrategyId, u32, u64),
+    part: &mut Part,
+    shows: impl Fn(&Recorded) -> bool,
+) -> Result<(u32, Vec<Entry>, Recorded), ScenarioError> {
+    let OversellArgs { delay, ttl, retry: policy, processes, .. } = *args;
+    let (units, buyers) = (args.stock, args.concurrency);
+    let race = Race { scenario: "oversell", lock, units, buyers, processes, seed };
+    let tune = |order| {
+        let patience = Patience { policy, ..Patience::default() };
+        Order { delay, ttl, patience, ..order }
     };
-    let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
-    shuffle(&mut plans, seed);
-    let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(lab, &product, lock).await?;
-    Ok((entries, recorded))
+    let mut races = 1;
+    loop {
+        let (entries, recorded) = race.run(ground, tune).await?;
+        let conditions = json!({ "run": run, "race": races, "lock": lock.row().name });
+        part.evidence.push(recorded.json(conditions));
+        if shows(&recorded) || races == RACES_MAX {
+            return Ok((races, entries, recorded));
+        }
+        races += 1;
+    }
 }
 
 /// Says what became of each purchase, as the PHP lab did.
@@ -174,13 +153,8 @@ fn tell(entries: &[Entry]) {
 /// All runs in one table.
 fn side_by_side(runs: &[Run], strategies: usize) -> Part {
     let mut part = Part::new("What was sold");
-    let table = |title: &str, columns: &[&str], row: fn(&Run) -> Vec<String>| Table {
-        title: title.to_owned(),
-        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
-        rows: runs.iter().map(row).collect(),
-    };
     let columns = ["strategy", "tries", "sold", "sold out", "no lock", "other", "contention", "ms"];
-    part.tables.push(table("How purchases ended", &columns, |run| {
+    let ended = |run: &Run| {
         let (sold_out, busy) = (run.count(Outcome::SoldOut), run.count(Outcome::Busy));
         vec![
             run.strategy.to_owned(),
@@ -192,35 +166,31 @@ fn side_by_side(runs: &[Run], strategies: usize) -> Part {
             format!("{:.0} %", run.contention_rate * 100.0),
             format!("{:.1}", run.duration_ms),
         ]
-    }));
+    };
+    part.table("How purchases ended", &columns, runs.iter().map(ended).collect());
     let columns = ["strategy", "on sale", "sold", "left", "oversold", "lost updates"];
-    part.tables.push(table("Units, by the ledger", &columns, |run| {
+    let counted = |run: &Run| {
         let units =
             [run.initial_stock, run.sold, run.final_stock, run.units_oversold, run.lost_updates];
         let units = units.iter().map(i64::to_string);
         [run.strategy.to_owned()].into_iter().chain(units).collect()
-    }));
+    };
+    part.table("Units, by the ledger", &columns, runs.iter().map(counted).collect());
     let groups = |sample: fn(&Run) -> Vec<f64>| {
         let mut groups: Vec<Group> = Vec::new();
         for run in runs {
             match groups.iter_mut().find(|group| group.name == run.strategy) {
                 Some(group) => group.samples.extend(sample(run)),
-                None => groups.push(Group { name: run.strategy.to_owned(), samples: sample(run) }),
+                None => groups.push(Group::new(run.strategy, sample(run))),
             }
         }
         groups
     };
-    part.pictures.push(Picture::Distribution(Groups {
-        title: "How long purchases took".to_owned(),
-        unit: "ms",
-        groups: groups(|run| run.entries.iter().map(|entry| entry.duration_ms).collect()),
-    }));
+    let took = groups(|run| run.entries.iter().map(|entry| entry.duration_ms).collect());
+    part.pictures.push(Picture::distribution("How long purchases took", "ms", took));
     if strategies > 1 {
-        part.pictures.push(Picture::Bars(Groups {
-            title: "Units sold that were not there".to_owned(),
-            unit: "units",
-            groups: groups(|run| vec![run.units_oversold as f64]),
-        }));
+        let oversold = groups(|run| vec![run.units_oversold as f64]);
+        part.pictures.push(Picture::bars("Units sold that were not there", "units", oversold));
     }
     part
 }

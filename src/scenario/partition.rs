@@ -22,9 +22,6 @@ use crate::{
 };
 
 /// Does the parts that were asked for.
-///
-/// # Errors
-/// What was asked for makes no sense, or something could not be measured.
 pub async fn run(config: &Config, args: &PartitionArgs) -> Result<Report, ScenarioError> {
     if !args.restart_delay.is_zero() && args.restart_delay < args.ttl {
         let text =

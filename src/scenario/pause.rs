@@ -4,22 +4,19 @@
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::{
+    error::ScenarioError,
+    ground::{AGAIN, Ground},
     holder::{self, Holder},
+    race::plan::Plan,
     recorded::Recorded,
 };
 use crate::{
     cli::{Config, PauseArgs},
-    lab::Lab,
     outcome::Outcome,
     report::{Entry, Part, Picture, Report, Run, timeline::Mark},
-    scenario::{
-        error::ScenarioError,
-        ground::{AGAIN, open},
-        progress::Progress,
-    },
     strategy::{Expected, Family, StrategyId},
 };
 use locklab_locks::step::Step;
@@ -70,90 +67,72 @@ impl Fate {
 }
 
 /// Does it under one strategy after the other.
-///
-/// # Errors
-/// The configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioError> {
-    let lab = open(config, &args.lock, RECORDS).await?;
-    let mut report = Report::new("pause");
-    report.servers = lab.backends().versions().await;
-    report.seed = Some(args.run.seed);
-    let bar = Progress::bar(args.lock.len() as u64, "pause");
-    for &lock in &args.lock {
-        let (name, fate) = (lock.row().name, Fate::of(lock));
-        let title = format!("{name}: a holder is stopped before its write, ttl {:?}", args.ttl);
-        let mut part = Part::new(title);
-        if let Some(reason) = lab.backends().reason_against(lock.row()) {
-            part.unknown(fate.claim(), reason);
-            report.parts.push(part);
-            bar.tick();
-            continue;
+    let (ttl, asked) = (args.ttl, ("pause", RECORDS, args.run.seed));
+    Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
+        let name = lock.row().name;
+        let title = format!("{name}: a holder is stopped before its write, ttl {ttl:?}");
+        let (mut part, mut runs) = (Part::new(title), Vec::new());
+        if !ground.allows(lock, &mut part, Fate::of(lock).claim()) {
+            return (part, runs);
         }
         for number in 1..=args.run.runs {
-            bar.say(format!("a holder under {name} is stopped, run {number}"));
-            let run = stop(&lab, config, args.ttl, lock, number, &mut part).await;
-            report.runs.0.extend(part.known(run));
+            progress.say(format!("a holder under {name} is stopped, run {number}"));
+            let run = stop(ground, ttl, lock, number, &mut part).await;
+            runs.extend(part.known(run));
         }
-        report.parts.push(part);
-        bar.tick();
-    }
-    lab.close(Instant::now()).await;
-    Ok(report)
+        (part, runs)
+    })
+    .await
 }
 
 /// Does it once.
-///
-/// # Errors
-/// A process did not do what it was told, or the store could not be read.
-pub(super) async fn stop(
-    lab: &Lab,
-    config: &Config,
+pub async fn stop(
+    ground: &Ground,
     ttl: Duration,
     lock: StrategyId,
     number: u32,
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
-    let plan = holder::on_sale(lab, "pause", lock, 1).await?;
-    let mut ghost = plan(0);
+    let product = ground.put_on_sale("pause", lock, 1).await?;
+    let mut ghost = Plan::new(0, lock, &product);
     ghost.order.ttl = ttl;
-    let mut other = holder::patient(plan(1), BASE, ttl + SLACK);
+    let mut other = Plan::new(1, lock, &product);
+    other.order.patience = holder::asking(BASE, ttl + SLACK);
     // Long enough to be seen, and short enough for its own lease.
     (other.order.ttl, other.order.delay) = (ttl, ttl / 4);
-    let product = ghost.product();
     let step = holder::first_of(lock, &[Step::Write, Step::Take]).unwrap_or(Step::Write);
-    let ghost = Holder::start(lab, config, ghost, step, STANDS).await?;
+    let ghost = Holder::start(ground, ghost, step, STANDS).await?;
     let stopped_ns = ghost.signal(Signal::SIGSTOP)?;
     if stopped_ns >= ghost.began_ns + STANDS.as_nanos() as u64 {
         let why = format!("the holder may have gone on before it was stopped; {AGAIN}");
         return Err(ScenarioError::NotMeasured(why));
     }
-    let other = holder::buy(lab, other).await;
+    let other = holder::buy(ground, other).await;
     let resumed_ns = ghost.signal(Signal::SIGCONT)?;
     let (other, ghost) = (other?, ghost.entry().await?);
-    let recorded = Recorded::of(lab, &product, lock).await?;
+    let recorded = Recorded::of(&ground.lab, &product, lock).await?;
     judge(part, lock, &ghost, &other, &recorded);
-    let whose = |id: &str| {
-        let is_ghost = id == ghost.order_id;
-        Some(if is_ghost { "ghost" } else { "other" }.to_owned())
-    };
     if number == 1 {
-        part.pictures.extend(recorded.timeline(whose).map(|mut timeline| {
-            let lanes = timeline.lanes.iter_mut().filter(|lane| lane.name == "ghost");
-            let marks = [('S', stopped_ns), ('C', resumed_ns)];
-            lanes.for_each(|lane| {
-                // Before what is already there, which is drawn over them.
-                lane.marks.splice(0..0, marks.map(|(letter, at_ns)| Mark { at_ns, letter }));
-            });
-            timeline.letters.extend([('S', "stopped"), ('C', "goes on")]);
-            Picture::Timeline(timeline)
-        }));
+        part.pictures.extend(picture(&recorded, &ghost, [('S', stopped_ns), ('C', resumed_ns)]));
     }
     part.evidence.push(recorded.json(json!({
         "run": number, "lock": lock.row().name, "stopped_ns": stopped_ns, "resumed_ns": resumed_ns,
     })));
-    let entries = vec![ghost, other];
-    let run = Run::new(lock.row().name, &recorded.tally, recorded.audit(), entries);
+    let run = recorded.run(vec![ghost, other]);
     Ok(Run { run: number, processes: 2, retry: "fixed", ..run })
+}
+
+/// Who held the lock, with what was done to the ghost.
+fn picture(recorded: &Recorded, ghost: &Entry, done: [(char, u64); 2]) -> Option<Picture> {
+    let name = |id: &str| if id == ghost.order_id { "ghost" } else { "other" };
+    let mut timeline = recorded.timeline(|id| Some(name(id).to_owned()))?;
+    for lane in timeline.lanes.iter_mut().filter(|lane| lane.name == "ghost") {
+        // Before what is already there, which is drawn over them.
+        lane.marks.splice(0..0, done.map(|(letter, at_ns)| Mark { at_ns, letter }));
+    }
+    timeline.letters.extend([('S', "stopped"), ('C', "goes on")]);
+    Some(Picture::Timeline(timeline))
 }
 
 fn judge(part: &mut Part, lock: StrategyId, ghost: &Entry, other: &Entry, recorded: &Recorded) {

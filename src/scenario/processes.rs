@@ -42,9 +42,6 @@ pub struct Processes<T> {
 
 impl<T: DeserializeOwned + Send + 'static> Processes<T> {
     /// None yet.
-    ///
-    /// # Errors
-    /// The operating system does not say which program this is.
     pub fn new(lab: &Lab, config: &Config) -> Result<Self, ScenarioError> {
         let (sender, told) = mpsc::channel(1_024);
         Ok(Self {
@@ -59,9 +56,6 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
     }
 
     /// Starts another one; its number.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub fn start(&mut self, arguments: &[String]) -> Result<usize, ScenarioError> {
         let mut command = Command::new(&self.program);
         command.args(arguments).envs(self.environment.iter().cloned());
@@ -94,30 +88,22 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
     }
 
     /// How many were started.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.children.len()
     }
 
     /// What the operating system calls one.
-    #[must_use]
     pub fn pid(&self, index: usize) -> Pid {
         self.children[index].1
     }
 
     /// Does to one what a signal does.
-    ///
-    /// # Errors
-    /// The operating system refused: it may have ended.
     pub fn signal(&self, index: usize, signal: Signal) -> Result<(), ScenarioError> {
         signal::kill(self.pid(index), signal).map_err(io::Error::from)?;
         Ok(())
     }
 
     /// Says something to one, in a line.
-    ///
-    /// # Errors
-    /// It does not read any more.
     pub async fn say(&mut self, index: usize, what: &impl Serialize) -> Result<(), ScenarioError> {
         let mut line = serde_json::to_vec(what).map_err(io::Error::from)?;
         line.push(b'\n');
@@ -134,9 +120,6 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
 
     /// Waits until one of them tells something, as `see` sees it. `None` is told by one that tells nothing
     /// more.
-    ///
-    /// # Errors
-    /// It did not come about in time.
     pub async fn until<S>(
         &mut self,
         what: &str,
@@ -159,9 +142,6 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
     }
 
     /// Tells all to end, and waits until what they recorded has come to the store.
-    ///
-    /// # Errors
-    /// One does not end.
     pub async fn end(mut self) -> Result<(), ScenarioError> {
         (0..self.children.len()).for_each(|index| self.dismiss(index));
         // Whoever waits for its output to be read would not end.

@@ -14,13 +14,11 @@ pub struct Progress(ProgressBar);
 
 impl Progress {
     /// Something that takes as long as it takes.
-    #[must_use]
     pub fn spinner(what: impl Into<String>) -> Self {
         Self::show(ProgressBar::new_spinner(), SPINNER, what)
     }
 
     /// So many things, one after the other; see [`Self::tick`].
-    #[must_use]
     pub fn bar(len: u64, what: impl Into<String>) -> Self {
         Self::show(ProgressBar::new(len), BAR, what)
     }

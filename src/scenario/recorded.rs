@@ -1,43 +1,38 @@
-//! What was recorded of a product: its verdict, its records, and a picture of them.
+//! What was recorded of a product: its numbers, its records, and what they prove.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::{error::ScenarioError, ground::AGAIN};
 use crate::{
     history::Record,
     lab::Lab,
     product::Product,
-    report,
-    scenario::{error::ScenarioError, ground::AGAIN},
+    report::{Entry, Run, numbers},
     stock::ledger::Tally,
     strategy::StrategyId,
-    verdict::{self, Verdict},
+    verdict::{self, Audit, Verdict},
 };
 
 /// Everything that is known of a product at the end.
 pub struct Recorded {
     /// Its numbers.
     pub tally: Tally,
-    /// What was recorded.
+    /// What its purchases recorded.
     pub history: Vec<Record>,
     /// What that proves.
     pub verdict: Verdict,
     product: Product,
+    lock: StrategyId,
 }
 
 impl Recorded {
     /// Reads it, when this server has added what it has recorded.
-    ///
-    /// # Errors
-    /// The store could not be read, or the product was never on sale.
     pub async fn of(lab: &Lab, product: &Product, lock: StrategyId) -> Result<Self, ScenarioError> {
         Self::of_all(std::slice::from_ref(lab), product, lock).await
     }
 
     /// Reads it, when each of the servers has added what it has recorded.
-    ///
-    /// # Errors
-    /// The store could not be read, or the product was never on sale.
     pub async fn of_all(
         labs: &[Lab],
         product: &Product,
@@ -51,8 +46,8 @@ impl Recorded {
             ScenarioError::NotMeasured(format!("{product} is not on sale any more; {AGAIN}"))
         })?;
         let verdict = verdict::judge(&evidence.tally, &evidence.history, evidence.recorded);
-        let product = product.clone();
-        Ok(Self { tally: evidence.tally, history: evidence.history, verdict, product })
+        let (tally, history, product) = (evidence.tally, evidence.history, product.clone());
+        Ok(Self { tally, history, verdict, product, lock })
     }
 
     /// Whether every unit is accounted for, as many were sold as are named, and none twice.
@@ -62,29 +57,26 @@ impl Recorded {
 
     /// The numbers, in words.
     pub fn numbers(&self) -> String {
-        report::numbers(&self.tally, self.verdict.ok)
+        numbers(&self.tally, self.verdict.ok)
     }
 
     /// The verdict as JSON.
     pub fn audit(&self) -> Value {
-        let Verdict {
-            ok, oversold, lost_updates, overlaps, fencing, unknown, evidence, gaps, ..
-        } = &self.verdict;
-        let Tally { initial, stock, sold } = self.tally;
-        json!({
-            "ok": ok, "initial": initial, "stock": stock, "sold": sold, "oversold": oversold,
-            "lost_updates": lost_updates, "overlaps": overlaps, "fencing": fencing,
-            "unknown": unknown, "evidence": evidence, "gaps": gaps,
-        })
+        json!(Audit { tally: &self.tally, verdict: &self.verdict })
     }
 
     /// As JSON, as it was recorded.
-    pub fn json(&self, more: impl Serialize) -> Value {
+    pub fn json(&self, conditions: impl Serialize) -> Value {
         json!({
             "product_id": self.product.as_str(),
-            "conditions": more,
+            "conditions": conditions,
             "audit": self.audit(),
             "history": self.history,
         })
+    }
+
+    /// A run of these purchases.
+    pub fn run(&self, entries: Vec<Entry>) -> Run {
+        Run::new(self.lock.row().name, &self.tally, self.audit(), entries)
     }
 }

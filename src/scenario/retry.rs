@@ -1,26 +1,22 @@
 //! `locklab retry`: what losers do, compared at the same load.
 
 use serde_json::json;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use super::{
+    error::ScenarioError,
     expectation::{Conditions, Promise, judge},
-    race,
-    recorded::Recorded,
+    ground::Ground,
+    progress::Progress,
+    race::Race,
 };
 use crate::{
     cli::{Config, Expect, RetryArgs},
-    lab::Lab,
     measure::sample,
+    order::Order,
     report::{
-        Part, Picture, Report, Run, Table,
-        picture::{Group, Groups, Line, Lines},
-    },
-    scenario::{
-        error::ScenarioError,
-        ground::{self, open},
-        progress::Progress,
-        race::plan::{Plan, shuffle},
+        Entry, Part, Picture, Report, Run,
+        picture::{Group, Line, Lines},
     },
 };
 use locklab_locks::wait::{Patience, Policy};
@@ -33,15 +29,10 @@ const CAP: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(45);
 
 /// Has the same buyers race once with each policy.
-///
-/// # Errors
-/// The configuration is not valid, or the store is not there.
 pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioError> {
-    let lab = open(config, &[args.lock], args.concurrency).await?;
-    let mut report = Report::new("retry");
-    report.servers = lab.backends().versions().await;
+    let ground = Ground::open(config, &[args.lock], args.concurrency).await?;
     let seed = args.run.seed;
-    report.seed = Some(seed);
+    let mut report = ground.report("retry", Some(seed)).await;
     let RetryArgs { lock, concurrency, stock, delay, ttl, processes, .. } = *args;
     let mut part = Part::new(format!(
         "{}: {concurrency} buyers of {stock}, at most {} retries, ttl {ttl:?}",
@@ -57,9 +48,7 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
         are_patient: true,
     };
     let promise = Promise::of(Expect::Listed, lock, &conditions);
-    if let Some(reason) = lab.backends().reason_against(lock.row()) {
-        part.unknown(promise.claim(), reason);
-    } else {
+    if ground.allows(lock, &mut part, promise.claim()) {
         let rounds = u64::from(args.run.runs) * args.policies().count() as u64;
         let bar = Progress::bar(rounds, "retry");
         // Round by round, so that whatever else the machine does hits all policies.
@@ -67,7 +56,7 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
             for policy in args.policies() {
                 bar.say(format!("losers do {}, run {number}", policy.name()));
                 let seed = seed.wrapping_add(u64::from(number) - 1);
-                let run = once(&lab, config, args, policy, seed, &mut part).await;
+                let run = once(&ground, args, policy, seed, &mut part).await;
                 let run = part.known(run).map(|run| Run { run: number, ..run });
                 report.runs.0.extend(run);
                 bar.tick();
@@ -78,57 +67,83 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioEr
         }
         show(&mut part, args, &report.runs.0);
     }
-    lab.close(Instant::now()).await;
+    ground.close().await;
     report.parts.push(part);
     Ok(report)
 }
 
 async fn once(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     args: &RetryArgs,
     policy: Policy,
     seed: u64,
     part: &mut Part,
 ) -> Result<Run, ScenarioError> {
-    let product = ground::product("retry", args.lock)?;
-    lab.shop().reset(&product, args.stock, Some(args.lock)).await?;
-    let plan = |buyer| {
-        let mut plan = Plan::new(buyer, args.lock, &product);
-        (plan.order.delay, plan.order.ttl) = (args.delay, args.ttl);
-        plan.order.patience = Patience {
+    let RetryArgs { lock, delay, ttl, max_retries, processes, .. } = *args;
+    let (units, buyers) = (args.stock, args.concurrency);
+    let race = Race { scenario: "retry", lock, units, buyers, processes, seed };
+    let tune = |order| {
+        let patience = Patience {
             policy,
             base: BASE,
             cap: CAP,
-            max_retries: args.max_retries,
+            max_retries,
             wait: WAIT,
             ..Patience::default()
         };
-        plan
+        Order { delay, ttl, patience, ..order }
     };
-    let mut plans: Vec<Plan> = (0..args.concurrency).map(plan).collect();
-    shuffle(&mut plans, seed);
-    let entries = race::run(lab, config, plans, args.processes).await?;
-    let recorded = Recorded::of(lab, &product, args.lock).await?;
+    let (entries, recorded) = race.run(ground, tune).await?;
     part.evidence.push(recorded.json(json!({ "retry": policy.name() })));
-    let run = Run::new(args.lock.row().name, &recorded.tally, recorded.audit(), entries);
-    Ok(Run { retry: policy.name(), processes: args.processes, ..run })
+    Ok(Run { retry: policy.name(), processes, ..recorded.run(entries) })
 }
 
 /// What the runs of each policy come to.
 fn show(part: &mut Part, args: &RetryArgs, runs: &[Run]) {
-    let of = |policy: Policy| runs.iter().filter(move |run| run.retry == policy.name());
-    let entries = |policy| of(policy).flat_map(|run| &run.entries);
+    let each: Vec<Policed<'_>> = args.policies().map(|policy| Policed::of(policy, runs)).collect();
     let columns =
         ["retry", "took ms", "sold", "retries/buyer", "wait p50 ms", "p99", "sigma ms", "Jain"];
-    let row = |policy: Policy| {
-        let took: Vec<f64> = of(policy).map(|run| run.duration_ms).collect();
-        let sold: Vec<f64> = of(policy).map(|run| run.sold as f64).collect();
-        let waits: Vec<f64> = entries(policy).map(|entry| entry.wait_ms).collect();
-        let ends: Vec<f64> = entries(policy).map(|entry| entry.duration_ms).collect();
-        let retries: Vec<f64> = entries(policy).map(|entry| f64::from(entry.retries)).collect();
+    let title = "What losers do (medians over runs; fairness over all purchases)";
+    part.table(title, &columns, each.iter().map(Policed::row).collect());
+    for Policed { name, runs } in &each {
+        let took = runs.iter().map(|run| run.duration_ms).collect();
+        part.measure(format!("{name}: until all had an answer"), "ms", took);
+    }
+    let waits = each.iter().map(|it| Group::new(it.name, it.each(|entry| entry.wait_ms)));
+    part.pictures.push(Picture::distribution("How long buyers waited", "ms", waits.collect()));
+    part.pictures.push(Picture::Lines(Lines {
+        title: "Retries of all buyers who have their answer, first run".to_owned(),
+        x: "ms since the start",
+        y: "retries",
+        lines: each.iter().map(Policed::retries).collect(),
+    }));
+}
+
+/// The runs of one policy.
+struct Policed<'a> {
+    name: &'static str,
+    runs: Vec<&'a Run>,
+}
+
+impl<'a> Policed<'a> {
+    fn of(policy: Policy, runs: &'a [Run]) -> Self {
+        let name = policy.name();
+        Self { name, runs: runs.iter().filter(|run| run.retry == name).collect() }
+    }
+
+    /// A number of each purchase.
+    fn each(&self, number: impl Fn(&Entry) -> f64) -> Vec<f64> {
+        self.runs.iter().flat_map(|run| &run.entries).map(number).collect()
+    }
+
+    fn row(&self) -> Vec<String> {
+        let took: Vec<f64> = self.runs.iter().map(|run| run.duration_ms).collect();
+        let sold: Vec<f64> = self.runs.iter().map(|run| run.sold as f64).collect();
+        let waits = self.each(|entry| entry.wait_ms);
+        let ends = self.each(|entry| entry.duration_ms);
+        let retries = self.each(|entry| f64::from(entry.retries));
         vec![
-            policy.name().to_owned(),
+            self.name.to_owned(),
             format!("{:.0}", sample::median(&took)),
             format!("{:.0}", sample::median(&sold)),
             format!("{:.1}", sample::mean(&retries)),
@@ -137,44 +152,20 @@ fn show(part: &mut Part, args: &RetryArgs, runs: &[Run]) {
             format!("{:.1}", sample::deviation(&ends)),
             format!("{:.2}", sample::jain(&ends)),
         ]
-    };
-    part.tables.push(Table {
-        title: "What losers do (medians over runs; fairness over all purchases)".to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows: args.policies().map(row).collect(),
-    });
-    for policy in args.policies() {
-        let took = of(policy).map(|run| run.duration_ms).collect();
-        part.measure(format!("{}: until all had an answer", policy.name()), "ms", took);
     }
-    let group = |policy: Policy| Group {
-        name: policy.name().to_owned(),
-        samples: entries(policy).map(|entry| entry.wait_ms).collect(),
-    };
-    part.pictures.push(Picture::Distribution(Groups {
-        title: "How long buyers waited".to_owned(),
-        unit: "ms",
-        groups: args.policies().map(group).collect(),
-    }));
-    let line = |policy: Policy| {
-        let Some(run) = of(policy).next() else {
-            return Line { name: policy.name().to_owned(), points: Vec::new() };
-        };
-        let began_ns = run.entries.iter().map(|entry| entry.began_ns).min().unwrap_or_default();
+
+    /// How many retries there were in the first run, whenever a buyer had its answer.
+    fn retries(&self) -> Line {
+        let entries = self.runs.first().map_or(&[][..], |run| &run.entries);
+        let began_ns = entries.iter().map(|entry| entry.began_ns).min().unwrap_or_default();
         let mut ended: Vec<_> =
-            run.entries.iter().map(|entry| (entry.ended_ns, entry.retries)).collect();
+            entries.iter().map(|entry| (entry.ended_ns, entry.retries)).collect();
         ended.sort_unstable();
         let mut sum = 0;
         let points = ended.into_iter().map(|(at_ns, retries)| {
             sum += retries;
             (at_ns.saturating_sub(began_ns) as f64 / 1e6, f64::from(sum))
         });
-        Line { name: policy.name().to_owned(), points: points.collect() }
-    };
-    part.pictures.push(Picture::Lines(Lines {
-        title: "Retries of all buyers who have their answer, first run".to_owned(),
-        x: "ms since the start",
-        y: "retries",
-        lines: args.policies().map(line).collect(),
-    }));
+        Line { name: self.name.to_owned(), points: points.collect() }
+    }
 }

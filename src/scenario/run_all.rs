@@ -8,9 +8,6 @@ use crate::{
 };
 
 /// Does one after the other, and tells everything in one report.
-///
-/// # Errors
-/// The configuration is not valid, the store is not there, or a file could not be written.
 pub async fn run(config: &Config, args: &RunAllArgs) -> Result<Report, ScenarioError> {
     if let Some(folder) = &args.output {
         export::check(&folder.join("oversell.json"))?;

@@ -17,10 +17,6 @@ use crate::{
 };
 
 /// Runs a scenario and shows its report; gives the exit code that says how it ended.
-///
-/// # Errors
-/// The report could not be written where it is wanted, which is found out before anything is run; or the
-/// scenario could not be done.
 pub async fn tell(
     output: &OutputArgs,
     scenario: impl Future<Output = Result<Report, ScenarioError>>,
@@ -30,9 +26,6 @@ pub async fn tell(
 }
 
 /// Whether a report can be shown so.
-///
-/// # Errors
-/// The page cannot be written where it is wanted.
 fn check(output: &OutputArgs) -> Result<(), ScenarioError> {
     let Some(path) = &output.html else { return Ok(()) };
     if fs::metadata(path).is_ok_and(|it| !it.is_file()) {
@@ -53,7 +46,6 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 }
 
 /// Prints a report, and gives the exit code that says how the scenario ended.
-#[must_use]
 fn show(report: &Report, output: &OutputArgs) -> u8 {
     // Whoever started this need not read it.
     if output.json {

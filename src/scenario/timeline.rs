@@ -5,7 +5,10 @@ use crate::{
         lease::Lease,
         trace::{Trace, Traces},
     },
-    report::timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
+    report::{
+        Entry,
+        timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
+    },
     scenario::recorded::Recorded,
 };
 
@@ -118,6 +121,14 @@ impl Recorded {
             marks.push(Mark { at_ns: sale.at_ns, letter });
         }
         Some(Lane { name: String::new(), spans, marks })
+    }
+}
+
+/// Names orders by the processes of those purchases.
+pub fn processes_of(entries: &[Entry]) -> impl Fn(&str) -> Option<String> + '_ {
+    |id| {
+        let of_order = entries.iter().find(|entry| entry.order_id == id);
+        of_order.map(|entry| entry.process_id.clone())
     }
 }
 

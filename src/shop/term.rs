@@ -4,6 +4,7 @@
 //! then, it finishes. So one that stood still in the middle of its work writes late, and only a store
 //! that compares fencing tokens can tell.
 
+use serde::{Deserialize, Serialize};
 use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
@@ -26,7 +27,8 @@ use locklab_locks::{
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What becomes of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Career {
     /// It leads.
     Elected {

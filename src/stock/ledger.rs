@@ -113,7 +113,7 @@ impl Sold {
 }
 
 /// The state of a product: the three numbers from which its verdict follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Units at the last reset.
     pub initial: i64,

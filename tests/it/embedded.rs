@@ -14,6 +14,10 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::{Pid, Uid},
 };
+use procfs::{
+    Current, SharedMemorySegments,
+    process::{Process, all_processes},
+};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::{self, Duration};
 
@@ -57,18 +61,15 @@ impl Traces {
 
     /// The processes that work in the folder, also after it has gone.
     fn processes(&self) -> Vec<Pid> {
-        let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
-        let works_here = |process: &PathBuf| {
-            fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.folder))
-        };
-        let names = all.filter(works_here).map(|process| process.file_name().unwrap().to_owned());
-        names.map(|name| Pid::from_raw(name.to_str().unwrap().parse().unwrap())).collect()
+        let works_here =
+            |process: &Process| process.cwd().is_ok_and(|cwd| cwd.starts_with(&self.folder));
+        let processes = all_processes().unwrap().flatten().filter(works_here);
+        processes.map(|process| Pid::from_raw(process.pid)).collect()
     }
 
     fn has_segment(&self) -> bool {
-        let table = fs::read_to_string("/proc/sysvipc/shm").unwrap();
-        let mut ids = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
-        ids.any(|id| self.segment.as_deref() == Some(id))
+        let ids = SharedMemorySegments::current().unwrap().0.into_iter().map(|it| it.shmid);
+        ids.into_iter().any(|id| self.segment.as_deref() == Some(&id.to_string()))
     }
 
     fn assert_complete(&self) {
@@ -79,12 +80,11 @@ impl Traces {
 
     /// Whether every thread of every process stands still: a signal comes to one after the other.
     fn are_stopped(&self) -> bool {
-        let tasks = self.processes().into_iter().flat_map(|process| {
-            fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten()
-        });
-        let state = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat"));
+        let processes = self.processes().into_iter();
+        let processes = processes.filter_map(|process| Process::new(process.as_raw()).ok());
+        let tasks = processes.filter_map(|process| process.tasks().ok()).flatten().flatten();
         // A thread that has ended meanwhile has no state.
-        tasks.filter_map(|task| state(task).ok()).all(|stat| stat.contains(") T "))
+        tasks.filter_map(|task| task.stat().ok()).all(|stat| stat.state == 'T')
     }
 
     fn are_gone(&self) -> bool {

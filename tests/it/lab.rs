@@ -8,6 +8,7 @@ use axum::{
 use clap::Parser;
 use locklab::{backends::version::ServerVersion, cli::Cli, lab::Lab, measure::exporter::Exporter};
 use locklab_locks::wires::metrics::{Op, Wire};
+use procfs::process::Process;
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -81,8 +82,8 @@ async fn servers_name_their_versions() {
 
 /// The resident memory of this process, in bytes.
 fn resident() -> usize {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    let pages = Process::myself().and_then(|process| process.statm()).unwrap().resident;
+    pages as usize * 4096
 }
 
 /// Samples are moved into their buckets by upkeep, without anybody scraping. Samples that nobody

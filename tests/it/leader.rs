@@ -1,11 +1,13 @@
 //! `locklab leader`: elections that were really held, among processes that are really struck.
 
-use std::{collections::BTreeSet, fs, process::Stdio};
+use std::{collections::BTreeSet, process::Stdio};
 
+use locklab::measure::proc;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use procfs::process::Process;
 use serde_json::Value;
 
 use crate::server::{command, until};
@@ -95,9 +97,7 @@ async fn killed_it_leaves_no_candidate() {
     let mut child = command(&flags).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id();
     let candidates = || {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children: Vec<i32> =
-            children.unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        let children = proc::children(Pid::from_raw(pid.try_into().unwrap()));
         children.into_iter().filter(|pid| is_candidate(*pid)).collect::<Vec<_>>()
     };
     until("all candidates stand", async || candidates().len() == 3).await;
@@ -110,11 +110,12 @@ async fn killed_it_leaves_no_candidate() {
     until("they have ended", async || candidates.iter().all(|pid| !is_candidate(*pid))).await;
 }
 
-fn is_candidate(pid: i32) -> bool {
+fn is_candidate(pid: Pid) -> bool {
     command_line(pid).contains("candidate")
 }
 
 /// Of a process that has ended, and whose end nobody was told: empty.
-fn command_line(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+fn command_line(pid: Pid) -> String {
+    let command = Process::new(pid.as_raw()).and_then(|process| process.cmdline());
+    command.unwrap_or_default().join(" ")
 }

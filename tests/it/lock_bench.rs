@@ -6,7 +6,7 @@ use locklab::{
     backends::Backends,
     measure::exporter::Exporter,
     order::{Order, recorder},
-    product::{Item, Product},
+    product::Product,
     shop::{
         Shop,
         shelf::{Method, Parts, Settings},
@@ -26,7 +26,6 @@ use locklab_locks::{
     },
     lock::{Claim, Lock, Release},
     token::Token,
-    wait::Patience,
     wires::{
         metrics::Wire,
         redis::{RedisClient, RedisMode, RedisOptions},
@@ -157,18 +156,8 @@ impl Bench {
     }
 
     pub fn order(&self, product: &Product) -> Order {
-        Order {
-            id: Token::random(),
-            items: vec![Item { product: product.clone(), quantity: 1 }],
-            key: None,
-            run_id: None,
-            strategy: self.strategy,
-            delay: Duration::ZERO,
-            ttl: TTL,
-            extensions: 0,
-            patience: Patience::default(),
-            faults: Faults::default(),
-        }
+        let order = Order::of(self.strategy, product.clone());
+        Order { delay: Duration::ZERO, ttl: TTL, ..order }
     }
 
     pub async fn acquire(&self, product: &Product) -> Option<lease::Lease> {

@@ -5,6 +5,7 @@ use locklab_locks::{
     wires::redis::RedisMode,
 };
 use nix::sys::signal::Signal;
+use procfs::process::{Process, all_processes};
 use reqwest::Method;
 use serde_json::Value;
 use zookeeper_client::Client;
@@ -281,8 +282,7 @@ async fn a_dead_holder_is_followed() {
 
 /// Whose child a process is, by its id.
 fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    Some(Process::new(pid).and_then(|process| process.stat()).ok()?.ppid)
 }
 
 /// The private one is there without a flag more, and ends with its server, even when that is killed.
@@ -293,15 +293,13 @@ async fn the_embedded_one() {
     let reply = server.post("/purchase?product=p&lock=zookeeper").await;
     assert_eq!(reply.outcome(), "sold", "{}", reply.text);
     assert_eq!(row(&server).await["available"], true);
-    let is_java = |pid: &i32| {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
-        command.is_ok_and(|command| command.starts_with("java"))
+    let is_java = |process: &Process| {
+        process.cmdline().is_ok_and(|command| command.first().is_some_and(|it| it == "java"))
     };
     // Its guard is between them.
     let is_ours = |pid: &i32| parent(*pid).and_then(parent) == Some(server.pid());
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let java: Vec<i32> = processes.filter(is_java).filter(is_ours).collect();
+    let processes = all_processes().unwrap().flatten().filter(is_java).map(|process| process.pid);
+    let java: Vec<i32> = processes.filter(is_ours).collect();
     let [java] = java[..] else { panic!("one serves, not {java:?}") };
     server.signal(Signal::SIGKILL);
     until("it is gone", async || parent(java).is_none()).await;

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use tokio::time::{self, Duration};
 
-use crate::definitions;
 use crate::{
+    definitions,
     duration::{self, BareUnit},
     error::BackendError,
     measure::{Kind as MetricKind, Registry, raised::Raised},

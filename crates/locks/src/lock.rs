@@ -30,8 +30,7 @@ use strum::{IntoStaticStr, VariantArray};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::name::Name;
-use crate::{error::BackendError, fault::Faults, token::Token, wait::Waitable};
+use crate::{error::BackendError, fault::Faults, name::Name, token::Token, wait::Waitable};
 
 /// What one attempt claims: the product, under a token that nobody else has.
 #[derive(Debug, Clone)]

@@ -22,9 +22,6 @@ const CHANGE: &str = "What is changed under the lock?";
 const SERVERS: &str = "What do you run, or would you? (space chooses, none means any)";
 
 /// The case, as far as flags say, and asked for beyond that.
-///
-/// # Errors
-/// There is no terminal to ask on, or the answers contradict each other.
 pub fn case(args: &AdviseArgs) -> Result<Case, ScenarioError> {
     let missing = missing(args);
     let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();

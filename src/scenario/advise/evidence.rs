@@ -5,8 +5,7 @@ use tokio::time::Duration;
 
 use super::rules::Case;
 use crate::{
-    cli::{Change, Config, Spread},
-    lab::Lab,
+    cli::{Change, Spread},
     measure::sample,
     report::{Met, Part},
     scenario::{
@@ -16,6 +15,7 @@ use crate::{
             judge,
         },
         error::ScenarioError,
+        ground::Ground,
         pause,
     },
     strategy::{Expected, Family, StrategyId},
@@ -44,7 +44,6 @@ pub struct Shown {
 }
 
 /// The load of a case, as far as it is done here.
-#[must_use]
 pub fn load(case: &Case) -> Load {
     Load {
         buyers: case.buyers.min(BUYERS_MAX),
@@ -58,7 +57,6 @@ pub fn load(case: &Case) -> Load {
 }
 
 /// Where the load is not that of the case, in words.
-#[must_use]
 pub fn scaled(case: &Case, load: &Load) -> String {
     let mut scaled = Vec::new();
     if load.work < case.work {
@@ -74,18 +72,12 @@ pub fn scaled(case: &Case, load: &Load) -> String {
 }
 
 /// Shows a strategy at work.
-pub async fn show(
-    lab: &Lab,
-    config: &Config,
-    case: &Case,
-    lock: StrategyId,
-    seed: u64,
-) -> (Part, Shown) {
+pub async fn show(ground: &Ground, case: &Case, lock: StrategyId, seed: u64) -> (Part, Shown) {
     let (row, load) = (lock.row(), load(case));
     let title = compare::title(lock, &load);
     let mut part = Part::new(format!("Recorded now: {title}{}", scaled(case, &load)));
     let mut shown = Shown { race: None, paused: None };
-    if let Some(reason) = lab.backends().reason_against(row) {
+    if let Some(reason) = ground.lab.backends().reason_against(row) {
         part.unknown(
             judge::promise(lock, &load).claim(),
             format!("it would fit, and is not measured: {reason}"),
@@ -98,7 +90,7 @@ pub async fn show(
         // In the line of one process, they would not race.
         Family::Lock => Policy::Notify,
     };
-    let race = race(lab, config, Cell { lock, policy }, &load, seed).await;
+    let race = race(ground, Cell { lock, policy }, &load, seed).await;
     if let Some(sample) = part.known(race) {
         judge::judge(&mut part, lock, &load, &[&sample]);
         part.measure("sold", "units/s", vec![sample.sold_per_s]);
@@ -112,36 +104,32 @@ pub async fn show(
         shown.race = Some(sample);
     }
     if survives_pauses(case, lock) {
-        shown.paused = Some(stop(lab, config, lock, &mut part).await);
+        shown.paused = Some(stop(ground, lock, &mut part).await);
     }
     (part, shown)
 }
 
 /// Shows what a lock cannot do: somebody else is let in while a holder stands still, and both write.
-pub async fn control(lab: &Lab, config: &Config, lock: StrategyId) -> Part {
+pub async fn control(ground: &Ground, lock: StrategyId) -> Part {
     let name = lock.row().name;
     let mut part =
         Part::new(format!("Recorded now: {name}: a holder is stopped for longer than its lease"));
-    match lab.backends().reason_against(lock.row()) {
-        Some(reason) => part.unknown("a late write can be shown", reason),
-        None => {
-            stop(lab, config, lock, &mut part).await;
-        }
+    if ground.allows(lock, &mut part, "a late write can be shown") {
+        stop(ground, lock, &mut part).await;
     }
     part
 }
 
 async fn race(
-    lab: &Lab,
-    config: &Config,
+    ground: &Ground,
     cell: Cell,
     load: &Load,
     seed: u64,
 ) -> Result<Sample, ScenarioError> {
     if load.processes == 1 {
-        compare::warm_up(lab, config, cell.lock, load).await?;
+        compare::warm_up(ground, cell.lock, load).await?;
     }
-    cell.measure(lab, config, load, 1, seed).await
+    cell.measure(ground, load, 1, seed).await
 }
 
 /// Whether a strategy is to withstand a holder that stands still, in this case.
@@ -155,9 +143,9 @@ fn survives_pauses(case: &Case, lock: StrategyId) -> bool {
 }
 
 /// Stops a holder. Whether what came out is what was promised, the worst of it.
-async fn stop(lab: &Lab, config: &Config, lock: StrategyId, part: &mut Part) -> Met {
+async fn stop(ground: &Ground, lock: StrategyId, part: &mut Part) -> Met {
     let before = part.checks.len();
-    let stopped = pause::stop(lab, config, PAUSE_TTL, lock, 1, part).await;
+    let stopped = pause::stop(ground, PAUSE_TTL, lock, 1, part).await;
     part.known(stopped);
     part.checks[before..].iter().map(|check| check.met).max().unwrap_or(Met::Unknown)
 }

@@ -56,7 +56,6 @@ impl Case {
     }
 
     /// The case in words.
-    #[must_use]
     pub fn told(&self) -> String {
         let Self { work, worst, ttl, buyers, double_sale, processes, change, .. } = self;
         let (change, processes) = (<&str>::from(change), <&str>::from(processes));
@@ -68,13 +67,11 @@ impl Case {
     }
 
     /// Whether nothing will do but a lock, or it is not known what else would.
-    #[must_use]
     pub fn needs_lock(&self) -> bool {
         self.change == Change::Outside && self.processes == Spread::Many
     }
 
     /// What there is to be said before any lock is thought of.
-    #[must_use]
     pub fn first(&self) -> Vec<&'static str> {
         let mut first = Vec::new();
         match self.change {
@@ -108,7 +105,6 @@ impl Case {
     }
 
     /// Whether what is asked for can be had from no lock, in words.
-    #[must_use]
     pub fn impossible(&self) -> Option<&'static str> {
         let is_harm = self.double_sale != DoubleSale::Annoying;
         (is_harm && !self.is_checked() && self.processes == Spread::Many).then_some(
@@ -121,7 +117,6 @@ impl Case {
 
     /// What the rules say of all strategies: those that will do come first, and before them what is no
     /// lock.
-    #[must_use]
     pub fn rulings(&self) -> Vec<(StrategyId, Ruling)> {
         let mut rulings: Vec<_> = StrategyId::all().map(|id| (id, self.ruling(id.row()))).collect();
         rulings.sort_by_key(|(id, ruling)| match ruling {

@@ -9,7 +9,7 @@ use crate::{report::Part, stock::ledger::Tally};
 /// How purchases are expected to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ends {
+pub enum Ends {
     /// One unit too many, by who took more to be free than there was.
     Misread,
     /// One unit too many, by two who worked at once, each on what there was.
@@ -39,22 +39,22 @@ impl Ends {
 }
 
 /// What was done with one item, and how it ended.
-pub(super) struct Case<'a> {
+pub struct Case<'a> {
     /// What was expected.
-    pub(super) claim: &'a str,
+    pub claim: &'a str,
     /// The same, to be checked.
-    pub(super) ends: Ends,
+    pub ends: Ends,
     /// What happened before anybody decided.
-    pub(super) story: String,
+    pub story: String,
     /// Every purchase that was tried.
-    pub(super) purchases: Vec<Purchase>,
+    pub purchases: Vec<Purchase>,
     /// What the ledger says at the end.
-    pub(super) tally: Tally,
+    pub tally: Tally,
 }
 
 impl Case<'_> {
     /// Adds the case to a part, with the steps by which the database was told of it.
-    pub(super) fn judge(self, part: &mut Part, steps: &[Value]) {
+    pub fn judge(self, part: &mut Part, steps: &[Value]) {
         let Self { claim, ends, story, purchases, tally } = self;
         let Tally { initial, sold, .. } = tally;
         let oversold = tally.oversold();

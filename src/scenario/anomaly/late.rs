@@ -62,7 +62,7 @@ const ARMS: [Arm; 4] = [
 ];
 
 /// Two buyers of one unit, one of whom waits for the lock of the other.
-pub(super) async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
+pub async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     for (number, arm) in ARMS.iter().enumerate() {
         race(ledger, part, &format!("unit-{number}"), arm).await?;
     }

@@ -25,18 +25,18 @@ use locklab_locks::{
 };
 
 /// Both tables, and everything that was sent to the database.
-pub(super) struct Ledger {
+pub struct Ledger {
     client: Arc<SqlClient>,
     /// What there is: units that are on sale together, or each in a row of its own.
-    pub(super) stock: String,
+    pub stock: String,
     /// What was sold: a row for each unit.
-    pub(super) sales: String,
+    pub sales: String,
     steps: Mutex<Vec<Json>>,
 }
 
 /// How a buyer writes that it has bought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writes {
+pub enum Writes {
     /// It adds a sale.
     Sale,
     /// It also sets the stock to one less than it has read.
@@ -48,7 +48,7 @@ const FRESH: Duration = Duration::from_millis(110);
 
 /// Which kind of lock a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub enum Awaited {
     /// An advisory lock of Postgres.
     Advisory,
     /// A named lock of MySQL.
@@ -80,10 +80,7 @@ impl Awaited {
 
 impl Ledger {
     /// Empty tables, by names that nobody else has.
-    ///
-    /// # Errors
-    /// They could not be created.
-    pub(super) async fn create(client: &Arc<SqlClient>) -> Result<Self, BackendError> {
+    pub async fn create(client: &Arc<SqlClient>) -> Result<Self, BackendError> {
         let prefix = format!("locklab_anomaly_{}", &Token::random().as_str()[..8]);
         let (stock, sales) = (format!("{prefix}_stock"), format!("{prefix}_sales"));
         let sql = format!(
@@ -97,15 +94,7 @@ impl Ledger {
     }
 
     /// Puts an item on sale: so many rows, of so many units each.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn put_on_sale(
-        &self,
-        item: &str,
-        rows: i64,
-        each: i64,
-    ) -> Result<(), BackendError> {
+    pub async fn put_on_sale(&self, item: &str, rows: i64, each: i64) -> Result<(), BackendError> {
         let mut session = self.client.session_soon().await?;
         let sql =
             format!("INSERT INTO {} (item, unit, units, stock) VALUES (?, ?, ?, ?)", self.stock);
@@ -117,10 +106,7 @@ impl Ledger {
     }
 
     /// What there was of an item, and what was sold, as far as it is committed.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn tally(&self, item: &str) -> Result<Tally, BackendError> {
+    pub async fn tally(&self, item: &str) -> Result<Tally, BackendError> {
         let whole = match self.client.dialect() {
             Dialect::Postgres => "BIGINT",
             Dialect::MySql => "SIGNED",
@@ -138,10 +124,7 @@ impl Ledger {
     }
 
     /// Somebody enters who has a session alone.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn enter(&self, name: &'static str) -> Result<Buyer<'_>, BackendError> {
+    pub async fn enter(&self, name: &'static str) -> Result<Buyer<'_>, BackendError> {
         let mut session = self.client.session_soon().await?;
         // Whatever it sets or locks is not for others: it closes its connection.
         session.holds(true);
@@ -155,14 +138,7 @@ impl Ledger {
     }
 
     /// Waits until a session waits for a lock of this kind, by what the database says of it.
-    ///
-    /// # Errors
-    /// It does not, or the database could not be asked.
-    pub(super) async fn until_waits(
-        &self,
-        waiter: i64,
-        lock: Awaited,
-    ) -> Result<(), ScenarioError> {
+    pub async fn until_waits(&self, waiter: i64, lock: Awaited) -> Result<(), ScenarioError> {
         let said = poll("a session waits for a lock", async || {
             if lock == Awaited::Row {
                 time::sleep(FRESH).await;
@@ -177,21 +153,14 @@ impl Ledger {
     }
 
     /// Asks for a number, in no session of a buyer.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn ask(
-        &self,
-        sql: &str,
-        values: &[Value<'_>],
-    ) -> Result<Option<i64>, BackendError> {
+    pub async fn ask(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<i64>, BackendError> {
         let mut session = self.client.session_soon().await?;
         let rows: Vec<(Option<i64>,)> = session.rows(Op::Read, sql, values).await?;
         Ok(rows.into_iter().next().and_then(|(number,)| number))
     }
 
     /// What was sent since this was last asked, and answered.
-    pub(super) fn steps(&self) -> Vec<Json> {
+    pub fn steps(&self) -> Vec<Json> {
         std::mem::take(&mut self.steps.lock())
     }
 
@@ -200,10 +169,7 @@ impl Ledger {
     }
 
     /// Removes the tables.
-    ///
-    /// # Errors
-    /// They are left behind.
-    pub(super) async fn drop_tables(self) -> Result<(), ScenarioError> {
+    pub async fn drop_tables(self) -> Result<(), ScenarioError> {
         let Self { client, stock, sales, .. } = self;
         let dropped = async {
             let sql = format!("DROP TABLE {stock}, {sales}");
@@ -218,11 +184,11 @@ impl Ledger {
 }
 
 /// Somebody with a session of its own.
-pub(super) struct Buyer<'a> {
+pub struct Buyer<'a> {
     ledger: &'a Ledger,
     name: &'static str,
     /// Names the session.
-    pub(super) id: i64,
+    pub id: i64,
     session: Session,
     /// Whether a transaction is open.
     is_open: bool,
@@ -230,10 +196,7 @@ pub(super) struct Buyer<'a> {
 
 impl Buyer<'_> {
     /// Sends one statement, which may wait for a lock, and reads the number in its answer.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn number(
+    pub async fn number(
         &mut self,
         sql: &str,
         values: &[Value<'_>],
@@ -246,44 +209,28 @@ impl Buyer<'_> {
     }
 
     /// Sends one statement, which may wait for a lock; says how many rows it has found.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn send(
-        &mut self,
-        sql: &str,
-        values: &[Value<'_>],
-    ) -> Result<u64, BackendError> {
+    pub async fn send(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, BackendError> {
         let answer = self.session.change(PATIENCE, Op::Write, sql, values).await;
         self.note(sql, values, answer.as_ref().map(|rows| json!({ "rows": rows })));
         answer
     }
 
     /// Sends statements that need no answer.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn run(&mut self, sql: &str) -> Result<(), BackendError> {
+    pub async fn run(&mut self, sql: &str) -> Result<(), BackendError> {
         let answer = self.session.run(Op::Begin, sql).await;
         self.note(sql, &[], answer.as_ref().map(|()| json!("ok")));
         answer
     }
 
     /// Begins a transaction, in these words.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn begin(&mut self, sql: &str) -> Result<(), BackendError> {
+    pub async fn begin(&mut self, sql: &str) -> Result<(), BackendError> {
         self.run(sql).await?;
         self.is_open = true;
         Ok(())
     }
 
     /// Looks how many units are left, by a statement that says so; nothing said is none.
-    ///
-    /// # Errors
-    /// See [`BackendError`].
-    pub(super) async fn look(
+    pub async fn look(
         &mut self,
         item: &str,
         sql: &str,
@@ -294,7 +241,7 @@ impl Buyer<'_> {
     }
 
     /// Buys one unit and commits, if it has seen one.
-    pub(super) async fn decide(&mut self, item: &str, look: Look, writes: Writes) -> Purchase {
+    pub async fn decide(&mut self, item: &str, look: Look, writes: Writes) -> Purchase {
         let did = if look.read <= 0 {
             Did::TurnedAway
         } else {
@@ -307,7 +254,7 @@ impl Buyer<'_> {
     }
 
     /// Ends its transaction, unless what it did has.
-    pub(super) async fn leave(&mut self, look: Look, did: Did) -> Purchase {
+    pub async fn leave(&mut self, look: Look, did: Did) -> Purchase {
         if did != Did::Sold && self.is_open {
             // An error means that the connection is closed, which does the same.
             self.run("ROLLBACK").await.ok();

@@ -14,11 +14,10 @@ use crate::{
     lab::Lab,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
-    product::{Item, Product},
     report::Part,
     scenario::{
         error::ScenarioError,
-        ground::{AGAIN, PATIENCE, poll},
+        ground::{self, AGAIN, PATIENCE, poll},
     },
     stock::ledger::Tally,
     strategy::{
@@ -26,7 +25,7 @@ use crate::{
         server::{Backend, Store},
     },
 };
-use locklab_locks::{fault::Faults, token::Token, wait::Patience};
+use locklab_locks::token::Token;
 
 /// Over which connection the first buyer works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +38,13 @@ enum Works {
 
 /// Who holds a named lock.
 const HOLDER: &str = "SELECT CAST(IS_USED_LOCK(?) AS SIGNED)";
-/// The strategy that asks for its lock before it writes.
-const STRATEGY: &str = "mysql-lock";
 /// How long its work takes: until it is told.
 const WORK: Duration = PATIENCE;
 /// It asks every third of this.
 const TTL: Duration = Duration::from_secs(3);
 
 /// Two buyers of one unit; the connection by which the first holds the lock is killed during its work.
-pub(super) async fn show(
-    scene: &Scene,
-    ledger: &Ledger,
-    part: &mut Part,
-) -> Result<(), ScenarioError> {
+pub async fn show(scene: &Scene, ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     let claim = "the holder works over another connection: both sell the unit";
     race(ledger, part, "elsewhere", (claim, Works::Elsewhere, Ends::Overlap)).await?;
     let claim =
@@ -135,19 +128,18 @@ async fn ask_first(scene: &Scene, ledger: &Ledger) -> Result<Asked, ScenarioErro
 }
 
 async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
-    let missing = |what: &str| ScenarioError::NotMeasured(format!("there is no {what}"));
-    let strategy: StrategyId = STRATEGY.parse().map_err(|_| missing(STRATEGY))?;
+    let strategy = StrategyId::MysqlLock;
     if let Some(reason) = lab.backends().reason_against(strategy.row()) {
         return Err(ScenarioError::NotMeasured(reason));
     }
-    let name = format!("anomaly-{}", &Token::random().as_str()[..8]);
-    let product: Product = name.parse().map_err(|_| missing(&name))?;
+    let product = ground::named(&format!("anomaly-{}", &Token::random().as_str()[..8]))?;
     let shop = lab.shop();
     shop.reset(&product, 1, Some(strategy)).await?;
     let lock = format!("locklab:{product}");
     let holder = async || Ok(ledger.ask(HOLDER, &[lock.as_str().into()]).await?);
-    let first = order(strategy, &product, WORK);
-    let second = order(strategy, &product, Duration::ZERO);
+    let order = || Order { ttl: TTL, ..Order::of(strategy, product.clone()) };
+    let first = Order { delay: WORK, ..order() };
+    let second = Order { delay: Duration::ZERO, ..order() };
     let strikes = async {
         let killed = poll("the first buyer holds the lock", holder).await?;
         ledger.enter("operator").await?.run(&format!("KILL {killed}")).await?;
@@ -158,7 +150,8 @@ async fn purchases(lab: &Lab, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     let (first, struck) = tokio::join!(shop.purchase(&first), strikes);
     let (killed, second) = struck?;
     let tally = shop.tally(&product, Store::MySql).await?;
-    let tally = tally.ok_or_else(|| missing(&format!("{product} on sale any more")))?;
+    let missing = || ScenarioError::NotMeasured(format!("there is no {product} on sale any more"));
+    let tally = tally.ok_or_else(missing)?;
     Ok(Asked { killed, first, second, tally })
 }
 
@@ -179,20 +172,5 @@ impl Asked {
             "claim": claim, "killed": killed, "outcomes": outcomes,
             "ledger": { "initial": initial, "sold": sold, "oversold": oversold }, "steps": steps,
         }));
-    }
-}
-
-fn order(strategy: StrategyId, product: &Product, work: Duration) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy,
-        delay: work,
-        ttl: TTL,
-        extensions: 0,
-        patience: Patience::default(),
-        faults: Faults::default(),
     }
 }

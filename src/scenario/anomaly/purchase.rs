@@ -4,31 +4,31 @@ use serde::Serialize;
 
 /// What became of one purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Purchase {
+pub struct Purchase {
     /// Who.
-    pub(super) buyer: &'static str,
+    pub buyer: &'static str,
     /// In which session.
-    pub(super) session: i64,
+    pub session: i64,
     /// What it decided from.
     #[serde(flatten)]
-    pub(super) look: Look,
+    pub look: Look,
     /// What it did then.
-    pub(super) did: Did,
+    pub did: Did,
 }
 
 /// A look at what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Look {
+pub struct Look {
     /// How many units a buyer was told of.
-    pub(super) read: i64,
+    pub read: i64,
     /// How many there were at that moment, by what was committed to the ledger.
-    pub(super) free: i64,
+    pub free: i64,
 }
 
 /// What a buyer did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Did {
+pub enum Did {
     /// It bought a unit.
     Sold,
     /// It saw that there was none.
@@ -39,7 +39,7 @@ pub(super) enum Did {
 
 impl Purchase {
     /// The purchase in words.
-    pub(super) fn seen(&self) -> String {
+    pub fn seen(&self) -> String {
         let Self { buyer, session, look: Look { read, free }, did } = self;
         let did = match did {
             Did::Sold => "sold",

@@ -26,9 +26,9 @@ const POOLER_SESSIONS: u32 = 2;
 type Found<T> = Result<T, String>;
 
 /// The servers.
-pub(super) struct Scene {
+pub struct Scene {
     /// What was configured.
-    pub(super) config: Config,
+    pub config: Config,
     postgres: Found<Arc<SqlClient>>,
     mysql: Found<Arc<SqlClient>>,
     mysql_url: Found<String>,
@@ -38,24 +38,18 @@ pub(super) struct Scene {
 }
 
 /// A private Postgres, with PgBouncer in front.
-pub(super) struct Pooled {
+pub struct Pooled {
     /// The pooler, which gives each transaction one of its sessions.
-    pub(super) pooler: Embedded,
+    pub pooler: Embedded,
     /// Its clients.
-    pub(super) through: Arc<SqlClient>,
+    pub through: Arc<SqlClient>,
     /// Those who ask Postgres itself.
-    pub(super) direct: Arc<SqlClient>,
+    pub direct: Arc<SqlClient>,
 }
 
 impl Scene {
     /// Connects to what is needed, or starts it.
-    ///
-    /// # Errors
-    /// A URL is not one. What cannot be started, or does not answer, is told to those who ask for it.
-    pub(super) async fn open(
-        config: &Config,
-        names: &[AnomalyName],
-    ) -> Result<Self, ScenarioError> {
+    pub async fn open(config: &Config, names: &[AnomalyName]) -> Result<Self, ScenarioError> {
         use AnomalyName::*;
         let any = |wanted: &[AnomalyName]| names.iter().any(|name| wanted.contains(name));
         let (pooler, postgres, mysql) = (
@@ -93,7 +87,7 @@ impl Scene {
     }
 
     /// The versions of the databases.
-    pub(super) async fn versions(&self) -> Vec<ServerVersion> {
+    pub async fn versions(&self) -> Vec<ServerVersion> {
         let direct = self.pooled.as_ref().map(|pooled| &pooled.direct);
         let postgres = self.postgres.as_ref().or(direct);
         let clients = [postgres, self.mysql.as_ref()].into_iter().filter_map(Result::ok);
@@ -101,39 +95,27 @@ impl Scene {
     }
 
     /// A Postgres.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn postgres(&self) -> Result<&Arc<SqlClient>, ScenarioError> {
+    pub fn postgres(&self) -> Result<&Arc<SqlClient>, ScenarioError> {
         found(&self.postgres)
     }
 
     /// A MySQL.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn mysql(&self) -> Result<&Arc<SqlClient>, ScenarioError> {
+    pub fn mysql(&self) -> Result<&Arc<SqlClient>, ScenarioError> {
         found(&self.mysql)
     }
 
     /// Where that MySQL is.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn mysql_url(&self) -> Result<&String, ScenarioError> {
+    pub fn mysql_url(&self) -> Result<&String, ScenarioError> {
         found(&self.mysql_url)
     }
 
     /// A Postgres behind a pooler.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn pooled(&self) -> Result<&Pooled, ScenarioError> {
+    pub fn pooled(&self) -> Result<&Pooled, ScenarioError> {
         found(&self.pooled)
     }
 
     /// Ends the private servers.
-    pub(super) async fn close(self) {
+    pub async fn close(self) {
         let Self { pooled, embedded, .. } = self;
         if let Ok(Pooled { pooler, .. }) = pooled {
             pooler.stop().await;

@@ -12,7 +12,7 @@ use crate::{report::Part, scenario::error::ScenarioError};
 const UNITS: i64 = 2;
 
 /// Buyers who count, beside somebody who has a row locked; and buyers who pick.
-pub(super) async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
+pub async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     let sales = &ledger.sales;
     count(
         ledger,

@@ -24,7 +24,7 @@ enum Acts {
 const REFUSES: &str = "innodb_snapshot_isolation";
 
 /// Two buyers of one unit, one of whom waits for the other.
-pub(super) async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
+pub async fn show(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     let sql = "SELECT COUNT(*) FROM information_schema.system_variables WHERE variable_name = ?";
     // MySQL has no such table either.
     let can_refuse = ledger.ask(sql, &[REFUSES.into()]).await.is_ok_and(|count| count == Some(1));

@@ -48,7 +48,7 @@ struct Fate {
 }
 
 /// A session lock through the pooler; and the controls, where it ends with its client, or its transaction.
-pub(super) async fn show(scene: &Scene, part: &mut Part) -> Result<(), ScenarioError> {
+pub async fn show(scene: &Scene, part: &mut Part) -> Result<(), ScenarioError> {
     let pooled = scene.pooled()?;
     judge_stranded(part, &strand(pooled).await?);
     let claim = "control, the same without the pooler: the lock ends with its client's session";

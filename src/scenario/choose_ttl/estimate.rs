@@ -1,6 +1,6 @@
 //! What samples say of what they were drawn from, and what they do not. Pure: no clock, no store.
 
-use std::f64::consts::TAU;
+use statrs::distribution::{Beta, ContinuousCDF};
 
 /// What is said is true of 95 of 100 such samples.
 pub const DOUBT: f64 = 0.05;
@@ -34,97 +34,27 @@ impl Share {
     /// of `n`, and with all, the doubt is about one side only, and for 5 % of it the bound is close to
     /// 3/n: the rule of three.
     pub fn interval(self, doubt: f64) -> (f64, f64) {
-        let Self { k, n } = self;
-        let side = if k == 0 || k == n { doubt } else { doubt / 2.0 };
-        let low = if k == 0 { 0.0 } else { root(|p| at_least(k, n, p) >= side) };
-        let high = if k == n { 1.0 } else { root(|p| at_most(k, n, p) <= side) };
-        (low, high)
+        let is_one_sided = self.k == 0 || self.k == self.n;
+        self.bounds(if is_one_sided { doubt } else { doubt / 2.0 })
     }
 
     /// Whether so many can be expected of some probability from `low` to `high`: not if fewer than the
     /// doubt of all such samples were as far off.
     pub fn is_plausible(self, (low, high): (f64, f64), doubt: f64) -> bool {
-        let Self { k, n } = self;
-        at_least(k, n, high) >= doubt / 2.0 && at_most(k, n, low) >= doubt / 2.0
+        let (least, most) = self.bounds(doubt / 2.0);
+        least <= high && most >= low
     }
-}
 
-/// Where something that is false becomes true, from 0 to 1.
-fn root(is_true: impl Fn(f64) -> bool) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if is_true(middle) {
-            high = middle;
-        } else {
-            low = middle;
-        }
+    /// The least probability of which so many or more come with this doubt, and the greatest of which so
+    /// many or fewer do: quantiles of beta distributions.
+    fn bounds(self, doubt: f64) -> (f64, f64) {
+        let (k, rest) = (self.k as f64, (self.n - self.k) as f64);
+        let quantile = |a: f64, b: f64, part: f64| Some(Beta::new(a, b).ok()?.inverse_cdf(part));
+        // Of none, nothing bounds them from below, and of all, nothing from above.
+        let least = quantile(k, rest + 1.0, doubt).unwrap_or(0.0);
+        let most = quantile(k + 1.0, rest, 1.0 - doubt).unwrap_or(1.0);
+        (least, most)
     }
-    high
-}
-
-/// The probability of at most `k` of `n`, where each comes about with probability `p`.
-fn at_most(k: u64, n: u64, p: f64) -> f64 {
-    if p <= 0.0 || k >= n {
-        return 1.0;
-    }
-    if p >= 1.0 {
-        return 0.0;
-    }
-    // Whichever tail is away from the mean: its terms only get smaller.
-    if k as f64 > n as f64 * p {
-        return 1.0 - at_least(k + 1, n, p);
-    }
-    let odds = p / (1.0 - p);
-    let mut term = exactly(k, n, p);
-    let mut sum = term;
-    for i in (1..=k).rev() {
-        term *= i as f64 / ((n - i + 1) as f64 * odds);
-        sum += term;
-        if term < sum * 1e-17 {
-            break;
-        }
-    }
-    sum.min(1.0)
-}
-
-/// The probability of at least `k` of `n`.
-fn at_least(k: u64, n: u64, p: f64) -> f64 {
-    if k == 0 || p >= 1.0 {
-        return 1.0;
-    }
-    if p <= 0.0 || k > n {
-        return 0.0;
-    }
-    if k as f64 <= n as f64 * p {
-        return 1.0 - at_most(k - 1, n, p);
-    }
-    let odds = p / (1.0 - p);
-    let mut term = exactly(k, n, p);
-    let mut sum = term;
-    for i in k..n {
-        term *= (n - i) as f64 * odds / (i + 1) as f64;
-        sum += term;
-        if term < sum * 1e-17 {
-            break;
-        }
-    }
-    sum.min(1.0)
-}
-
-/// The probability of `k` of `n`.
-fn exactly(k: u64, n: u64, p: f64) -> f64 {
-    let ways = ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
-    (ways + k as f64 * p.ln() + (n - k) as f64 * (-p).ln_1p()).exp()
-}
-
-/// By Stirling's series; its next term is below 10⁻⁹.
-fn ln_factorial(n: u64) -> f64 {
-    let x = n as f64;
-    if n < 20 {
-        return (2..=n).map(|i| (i as f64).ln()).sum();
-    }
-    x * x.ln() - x + (TAU * x).ln() / 2.0 + 1.0 / (12.0 * x) - 1.0 / (360.0 * x.powi(3))
 }
 
 #[cfg(test)]
@@ -176,8 +106,13 @@ mod tests {
             (3, 100, 0.01, 0.981_63),
             (60, 100, 0.5, 0.982_40),
         ] {
-            assert!(is_close(at_most(k, n, p), known), "{k} of {n}: {}", at_most(k, n, p));
-            assert!(is_close(at_least(k + 1, n, p), 1.0 - known), "{k} of {n}");
+            // At most `k` come with the probability that is known, and more with the rest of it.
+            let (most, least) =
+                (Share { k, n }.bounds(known).1, Share { k: k + 1, n }.bounds(1.0 - known).0);
+            assert!(
+                (most - p).abs() < 1e-3 && (least - p).abs() < 1e-3,
+                "{k} of {n}: {most} {least}"
+            );
         }
         let plausible = |k, range| Share { k, n: 100 }.is_plausible(range, 1e-4);
         assert!(plausible(50, (0.5, 0.5)) && plausible(66, (0.5, 0.5)));

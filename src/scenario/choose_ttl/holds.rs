@@ -24,9 +24,6 @@ const Z_99: f64 = 2.326_347_874;
 const WORK_MAX: u32 = 10;
 
 /// Reads hold times in ms, one a line; `-` is the standard input.
-///
-/// # Errors
-/// The file cannot be read, or a line is no duration.
 pub fn read(path: &Path) -> Result<Vec<f64>, ScenarioError> {
     let wrong = |what: String| ScenarioError::Usage(format!("--holds {}: {what}", path.display()));
     let mut text = String::new();
@@ -96,9 +93,6 @@ pub struct Work {
 
 impl Work {
     /// Work with these quantiles.
-    ///
-    /// # Errors
-    /// The 99th percentile is below the median.
     pub fn between(median: Duration, p99: Duration) -> Result<Self, ScenarioError> {
         if p99 < median {
             let text = format!("--work-p99: expected at least the --work-p50, {median:?}");

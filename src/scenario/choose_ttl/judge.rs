@@ -11,8 +11,8 @@ use super::{
 use crate::{
     outcome::Outcome,
     report::{
-        Part, Picture, Table,
-        picture::{Group, Groups, Line, Lines},
+        Part, Picture,
+        picture::{Group, Line, Lines},
     },
 };
 
@@ -28,7 +28,7 @@ const CAVEAT: &str = "Pauses longer than any sample (garbage collection, SIGSTOP
 type Candidate = (&'static str, Duration, Option<Tried>);
 
 /// Hold times are those of purchases that nobody disturbed.
-pub(super) fn undisturbed(part: &mut Part, purchases: &[Purchase], planned: u32) {
+pub fn undisturbed(part: &mut Part, purchases: &[Purchase], planned: u32) {
     let is_good = |it: &&Purchase| it.outcome == Outcome::Sold && !it.violated;
     let good = purchases.iter().filter(is_good).count();
     part.check(
@@ -39,54 +39,59 @@ pub(super) fn undisturbed(part: &mut Part, purchases: &[Purchase], planned: u32)
 }
 
 /// How long the lock is held.
-pub(super) fn quantiles(known: &Known, mut part: Part) -> Part {
+pub fn quantiles(known: &Known, mut part: Part) -> Part {
     let n = known.holds.len();
-    let mut rows = Vec::new();
-    for (name, q) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+    let row = |(name, q): (&str, f64)| {
         let needed = samples_for(q);
-        let note = if n < needed {
-            format!("{n} samples are too few to bound it: {needed} are needed")
-        } else {
-            String::new()
-        };
-        rows.push(vec![name.to_owned(), number(known.quantile(q)), note]);
+        let is_enough = q >= 1.0 || n >= needed;
+        let note = format!("{n} samples are too few to bound it: {needed} are needed");
+        let note = if is_enough { String::new() } else { note };
+        vec![name.to_owned(), format!("{:.1}", known.quantile(q)), note]
+    };
+    let rows = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)].map(row);
+    part.table(format!("Hold times, {n} samples"), &["quantile", "ms", ""], rows.to_vec());
+    let mut groups = vec![Group::new("hold time", known.holds.clone())];
+    if !known.is_whole {
+        groups.push(Group::new("work", known.works.clone()));
     }
-    rows.push(vec!["max".to_owned(), number(known.quantile(1.0)), String::new()]);
-    let columns = ["quantile", "ms", ""].map(str::to_owned).to_vec();
-    part.tables.push(Table { title: format!("Hold times, {n} samples"), columns, rows });
-    let groups = [("hold time", &known.holds), ("work", &known.works)];
-    let groups = groups.into_iter().take(if known.is_whole { 1 } else { 2 });
-    let groups =
-        groups.map(|(name, samples)| Group { name: name.to_owned(), samples: samples.clone() });
-    part.pictures.push(Picture::Distribution(Groups {
-        title: "How long the lock is held".to_owned(),
-        unit: "ms",
-        groups: groups.collect(),
-    }));
+    part.pictures.push(Picture::distribution("How long the lock is held", "ms", groups));
     part
 }
 
-/// How often each ttl would be outlasted, and the least that keeps to the risk.
-pub(super) fn risks(known: &Known) -> (Part, Option<Duration>) {
-    let mut part = Part::new("How often a ttl would be outlasted, and what it costs");
-    let p99 = known.quantile(0.99);
-    let (mut rows, mut chosen) = (Vec::new(), None);
-    for multiple in MULTIPLES {
-        let ttl = ttl(multiple * p99);
+/// A ttl that is listed.
+struct Listed {
+    multiple: f64,
+    ttl: Duration,
+    /// How many holds were longer.
+    longer: Share,
+    /// How many may be: from the least to the most.
+    bounds: (f64, f64),
+}
+
+impl Listed {
+    fn new(known: &Known, multiple: f64) -> Self {
+        let ttl = ttl(multiple * known.quantile(0.99));
         let longer = Share::above(&known.holds, known.limit(ttl));
-        let (low, high) = longer.interval(DOUBT);
-        if chosen.is_none() && high <= known.risk {
-            chosen = Some((ttl, multiple, longer, high));
-        }
-        rows.push(vec![
+        Self { multiple, ttl, longer, bounds: longer.interval(DOUBT) }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Self { multiple, ttl, longer, bounds: (low, high) } = self;
+        vec![
             format!("{multiple} × p99"),
             format!("{ttl:?}"),
             format!("{} of {}", longer.k, longer.n),
             percent(longer.ratio()),
-            format!("{} to {}", percent(low), percent(high)),
+            format!("{} to {}", percent(*low), percent(*high)),
             format!("{:.0} (at most {:.0})", longer.ratio() * 1e6, (high * 1e6).ceil()),
-        ]);
+        ]
     }
+}
+
+/// How often each ttl would be outlasted, and the least that keeps to the risk.
+pub fn risks(known: &Known) -> (Part, Option<Duration>) {
+    let mut part = Part::new("How often a ttl would be outlasted, and what it costs");
+    let listed = MULTIPLES.map(|multiple| Listed::new(known, multiple));
     let columns = [
         "ttl",
         "is: so long a crash blocks others",
@@ -95,51 +100,43 @@ pub(super) fn risks(known: &Known) -> (Part, Option<Duration>) {
         "95 % interval",
         "violations per million",
     ];
-    part.tables.push(Table {
-        title: "The risk of each ttl; intervals by Clopper and Pearson, for none of n one-sided: about 3/n"
-            .to_owned(),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows,
-    });
-    part.pictures.push(Picture::Lines(lines(known, p99)));
+    let title = "The risk of each ttl; intervals by Clopper and Pearson, for none of n one-sided: \
+                 about 3/n";
+    part.table(title, &columns, listed.iter().map(Listed::row).collect());
+    part.pictures.push(Picture::Lines(lines(known)));
     let claim = format!("a ttl is outlasted by at most {} of purchases", percent(known.risk));
     let (n, needed) = (known.holds.len(), samples_for(1.0 - known.risk));
-    match chosen {
-        Some((ttl, multiple, longer, high)) => {
-            let seen = format!(
-                "{ttl:?} is, {multiple} × the p99: {} of {} holds were longer, so at most {} are. {CAVEAT}",
-                longer.k,
-                longer.n,
-                percent(high)
-            );
-            part.check(claim, seen, true);
-        }
-        None if n < needed => part.unknown(
-            claim,
+    let chosen = listed.iter().find(|listed| listed.bounds.1 <= known.risk);
+    if let Some(Listed { multiple, ttl, longer, bounds: (_, high) }) = chosen {
+        let (Share { k, n }, most) = (longer, percent(*high));
+        let seen = format!(
+            "{ttl:?} is, {multiple} × the p99: {k} of {n} holds were longer, so at most {most} are"
+        );
+        part.check(claim, format!("{seen}. {CAVEAT}"), true);
+    } else {
+        let why = if n < needed {
             format!(
-                "cannot be said from {n} samples: at least {needed} are needed (or a greater --risk). {CAVEAT}"
-            ),
-        ),
-        None => part.unknown(
-            claim,
+                "cannot be said from {n} samples: at least {needed} are needed (or a greater --risk)"
+            )
+        } else {
+            let most = ttl(10.0 * known.quantile(0.99));
             format!(
-                "cannot be said of any that is listed, up to {:?}: hold the lock for less, renew it, or \
-                 measure more often. {CAVEAT}",
-                ttl(10.0 * p99)
-            ),
-        ),
+                "cannot be said of any that is listed, up to {most:?}: hold the lock for less, renew \
+                 it, or measure more often"
+            )
+        };
+        part.unknown(claim, format!("{why}. {CAVEAT}"));
     }
-    (part, chosen.map(|(ttl, ..)| ttl))
+    (part, chosen.map(|chosen| chosen.ttl))
 }
 
 /// The probability against the ttl, between its bounds.
-fn lines(known: &Known, p99: f64) -> Lines {
+fn lines(known: &Known) -> Lines {
     let names = ["as measured", "at least (95 %)", "at most (95 %)"];
     let mut lines = names.map(|name| Line { name: name.to_owned(), points: Vec::new() });
     for quarter in 1..=40 {
-        let multiple = f64::from(quarter) / 4.0;
-        let longer = Share::above(&known.holds, known.limit(ttl(multiple * p99)));
-        let (low, high) = longer.interval(DOUBT);
+        let Listed { multiple, longer, bounds: (low, high), .. } =
+            Listed::new(known, f64::from(quarter) / 4.0);
         for (line, y) in lines.iter_mut().zip([longer.ratio(), low, high]) {
             line.points.push((multiple, y));
         }
@@ -153,51 +150,16 @@ fn lines(known: &Known, p99: f64) -> Lines {
 }
 
 /// What came of the ttls that were tried out, beside what was predicted.
-pub(super) fn tried(known: &Known, candidates: &[Candidate], part: &mut Part) {
-    let (mut rows, mut all, mut wrong) = (Vec::new(), 0, 0);
-    for (which, ttl, tried) in candidates {
-        let predicted = Share::above(&known.holds, known.limit(*ttl));
-        let mut row = vec![format!("{ttl:?}, {which}"), percent(predicted.ratio())];
-        let Some(tried) = tried else {
-            let why = format!("not tried: work is cut at {WORK_CUT:?}");
-            row.extend([String::new(), why, String::new(), String::new()]);
-            rows.push(row);
-            continue;
-        };
-        let purchases = &tried.purchases;
-        let violated = purchases.iter().filter(|it| it.violated).count();
-        let recorded = Share { k: violated as u64, n: purchases.len() as u64 };
-        let range = allowed(known, *ttl, purchases);
-        part.check(
-            format!("ttl {ttl:?} ({which}): violated as often as predicted"),
-            format!(
-                "predicted {}, with what servers added here {} to {}; recorded {violated} of {} ({}); {} \
-                 oversold",
-                percent(predicted.ratio()),
-                percent(range.0),
-                percent(range.1),
-                recorded.n,
-                percent(recorded.ratio()),
-                tried.oversold
-            ),
-            recorded.n > 0 && recorded.is_plausible(range, STRICT),
-        );
-        row.extend([
-            format!("{} to {}", percent(range.0), percent(range.1)),
-            format!("{violated} of {}", recorded.n),
-            format!("{} of {}", tried.sold, tried.units),
-            tried.oversold.to_string(),
-        ]);
-        rows.push(row);
-        all += purchases.len();
-        wrong += purchases.iter().filter(|it| is_wrong(known, *ttl, it)).count();
-        part.evidence.push(json!(tried));
-    }
-    let seen = format!("{wrong} of {all} were recorded otherwise");
+pub fn tried(known: &Known, candidates: &[Candidate], part: &mut Part) {
+    let rows = candidates.iter().map(|candidate| compare(known, candidate, part)).collect();
+    let done = candidates.iter().filter_map(|(_, ttl, tried)| Some((*ttl, tried.as_ref()?)));
+    let purchases = done.flat_map(|(ttl, tried)| tried.purchases.iter().map(move |it| (ttl, it)));
+    let all = purchases.clone().count();
+    let wrong = purchases.filter(|(ttl, purchase)| is_wrong(known, *ttl, purchase)).count();
     let claim =
         "every purchase whose work outlasts its ttl is recorded, and none that ends in time";
     if all > 0 {
-        part.check(claim, seen, wrong == 0);
+        part.check(claim, format!("{wrong} of {all} were recorded otherwise"), wrong == 0);
     } else {
         part.unknown(claim, "none was tried out: hold times are too long");
     }
@@ -207,12 +169,39 @@ pub(super) fn tried(known: &Known, candidates: &[Candidate], part: &mut Part) {
     } else {
         "the same distribution".to_owned()
     };
+    let title = format!("Violations as predicted, and as recorded, with work drawn from {from}");
     let columns = ["ttl", "predicted", "allowed here", "recorded", "sold", "oversold"];
-    part.tables.push(Table {
-        title: format!("Violations as predicted, and as recorded, with work drawn from {from}"),
-        columns: columns.map(str::to_owned).to_vec(),
-        rows,
-    });
+    part.table(title, &columns, rows);
+}
+
+/// Holds what came of a ttl to what was predicted; its row in the table.
+fn compare(known: &Known, (which, ttl, tried): &Candidate, part: &mut Part) -> Vec<String> {
+    let predicted = percent(Share::above(&known.holds, known.limit(*ttl)).ratio());
+    let mut row = vec![format!("{ttl:?}, {which}"), predicted.clone()];
+    let Some(tried) = tried else {
+        let why = format!("not tried: work is cut at {WORK_CUT:?}");
+        row.extend([String::new(), why, String::new(), String::new()]);
+        return row;
+    };
+    let violated = tried.violated();
+    let recorded = Share { k: violated as u64, n: tried.purchases.len() as u64 };
+    let allowed = allowed(known, *ttl, &tried.purchases);
+    let range = format!("{} to {}", percent(allowed.0), percent(allowed.1));
+    let seen = format!("{violated} of {}", recorded.n);
+    part.check(
+        format!("ttl {ttl:?} ({which}): violated as often as predicted"),
+        format!(
+            "predicted {predicted}, with what servers added here {range}; recorded {seen} ({}); {} \
+             oversold",
+            percent(recorded.ratio()),
+            tried.oversold
+        ),
+        recorded.n > 0 && recorded.is_plausible(allowed, STRICT),
+    );
+    part.evidence.push(json!(tried));
+    let sold = format!("{} of {}", tried.sold, tried.units);
+    row.extend([range, seen, sold, tried.oversold.to_string()]);
+    row
 }
 
 /// The control: a ttl that is too short is violated, and that is seen.
@@ -226,7 +215,7 @@ fn control(known: &Known, part: &mut Part, candidate: Option<&Candidate>) {
             );
         }
         Some((_, ttl, Some(tried))) => {
-            let violated = tried.purchases.iter().filter(|it| it.violated).count();
+            let violated = tried.violated();
             let seen = format!("{ttl:?}: {violated} of {}", tried.purchases.len());
             part.check(claim, seen, violated > 0);
         }
@@ -257,10 +246,6 @@ fn allowed(known: &Known, ttl: Duration, purchases: &[Purchase]) -> (f64, f64) {
 fn is_wrong(known: &Known, ttl: Duration, purchase: &Purchase) -> bool {
     let Purchase { work_ms, held_ms, violated, .. } = *purchase;
     if violated { held_ms < known.limit(ttl) } else { work_ms > millis(ttl) }
-}
-
-fn number(ms: f64) -> String {
-    format!("{ms:.1}")
 }
 
 /// A part of all, with as many digits as it takes.

@@ -15,7 +15,7 @@ use crate::{
     product::Product,
     scenario::{
         error::ScenarioError,
-        ground::{self, AGAIN, PATIENCE},
+        ground::{AGAIN, Ground, PATIENCE},
         race::plan::Plan,
     },
     stock::ledger::Tally,
@@ -73,6 +73,13 @@ pub struct Tried {
     pub sold: i64,
     /// Units sold beyond what there was.
     pub oversold: i64,
+}
+
+impl Tried {
+    /// How many purchases outlasted the ttl.
+    pub fn violated(&self) -> usize {
+        self.purchases.iter().filter(|purchase| purchase.violated).count()
+    }
 }
 
 /// Some of the work that was drawn, for whoever comes next.
@@ -138,30 +145,23 @@ impl Buyer<'_> {
 }
 
 /// Carries out so much work, under a ttl that nothing outlasts, by buyers who do not meet.
-///
-/// # Errors
-/// A purchase failed, or could not be made.
 pub async fn measure(
-    lab: &Lab,
+    ground: &Ground,
     lock: StrategyId,
     works: &[Duration],
     buyers: u32,
 ) -> Result<Vec<Purchase>, ScenarioError> {
     let pile = Pile::new(works);
     let buys = (0..buyers).map(|_| async {
-        let product = ground::product("choose-ttl", lock)?;
-        lab.shop().reset(&product, works.len() as u64, Some(lock)).await?;
-        Buyer { lab, lock, product, ttl: LONG_TTL }.buy(pile.clone()).await
+        let product = ground.put_on_sale("choose-ttl", lock, works.len() as u64).await?;
+        Buyer { lab: &ground.lab, lock, product, ttl: LONG_TTL }.buy(pile.clone()).await
     });
     Ok(futures_util::future::try_join_all(buys).await?.concat())
 }
 
 /// Sells so many units under a ttl, to buyers who contend for them.
-///
-/// # Errors
-/// A purchase failed, or could not be made.
 pub async fn contend(
-    lab: &Lab,
+    ground: &Ground,
     lock: StrategyId,
     works: &[Duration],
     ttl: Duration,
@@ -169,8 +169,8 @@ pub async fn contend(
 ) -> Result<Tried, ScenarioError> {
     let units = units.div_ceil(PRODUCTS as u32);
     let sales = works.chunks(works.len().div_ceil(PRODUCTS)).map(|works| async {
-        let product = ground::product("choose-ttl", lock)?;
-        lab.shop().reset(&product, units.into(), Some(lock)).await?;
+        let product = ground.put_on_sale("choose-ttl", lock, units.into()).await?;
+        let lab = &ground.lab;
         let pile = Pile::new(works);
         let buys = (0..BUYERS)
             .map(|_| Buyer { lab, lock, product: product.clone(), ttl }.buy(pile.clone()));

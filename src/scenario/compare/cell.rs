@@ -6,17 +6,16 @@ use tokio::time::Duration;
 
 use super::hand_off::hand_offs;
 use crate::{
-    cli::Config,
     lab::Lab,
     measure::{cpu, sample},
     report::Entry,
     scenario::{
         error::ScenarioError,
-        ground,
+        ground::Ground,
         race::{
             self,
             crew::Crew,
-            plan::{Plan, shuffle, spread},
+            plan::{Plan, shuffled, spread},
         },
         recorded::Recorded,
     },
@@ -109,60 +108,46 @@ type Used = (Option<Duration>, Option<Duration>);
 
 impl Cell {
     /// What it is called.
-    #[must_use]
     pub fn name(&self) -> String {
         format!("{} {}", self.lock.row().name, self.policy.name())
     }
 
     /// Measures it once.
-    ///
-    /// # Errors
-    /// The store refused, or a process ended.
     pub async fn measure(
         self,
-        lab: &Lab,
-        config: &Config,
+        ground: &Ground,
         load: &Load,
         run: u32,
         seed: u64,
     ) -> Result<Sample, ScenarioError> {
-        let product = ground::product("compare", self.lock)?;
-        lab.shop().reset(&product, STOCK_MAX, Some(self.lock)).await?;
-        let plan = |buyer| {
+        let product = ground.put_on_sale("compare", self.lock, STOCK_MAX).await?;
+        let plans = shuffled(load.buyers, seed, |buyer| {
             let plan = self.plan(load, Plan::new(buyer, self.lock, &product));
             Plan { until: Some(load.duration), ..plan }
-        };
-        let mut plans: Vec<Plan> = (0..load.buyers).map(plan).collect();
-        shuffle(&mut plans, seed);
+        });
         let (entries, used) = if load.processes <= 1 {
-            let before = self.used(lab, None);
-            let entries = race::run(lab, config, plans, 1).await?;
-            (entries, since(before, self.used(lab, None)))
+            let before = self.used(&ground.lab, None);
+            let entries = race::run(ground, plans, 1).await?;
+            (entries, since(before, self.used(&ground.lab, None)))
         } else {
             // Their first purchases make connections, and are not counted.
-            let warm = self.warm_up(lab, load).await?;
-            let mut crew = Crew::start(lab, config, spread(warm, load.processes)).await?;
-            crew.go().await?;
-            crew.entries().await?;
+            let warm = spread(self.warm_up(ground, load).await?, load.processes);
+            let mut crew = Crew::start(ground, warm).await?;
+            crew.race().await?;
             crew.deal(spread(plans, load.processes)).await?;
-            let before = self.used(lab, Some(&crew));
-            crew.go().await?;
-            let entries = crew.entries().await?;
-            let after = self.used(lab, Some(&crew));
+            let before = self.used(&ground.lab, Some(&crew));
+            let entries = crew.race().await?;
+            let after = self.used(&ground.lab, Some(&crew));
             crew.end().await?;
             (entries, since(before, after))
         };
-        let recorded = Recorded::of(lab, &product, self.lock).await?;
+        let recorded = Recorded::of(&ground.lab, &product, self.lock).await?;
         Ok(self.sum_up(load, run, &entries, &recorded, used))
     }
 
     /// Purchases that make connections: one of each buyer, of a product that is not measured.
-    ///
-    /// # Errors
-    /// The store refused.
-    pub async fn warm_up(self, lab: &Lab, load: &Load) -> Result<Vec<Plan>, ScenarioError> {
-        let product = ground::product("warm-up", self.lock)?;
-        lab.shop().reset(&product, STOCK_MAX, Some(self.lock)).await?;
+    pub async fn warm_up(self, ground: &Ground, load: &Load) -> Result<Vec<Plan>, ScenarioError> {
+        let product = ground.put_on_sale("warm-up", self.lock, STOCK_MAX).await?;
         let cell = Self { policy: Policy::Fixed, ..self };
         let plan = |buyer| cell.plan(load, Plan::new(buyer, self.lock, &product));
         Ok((0..load.buyers).map(plan).collect())

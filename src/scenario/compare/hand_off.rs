@@ -10,7 +10,6 @@ use crate::history::{
 /// release to when the next one knew that it has it. There are none without leases that exclude others;
 /// and none is counted where it is not known when a lease was released, or where the next one was
 /// granted before.
-#[must_use]
 pub fn hand_offs(history: &[Record]) -> Vec<f64> {
     let traces = Traces::new(history);
     let leases = traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive);

@@ -12,7 +12,6 @@ use crate::{
 use locklab_locks::wait::Policy;
 
 /// What a strategy is listed to do under this load.
-#[must_use]
 pub fn promise(lock: StrategyId, load: &Load) -> Promise {
     let conditions = Conditions {
         processes: load.processes,

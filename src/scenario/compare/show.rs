@@ -3,10 +3,7 @@
 use super::cell::Sample;
 use crate::{
     measure::sample,
-    report::{
-        Part, Picture, Table,
-        picture::{Group, Groups},
-    },
+    report::{Part, Picture, Table, picture::Group},
     strategy::{Family, StrategyId},
 };
 use locklab_locks::wait::Policy;
@@ -29,7 +26,6 @@ pub fn figures(part: &mut Part, policies: &[Policy], samples: &[&Sample]) {
 }
 
 /// All strategies with all ways to wait.
-#[must_use]
 pub fn side_by_side(locks: &[StrategyId], policies: &[Policy], samples: &[Sample]) -> Part {
     let mut part = Part::new("Side by side (medians over runs; – is not known)");
     let cells: Vec<Of<'_>> = locks
@@ -45,37 +41,32 @@ pub fn side_by_side(locks: &[StrategyId], policies: &[Policy], samples: &[Sample
     part.tables = vec![speed(&cells), locks_held(&cells), cost(&cells), truth(&cells)];
     for policy in policies {
         let own = cells.iter().filter(|cell| cell.retry == policy.name());
-        part.pictures.push(Picture::Bars(Groups {
-            title: format!("Units sold per second, retry={}", policy.name()),
-            unit: "units/s",
-            groups: own.map(|cell| cell.group(cell.lock, |it| it.sold_per_s)).collect(),
-        }));
+        let title = format!("Units sold per second, retry={}", policy.name());
+        let speeds = own.map(|cell| cell.group(cell.lock, |it| it.sold_per_s)).collect();
+        part.pictures.push(Picture::bars(&title, "units/s", speeds));
     }
     let best = best(locks, &cells);
     for family in [Family::Lock, Family::LockFree] {
         let own = best.iter().filter(|(lock, _)| lock.row().family == family);
-        let groups: Vec<Group> = own
-            .map(|(_, cell)| Group {
-                name: cell.name(),
-                samples: cell.samples.iter().flat_map(|it| it.waits_ms.clone()).collect(),
-            })
-            .collect();
-        if !groups.is_empty() {
+        let waits = own.map(|(_, cell)| {
+            let waits_ms = cell.samples.iter().flat_map(|it| it.waits_ms.clone());
+            Group::new(&cell.name(), waits_ms.collect())
+        });
+        let waits: Vec<Group> = waits.collect();
+        if !waits.is_empty() {
             let title =
                 format!("How long a sale took without its work: {family}, retry= that sells most");
-            part.pictures.push(Picture::Distribution(Groups { title, unit: "ms", groups }));
+            part.pictures.push(Picture::distribution(&title, "ms", waits));
         }
     }
     type Cpu = (&'static str, fn(&Sample) -> f64);
     let cpu: [Cpu; 2] =
         [("Locklab", |it| it.cpu_us), ("the servers that it started", |it| it.servers_cpu_us)];
     for (whose, of) in cpu {
-        let groups = best.iter().map(|(_, cell)| cell.group(&cell.name(), of));
-        part.pictures.push(Picture::Bars(Groups {
-            title: format!("Processor time per sale: {whose}"),
-            unit: "µs",
-            groups: groups.filter(|group| !group.samples.is_empty()).collect(),
-        }));
+        let used = best.iter().map(|(_, cell)| cell.group(&cell.name(), of));
+        let used = used.filter(|group| !group.samples.is_empty()).collect();
+        let title = format!("Processor time per sale: {whose}");
+        part.pictures.push(Picture::bars(&title, "µs", used));
     }
     part
 }
@@ -108,7 +99,7 @@ impl Of<'_> {
     }
 
     fn group(&self, name: &str, of: impl Fn(&Sample) -> f64) -> Group {
-        Group { name: name.to_owned(), samples: self.each(of) }
+        Group::new(name, self.each(of))
     }
 
     /// The median over runs.
@@ -150,11 +141,7 @@ fn table(
 ) -> Table {
     let row = |cell: &Of<'_>| [vec![cell.name()], row(cell)].concat();
     let columns = [&["strategy, retry"], columns].concat();
-    Table {
-        title: title.to_owned(),
-        columns: columns.into_iter().map(str::to_owned).collect(),
-        rows: cells.iter().map(row).collect(),
-    }
+    Table::new(title, &columns, cells.iter().map(row).collect())
 }
 
 fn speed(cells: &[Of<'_>]) -> Table {

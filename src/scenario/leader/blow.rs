@@ -4,7 +4,7 @@ use tokio::time::Duration;
 
 /// What is done to leaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blow {
+pub enum Blow {
     /// SIGKILL.
     Kill,
     /// SIGSTOP in the middle of its work, and SIGCONT once another leads.
@@ -15,17 +15,17 @@ pub(super) enum Blow {
 
 /// What has been done to a leader.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Struck {
-    pub(super) blow: Blow,
+pub struct Struck {
+    pub blow: Blow,
     /// Time until another one led.
-    pub(super) gap: Duration,
+    pub gap: Duration,
     /// Of a stopped one: what became of the work in which it was stopped.
-    pub(super) late: Option<Late>,
+    pub late: Option<Late>,
 }
 
 /// What becomes of work that a leader ends after another one leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Late {
+pub enum Late {
     /// The store has taken it.
     Accepted,
     /// The store has refused it as that of an older leader.

@@ -1,6 +1,10 @@
 //! A candidate: a process that stands for election until its standard input ends, and says on its
 //! standard output what becomes of it.
 
+use locklab_locks::{
+    lease::keeper::Keeper,
+    wait::{Patience, Policy},
+};
 use std::{io, sync::Arc, thread};
 
 use serde::{Deserialize, Serialize};
@@ -12,67 +16,24 @@ use crate::{
     lab::Lab,
     measure::clock,
     order::Order,
-    product::Item,
     scenario::{error::ScenarioError, processes},
     shop::term::Career,
     strategy::StrategyId,
-};
-use locklab_locks::{
-    fault::Faults,
-    lease::keeper::Keeper,
-    token::Token,
-    wait::{Patience, Policy},
 };
 
 /// How long one candidacy lasts; there is another one after it.
 const CANDIDACY: Duration = Duration::from_secs(10);
 
 /// A line of a candidate's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Told {
     /// When, by CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// What.
-    pub news: News,
-}
-
-/// What a candidate tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum News {
-    /// It is there.
-    Stands,
-    /// It leads, in the term of this fencing token.
-    Elected(Option<u64>),
-    /// It has looked that it leads, and begins a piece of work.
-    Begun,
-    /// The work stands in the ledger.
-    Done,
-    /// The store has refused the work.
-    Fenced,
-    /// It leads no more, and has noticed.
-    Deposed,
-    /// It has given up leading.
-    Resigned,
-}
-
-impl From<Career> for News {
-    fn from(career: Career) -> Self {
-        match career {
-            Career::Elected { epoch } => Self::Elected(epoch),
-            Career::Begun => Self::Begun,
-            Career::Done => Self::Done,
-            Career::Fenced => Self::Fenced,
-            Career::Deposed => Self::Deposed,
-            Career::Resigned => Self::Resigned,
-        }
-    }
+    /// What became of the candidate; nothing yet if it has only come to stand.
+    pub career: Option<Career>,
 }
 
 /// Stands for election until standard input ends.
-///
-/// # Errors
-/// The servers are not there, or refuse.
 pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioError> {
     let lab = Lab::open(config, CancellationToken::new()).await?;
     let Candidacy { lock: strategy, product, ttl, work } = candidacy;
@@ -86,14 +47,8 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
         ends.cancel();
     });
     let order = Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy: *strategy,
         delay: *work,
         ttl: *ttl,
-        extensions: 0,
         patience: Patience {
             policy: Policy::Notify,
             max_retries: u32::MAX,
@@ -101,20 +56,20 @@ pub async fn run(config: &Config, candidacy: &Candidacy) -> Result<(), ScenarioE
             gone,
             ..Patience::default()
         },
-        faults: Faults::default(),
+        ..Order::of(*strategy, product.clone())
     };
-    tell(News::Stands);
-    let led = lab.shop().lead(&keeper, &order, |career| tell(career.into())).await;
+    tell(None);
+    let led = lab.shop().lead(&keeper, &order, |career| tell(Some(career))).await;
     lab.close(Instant::now()).await;
     led.map_err(|error| ScenarioError::NotMeasured(error.to_string()))
 }
 
-fn tell(news: News) {
-    processes::tell(&Told { at_ns: clock::now_ns(), news });
+fn tell(career: Option<Career>) {
+    processes::tell(&Told { at_ns: clock::now_ns(), career });
 }
 
 /// The keeper of the lock that a leader holds: it has to be one that is renewed.
-pub(super) fn keeper(lab: &Lab, strategy: StrategyId) -> Result<Arc<Keeper>, ScenarioError> {
+pub fn keeper(lab: &Lab, strategy: StrategyId) -> Result<Arc<Keeper>, ScenarioError> {
     let row = strategy.row();
     if let Some(reason) = lab.backends().reason_against(row) {
         return Err(ScenarioError::NotMeasured(reason));

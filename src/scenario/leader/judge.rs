@@ -1,10 +1,10 @@
-//! What is proven by what was recorded of a race.
+//! What is proven by what was recorded of an election.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     blow::{Blow, Late, Struck},
-    race::Ended,
+    election::Ended,
 };
 use crate::{
     history::trace::{Trace, Traces},
@@ -17,8 +17,8 @@ use crate::{
     verdict,
 };
 
-/// Adds to a part what a race has shown.
-pub(super) fn judge(
+/// Adds to a part what an election has shown.
+pub fn judge(
     part: &mut Part,
     strategy: StrategyId,
     struck: &[Struck],

@@ -1,5 +1,9 @@
 //! Nodes go away while purchases run, and come back.
 
+use locklab_locks::{
+    lock::Votes,
+    wait::{Patience, Policy},
+};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -7,7 +11,7 @@ use strum::VariantArray;
 use tokio::time::Duration;
 
 use super::{
-    crowd::{Attempt, Crowd, order},
+    crowd::{Attempt, Crowd},
     farm::Farm,
     scene::Scene,
 };
@@ -18,10 +22,7 @@ use crate::{
     product::Product,
     report::Part,
     scenario::{error::ScenarioError, progress::Progress, recorded::Recorded},
-};
-use locklab_locks::{
-    lock::Votes,
-    wait::{Patience, Policy},
+    strategy::StrategyId,
 };
 
 /// As many purchases are watched of which each has to fail.
@@ -45,9 +46,6 @@ struct Seen {
 }
 
 /// Two of five nodes go away, and everything is sold; with three, nothing is.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn minority(
     scene: &Scene<'_>,
     farm: &mut Farm,
@@ -80,9 +78,6 @@ pub async fn minority(
 
 /// Three of five nodes go away, and come back. Gives how long it took until something was sold again,
 /// in ms.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn majority(
     scene: &Scene<'_>,
     farm: &mut Farm,
@@ -116,14 +111,14 @@ async fn go_away(
     how: How,
     away: usize,
 ) -> Result<Seen, ScenarioError> {
-    let (args, lock, product) = (scene.args, scene.lock("redlock")?, Product::default());
+    let (args, lock, product) = (scene.args, StrategyId::Redlock, Product::default());
     let shops: Vec<_> = farm.labs.iter().map(|lab| Arc::clone(lab.shop())).collect();
     shops[0].reset(&product, args.purchases, Some(lock)).await?;
     let (name, ttl) = (product.clone(), args.ttl);
     let order = move || {
         let (base, cap) = (Duration::from_millis(10), Duration::from_millis(100));
         let patience = Patience { policy: Policy::Jitter, base, cap, ..Patience::default() };
-        Order { delay: WORK, ..order(lock, &name, ttl, patience) }
+        Order { delay: WORK, ttl, patience, ..Order::of(lock, name.clone()) }
     };
     let mut crowd = Crowd::send(&shops, args.concurrency, &order);
     let sold = |attempts: &[Attempt]| {

@@ -13,15 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     order::{Order, receipt::Receipt},
     outcome::Outcome,
-    product::{Item, Product},
     scenario::{
         error::ScenarioError,
         ground::{AGAIN, PATIENCE},
     },
     shop::Shop,
-    strategy::StrategyId,
 };
-use locklab_locks::{fault::Faults, lock::Votes, token::Token, wait::Patience};
+use locklab_locks::lock::Votes;
 
 /// How long a buyer stays away who got nothing: nobody hammers a server that is away.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -95,9 +93,6 @@ impl Crowd {
     }
 
     /// Waits until something can be seen of the purchases that have ended.
-    ///
-    /// # Errors
-    /// It did not come about in time, or everybody has left.
     pub async fn until<T>(
         &mut self,
         what: &str,
@@ -117,9 +112,6 @@ impl Crowd {
     }
 
     /// Waits until the product is sold out.
-    ///
-    /// # Errors
-    /// It was not, in time.
     pub async fn leave(mut self) -> Result<Vec<Attempt>, ScenarioError> {
         let all = async { while self.buyers.join_next().await.is_some() {} };
         if time::timeout(PATIENCE, all).await.is_err() {
@@ -142,21 +134,5 @@ impl Crowd {
 impl Drop for Crowd {
     fn drop(&mut self) {
         self.enough.cancel();
-    }
-}
-
-/// An order of one unit.
-pub fn order(lock: StrategyId, product: &Product, ttl: Duration, patience: Patience) -> Order {
-    Order {
-        id: Token::random(),
-        items: vec![Item { product: product.clone(), quantity: 1 }],
-        key: None,
-        run_id: None,
-        strategy: lock,
-        delay: Duration::from_millis(1),
-        ttl,
-        extensions: 0,
-        patience,
-        faults: Faults::default(),
     }
 }

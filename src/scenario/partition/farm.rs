@@ -79,10 +79,6 @@ enum Link {
 
 impl Farm {
     /// Starts everything.
-    ///
-    /// # Errors
-    /// A program is not installed, a server did not start, or namespaces are not permitted and
-    /// nothing else will do.
     pub async fn open(config: &Config, wanted: Wanted) -> Result<Self, ScenarioError> {
         let clock = wanted.clocks.then(Clock::new).transpose()?;
         let mut place = server::Place::free()?;
@@ -122,9 +118,6 @@ impl Farm {
     }
 
     /// Makes the first so many nodes go away.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub async fn break_first(&mut self, away: usize, how: How) -> Result<Instant, ScenarioError> {
         join_all(self.nodes[..away].iter_mut().map(|node| node.go(how)))
             .await
@@ -134,9 +127,6 @@ impl Farm {
     }
 
     /// Brings the first so many nodes back.
-    ///
-    /// # Errors
-    /// The operating system refused, or a server did not start again.
     pub async fn heal_first(&mut self, away: usize, how: How) -> Result<Instant, ScenarioError> {
         let healed = Instant::now();
         try_join_all(self.nodes[..away].iter_mut().map(|node| node.come_back(how))).await?;
@@ -144,9 +134,6 @@ impl Farm {
     }
 
     /// Waits until every lab sees a node so.
-    ///
-    /// # Errors
-    /// It did not come about in time.
     pub async fn until_seen(&self, node: usize, up: bool) -> Result<(), ScenarioError> {
         let what = format!("node {} is seen {}", node + 1, if up { "again" } else { "no more" });
         let is_up = |lab: &Lab| {
@@ -157,9 +144,6 @@ impl Farm {
     }
 
     /// Waits until every lab sees all nodes, and all vote.
-    ///
-    /// # Errors
-    /// It did not come about in time.
     pub async fn until_back(&self) -> Result<(), ScenarioError> {
         for node in 0..NODES {
             self.until_seen(node, true).await?;
@@ -226,9 +210,6 @@ impl Node {
     }
 
     /// Makes it go away.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub async fn go(&mut self, how: How) -> io::Result<()> {
         match how {
             How::Stop => self.signal(Signal::SIGSTOP),
@@ -244,9 +225,6 @@ impl Node {
     }
 
     /// Brings it back from there.
-    ///
-    /// # Errors
-    /// The operating system refused, or the server did not start again.
     pub async fn come_back(&mut self, how: How) -> Result<(), ScenarioError> {
         match how {
             How::Stop => self.signal(Signal::SIGCONT)?,

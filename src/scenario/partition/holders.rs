@@ -10,7 +10,6 @@ use tokio::{
 };
 
 use super::{
-    crowd::order,
     farm::{Farm, Wanted},
     scene::Scene,
 };
@@ -18,18 +17,17 @@ use crate::{
     cli::How,
     embedded::clock::Clock,
     history::Kind,
-    order::receipt::Receipt,
+    order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
-    scenario::{error::ScenarioError, ground::poll, progress::Progress, recorded::Recorded},
+    scenario::{
+        error::ScenarioError, ground::poll, holder::asking, progress::Progress, recorded::Recorded,
+    },
     shop::Shop,
     strategy::StrategyId,
 };
-use locklab_locks::{
-    lock::Votes,
-    wait::{Patience, Policy},
-};
+use locklab_locks::lock::Votes;
 
 /// The nodes that are cut off when the first buyer comes, and the third of the three that remain.
 const CUT: [usize; 2] = [3, 4];
@@ -88,16 +86,13 @@ impl Seen {
 }
 
 /// A node that has voted crashes and forgets: with the delay, it does not vote again in time.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn restart(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
     let ms = scene.args.restart_delay.as_millis();
     for (is_control, delay) in [(true, Duration::ZERO), (false, scene.args.restart_delay)] {
         let what = format!("restart: a node forgets, restart delay {} ms", delay.as_millis());
         let _progress = Progress::spinner(what);
         let mut farm = scene.farm(Wanted { restart_delay: delay, ..scene.wanted() }, part).await?;
-        let seen = meet(scene, &mut farm, scene.lock("redlock")?, Harm::NodeCrashes).await?;
+        let seen = meet(scene, &mut farm, StrategyId::Redlock, Harm::NodeCrashes).await?;
         if is_control {
             let claim = "control, restart delay 0: two holders, and both sell the unit";
             part.check(scene.claim(claim), seen.describe(), seen.is_sold_twice());
@@ -114,12 +109,9 @@ pub async fn restart(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioE
 }
 
 /// The clock of a node steps past the ttl: its key ends early.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
     let step = scene.args.ttl + BEYOND;
-    let redlock = scene.lock("redlock")?;
+    let redlock = StrategyId::Redlock;
     let stepped = format!("the clock of one node steps by {} ms: two holders", step.as_millis());
     let control_claim = "control, no step: the second buyer gets nothing";
     let fenced_claim = |lock: StrategyId| {
@@ -172,7 +164,7 @@ async fn meet(
     harm: Harm,
 ) -> Result<Seen, ScenarioError> {
     let (ttl, product) = (scene.args.ttl, Product::default());
-    let (first, second) = (Arc::clone(farm.labs[0].shop()), Arc::clone(farm.labs[1].shop()));
+    let first = Arc::clone(farm.labs[0].shop());
     farm.until_back().await?;
     first.reset(&product, 1, Some(lock)).await?;
     let has_nodes = harm != Harm::StockSteps;
@@ -186,8 +178,8 @@ async fn meet(
         }
     }
     let work = ttl * 4 / 5;
-    let mut wanted = order(lock, &product, ttl, Patience::default());
-    wanted.delay = work;
+    let order = || Order { ttl, ..Order::of(lock, product.clone()) };
+    let wanted = Order { delay: work, ..order() };
     let shop = Arc::clone(&first);
     let holder = tokio::spawn(async move { shop.purchase(&wanted).await });
     until_held(&first, &holder, &product, lock).await?;
@@ -215,14 +207,8 @@ async fn meet(
         let why = "the first buyer had done before the second one came; give a longer --ttl";
         return Err(ScenarioError::NotMeasured(why.to_owned()));
     }
-    let patience = Patience {
-        policy: Policy::Fixed,
-        base: BASE,
-        max_retries: u32::MAX,
-        wait,
-        ..Patience::default()
-    };
-    let second = second.purchase(&order(lock, &product, ttl, patience)).await;
+    let second = Order { patience: asking(BASE, wait), ..order() };
+    let second = farm.labs[1].shop().purchase(&second).await;
     let first_ended = holder.await.map_err(io::Error::other)?;
     let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     Ok(Seen { first: first_ended, second, recorded })

@@ -32,9 +32,6 @@ pub struct Namespace {
 
 impl Namespace {
     /// Makes one.
-    ///
-    /// # Errors
-    /// It is not permitted here, or the programs that make it are not installed.
     pub async fn open() -> io::Result<Self> {
         let mut keeper = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo; read -r _"])
@@ -78,9 +75,6 @@ impl Namespace {
 
     /// Takes the device inside down, or up: while it is down, whatever is sent is lost, both ways, and
     /// connections hang.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub async fn connect(&self, up: bool) -> io::Result<()> {
         let state = if up { "up" } else { "down" };
         self.ip(&["link", "set", "dev", INSIDE, state]).await

@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 use tokio::time::{self, Duration};
 
 use super::{
-    crowd::order,
     farm::{Farm, Wanted},
     scene::Scene,
 };
 use crate::{
     client::{self, ask},
     embedded::{Embedded, locklab},
+    order::Order,
     outcome::Outcome,
     product::Product,
     report::{Part, Picture},
     scenario::{
         error::ScenarioError,
         ground::{AGAIN, PATIENCE, poll},
+        holder::asking,
         progress::Progress,
         recorded::Recorded,
     },
     strategy::{Expected, StrategyId},
 };
-use locklab_locks::wait::{Patience, Policy};
 
 /// How long buyers stand still by themselves, so that the server can be stopped meanwhile.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -36,13 +36,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 const BASE: Duration = Duration::from_millis(50);
 
 /// A stopped server's writes land, or are refused.
-///
-/// # Errors
-/// Something could not be measured.
 pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioError> {
     let farm = scene.open(Wanted { all: true, ..scene.wanted() }).await?;
     let mut locks = Vec::new();
-    let controls = [scene.lock("safe")?, scene.lock("redlock")?];
+    let controls = [StrategyId::Safe, StrategyId::Redlock];
     for lock in controls.into_iter().chain(Scene::fenced()) {
         match farm.labs[0].backends().reason_against(lock.row()) {
             Some(reason) => part.unknown(scene.claim(&claim(lock)), reason),
@@ -66,15 +63,8 @@ pub async fn pause(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     until_paused(&stale, locks.len()).await?;
     stale.signal(Signal::SIGSTOP).map_err(io::Error::from)?;
     let sales = locks.iter().map(|&lock| {
-        let patience = Patience {
-            policy: Policy::Fixed,
-            base: BASE,
-            max_retries: u32::MAX,
-            wait: PATIENCE,
-            ..Patience::default()
-        };
-        let (shop, order) =
-            (Arc::clone(&fresh), order(lock, &product(lock), scene.args.ttl, patience));
+        let (shop, ttl, patience) = (Arc::clone(&fresh), scene.args.ttl, asking(BASE, PATIENCE));
+        let order = Order { ttl, patience, ..Order::of(lock, product(lock)) };
         async move { shop.purchase(&order).await }
     });
     let sales = join_all(sales).await;

@@ -24,9 +24,6 @@ pub struct Proxy {
 
 impl Proxy {
     /// Listens on a free loopback port, and passes everything on to `target`.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub async fn open(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -56,11 +56,6 @@ impl Scene<'_> {
         Wanted { via, restart_delay, clocks: false, all: false }
     }
 
-    /// A strategy by its name.
-    pub fn lock(&self, name: &str) -> Result<StrategyId, ScenarioError> {
-        name.parse().map_err(|_| ScenarioError::Usage(format!("there is no strategy {name}")))
-    }
-
     /// Every lock that promises that the store refuses whoever is late.
     pub fn fenced() -> impl Iterator<Item = StrategyId> {
         let is_fenced = |id: &StrategyId| {

@@ -59,9 +59,6 @@ pub enum Told {
 }
 
 /// Carries out plans until standard input ends.
-///
-/// # Errors
-/// The servers are not there, or what it is told makes no sense.
 pub async fn run(config: &Config) -> Result<(), ScenarioError> {
     let lab = Lab::open(config, CancellationToken::new()).await?;
     let (sender, mut said) = mpsc::channel(2);

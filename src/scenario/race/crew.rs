@@ -8,11 +8,9 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    cli::Config,
-    lab::Lab,
-    measure::{clock, cpu},
+    measure::{clock, proc},
     report::Entry,
-    scenario::{error::ScenarioError, processes::Processes},
+    scenario::{error::ScenarioError, ground::Ground, processes::Processes},
 };
 
 /// Said of a process that was still needed; its own standard error says why.
@@ -30,15 +28,8 @@ pub struct Crew {
 
 impl Crew {
     /// Starts a process for each hand of plans; all are ready when this returns.
-    ///
-    /// # Errors
-    /// One could not be started.
-    pub async fn start(
-        lab: &Lab,
-        config: &Config,
-        hands: Vec<Vec<Plan>>,
-    ) -> Result<Self, ScenarioError> {
-        let mut processes = Processes::new(lab, config)?;
+    pub async fn start(ground: &Ground, hands: Vec<Vec<Plan>>) -> Result<Self, ScenarioError> {
+        let mut processes = Processes::new(&ground.lab, &ground.config)?;
         let longest = hands.iter().flatten().map(Plan::longest).max();
         processes.allow(longest.unwrap_or_default());
         for _ in 0..hands.len() {
@@ -50,9 +41,6 @@ impl Crew {
     }
 
     /// Says what the buyers of each process are to do next; all know when this returns.
-    ///
-    /// # Errors
-    /// One has ended.
     pub async fn deal(&mut self, hands: Vec<Vec<Plan>>) -> Result<(), ScenarioError> {
         let count = hands.len();
         for (index, plans) in hands.into_iter().enumerate() {
@@ -70,15 +58,11 @@ impl Crew {
     }
 
     /// The processor time that its processes have used so far, as far as the operating system tells.
-    #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
-        (0..self.processes.count()).map(|index| cpu::of(self.processes.pid(index))).sum()
+        (0..self.processes.count()).map(|index| proc::cpu(self.processes.pid(index))).sum()
     }
 
     /// Gives the word: all start at the same instant.
-    ///
-    /// # Errors
-    /// One does not read any more.
     pub async fn go(&mut self) -> Result<(), ScenarioError> {
         let at_ns = clock::now_ns() + START.as_nanos() as u64;
         for index in 0..self.processes.count() {
@@ -87,10 +71,13 @@ impl Crew {
         Ok(())
     }
 
+    /// Has all buyers do what they are to do, from the same instant on; what became of each purchase.
+    pub async fn race(&mut self) -> Result<Vec<Entry>, ScenarioError> {
+        self.go().await?;
+        self.entries().await
+    }
+
     /// Waits until a buyer stands still, as a fault asked.
-    ///
-    /// # Errors
-    /// None did in time.
     pub async fn standing(&mut self) -> Result<(), ScenarioError> {
         let (out, entries) = (&mut self.out, &mut self.entries);
         let see = |_, told| match told {
@@ -108,17 +95,11 @@ impl Crew {
     }
 
     /// Does to a process what a signal does. One that is killed tells nothing more.
-    ///
-    /// # Errors
-    /// The operating system refused.
     pub fn signal(&self, index: usize, signal: Signal) -> Result<(), ScenarioError> {
         self.processes.signal(index, signal)
     }
 
     /// Waits until every buyer has told what became of it.
-    ///
-    /// # Errors
-    /// One did not in time.
     pub async fn entries(&mut self) -> Result<Vec<Entry>, ScenarioError> {
         let (out, entries) = (&mut self.out, &mut self.entries);
         let see = |_, told: Option<Told>| {
@@ -132,9 +113,6 @@ impl Crew {
     }
 
     /// Waits until the processes have brought to the store what they recorded, and have ended.
-    ///
-    /// # Errors
-    /// One does not end.
     pub async fn end(self) -> Result<(), ScenarioError> {
         self.processes.end().await
     }

@@ -4,16 +4,8 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
-use crate::{
-    order::Order,
-    product::{Item, Product},
-    strategy::StrategyId,
-};
-use locklab_locks::{
-    fault::{Fault, Faults},
-    token::Token,
-    wait::Patience,
-};
+use crate::{order::Order, product::Product, strategy::StrategyId};
+use locklab_locks::fault::Fault;
 
 /// What one buyer is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,48 +24,31 @@ pub struct Plan {
 
 impl Plan {
     /// One purchase of one unit, with no patience.
-    #[must_use]
     pub fn new(buyer: u32, strategy: StrategyId, product: &Product) -> Self {
-        let order = Order {
-            id: Token::random(),
-            items: vec![Item { product: product.clone(), quantity: 1 }],
-            key: None,
-            run_id: None,
-            strategy,
-            delay: Duration::from_millis(1),
-            ttl: Duration::from_secs(5),
-            extensions: 0,
-            patience: Patience::default(),
-            faults: Faults::default(),
-        };
+        let order = Order::of(strategy, product.clone());
         Self { buyer, order, faults: Vec::new(), after: Duration::ZERO, until: None }
     }
 
-    /// What it buys first.
-    #[must_use]
-    pub fn product(&self) -> Product {
-        self.order.items.first().map(|item| item.product.clone()).unwrap_or_default()
-    }
-
     /// How long it may take by itself.
-    #[must_use]
     pub fn longest(&self) -> Duration {
         let Order { delay, patience, .. } = &self.order;
         self.after + self.until.unwrap_or_default() + patience.wait + *delay
     }
 }
 
-/// Draws from a seed what is random about buyers: in which order they come, and how long they wait.
-pub fn shuffle(plans: &mut [Plan], seed: u64) {
+/// A plan for each of so many buyers. In which order they come, and how long they wait, is drawn from a
+/// seed.
+pub fn shuffled(buyers: u32, seed: u64, plan: impl Fn(u32) -> Plan) -> Vec<Plan> {
     let mut rng = SmallRng::seed_from_u64(seed);
-    for plan in plans.iter_mut() {
+    let mut plans: Vec<Plan> = (0..buyers).map(plan).collect();
+    for plan in &mut plans {
         plan.order.patience.seed = rng.random();
     }
     plans.shuffle(&mut rng);
+    plans
 }
 
 /// Deals plans to processes, one after the other.
-#[must_use]
 pub fn spread(plans: Vec<Plan>, processes: u32) -> Vec<Vec<Plan>> {
     let mut hands = vec![Vec::new(); processes.max(1) as usize];
     let count = hands.len();
@@ -88,22 +63,22 @@ pub fn spread(plans: Vec<Plan>, processes: u32) -> Vec<Vec<Plan>> {
 mod tests {
     use super::*;
 
-    fn shuffled(seed: u64) -> Vec<(u32, u64)> {
-        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
-        let mut plans: Vec<Plan> = (0..20).map(plan).collect();
-        shuffle(&mut plans, seed);
-        plans.iter().map(|plan| (plan.buyer, plan.order.patience.seed)).collect()
+    fn plan(buyer: u32) -> Plan {
+        Plan::new(buyer, StrategyId::default(), &Product::default())
     }
 
     #[test]
     fn a_seed_gives_the_same_buyers_again() {
-        assert_eq!(shuffled(1), shuffled(1));
-        assert_ne!(shuffled(1), shuffled(2));
+        let buyers = |seed| {
+            let plans = shuffled(20, seed, plan).into_iter();
+            plans.map(|plan| (plan.buyer, plan.order.patience.seed)).collect::<Vec<_>>()
+        };
+        assert_eq!(buyers(1), buyers(1));
+        assert_ne!(buyers(1), buyers(2));
     }
 
     #[test]
     fn every_plan_goes_to_one_process() {
-        let plan = |buyer| Plan::new(buyer, StrategyId::default(), &Product::default());
         let hands = spread((0..5).map(plan).collect(), 3);
         let buyers: Vec<Vec<u32>> =
             hands.iter().map(|hand| hand.iter().map(|plan| plan.buyer).collect()).collect();
@@ -114,7 +89,7 @@ mod tests {
     /// What a process is told is what was meant.
     #[test]
     fn plans_survive_the_way_to_another_process() {
-        let mut plan = Plan::new(3, StrategyId::default(), &Product::default());
+        let mut plan = plan(3);
         plan.faults.push("pause:5ms@write".parse().unwrap());
         plan.order.patience.base = Duration::from_micros(1_500);
         let line = serde_json::to_string(&plan).unwrap();

@@ -40,7 +40,7 @@ pub fn circle(imports: &Imports) -> Option<Vec<&str>> {
     // Whoever imports nobody who is left is in no circle.
     while let Some(done) = open.iter().find(|(_, to)| to.is_empty()).map(|(file, _)| file.clone()) {
         open.remove(&done);
-        open.values_mut().for_each(|to| drop(to.remove(&done)));
+        open.values_mut().for_each(|to| to.retain(|it| *it != done));
     }
     let mut file = imports.get_key_value(open.keys().next()?)?.0.as_str();
     let mut way = Vec::new();

@@ -11,11 +11,11 @@ use super::{
     metrics::LeaseMetrics,
     release::{Cause, ReleaseQueue},
 };
-use crate::name::Name;
 use crate::{
     error::BackendError,
     fault::Faults,
     lock::{Attempt, Claim, Grant, Lock},
+    name::Name,
     step::Step,
     token::Token,
     wait::{self, Patience, Policy, Tried},

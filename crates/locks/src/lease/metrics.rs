@@ -5,8 +5,10 @@ use metrics::{Counter, NoopRecorder};
 use strum::IntoStaticStr;
 
 use super::release::Cause;
-use crate::definitions;
-use crate::measure::{Kind, Registry};
+use crate::{
+    definitions,
+    measure::{Kind, Registry},
+};
 
 definitions! {
     LOCK_AMBIGUOUS_ACQUIRES: "locklab_lock_ambiguous_acquires_total", Kind::Counter,

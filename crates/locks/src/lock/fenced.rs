@@ -25,13 +25,13 @@ use async_trait::async_trait;
 use redis::Script;
 use tokio::time::Instant;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{
         Attempt, Claim, Grant, Lock, Release,
         safe::{self, KeyLock, lock_key},
     },
+    name::Name,
     wires::{metrics::Op, redis::RedisClient},
 };
 

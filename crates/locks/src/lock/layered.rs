@@ -18,10 +18,10 @@ use std::{borrow::Cow, sync::Arc};
 use async_trait::async_trait;
 
 use super::safe::{self, KeyLock};
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Lock, Release},
+    name::Name,
     wires::redis::RedisClient,
 };
 

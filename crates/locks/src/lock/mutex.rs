@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Duration};
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     token::Token,
     wait::Waitable,
     wires::subscription::Subscription,

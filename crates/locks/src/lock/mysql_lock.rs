@@ -23,9 +23,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::Duration;
 
 use super::sessions::Words;
-use crate::name::Name;
 use crate::{
     error::BackendError,
+    name::Name,
     wires::{
         metrics::Op,
         sql::{Session, Value},

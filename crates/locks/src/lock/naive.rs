@@ -16,13 +16,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{
         Attempt, Claim, Grant, Lock, Release,
         safe::{KeyLock, clear, lock_key, released_channel},
     },
+    name::Name,
     step::Step,
     wires::{metrics::Op, redis::RedisClient},
 };

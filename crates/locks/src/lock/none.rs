@@ -9,10 +9,10 @@
 
 use async_trait::async_trait;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     wait::Waitable,
 };
 

@@ -31,13 +31,13 @@ use rand::RngExt;
 use redis::Script;
 use tokio::time::{self, Duration, Instant};
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{
         Attempt, Claim, Grant, Lock, Release, Votes,
         safe::{self, lock_key, released_channel},
     },
+    name::Name,
     wait::Waitable,
     wires::{
         metrics::Op,

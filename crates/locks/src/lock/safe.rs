@@ -25,10 +25,10 @@ use async_trait::async_trait;
 use redis::Script;
 use tokio::time::{Duration, Instant};
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     wait::Waitable,
     wires::{metrics::Op, redis::RedisClient, subscription::Subscription},
 };

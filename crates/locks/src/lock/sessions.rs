@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     wait::Waitable,
     wires::{
         metrics::Op,

@@ -5,8 +5,7 @@ use std::pin::pin;
 use tokio::time::{self, Duration, Instant};
 
 use super::{Patience, Tried, Waitable};
-use crate::name::Name;
-use crate::wires::subscription::Subscription;
+use crate::{name::Name, wires::subscription::Subscription};
 
 /// The shortest time between two looks at a lease.
 const LOOK_MIN: Duration = Duration::from_millis(1);

@@ -3,8 +3,7 @@
 use async_trait::async_trait;
 use tokio::time::Duration;
 
-use crate::name::Name;
-use crate::{error::BackendError, wires::subscription::Subscription};
+use crate::{error::BackendError, name::Name, wires::subscription::Subscription};
 
 /// What can be waited for without asking again and again. By default, nothing can.
 #[async_trait]

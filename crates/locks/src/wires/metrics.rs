@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use strum::IntoStaticStr;
 use tokio::time::Duration;
 
-use crate::definitions;
 use crate::{
+    definitions,
     measure::{Kind, Registry},
     wires::circuit::{self, Circuit},
 };

@@ -17,8 +17,8 @@ use tokio::{
     time::{self, Duration, Instant},
 };
 
-use crate::definitions;
 use crate::{
+    definitions,
     error::BackendError,
     measure::{Kind, Registry},
     wires::{

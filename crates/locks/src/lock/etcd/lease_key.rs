@@ -10,10 +10,10 @@ use etcd_client::{
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     token::Token,
     wait::Waitable,
     wires::{etcd::EtcdClient, metrics::Op},

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::name::Name;
 use crate::{
     error::BackendError,
     lock::{
@@ -14,6 +13,7 @@ use crate::{
         safe::{self, KeyLock},
         watchdog,
     },
+    name::Name,
     wires::redis::RedisClient,
 };
 

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Stat};
 
 use super::contenders;
-use crate::name::Name;
 use crate::{
     error::BackendError,
     fault::Action,
     lock::{Attempt, Claim, Grant, Lock, Release},
+    name::Name,
     token::Token,
     wait::Waitable,
     wires::{metrics::Op, zookeeper::ZooKeeperClient},

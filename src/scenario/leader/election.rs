@@ -5,25 +5,23 @@ use tokio::time::Duration;
 
 use super::{
     blow::{Blow, Late, Struck},
-    candidate::{News, Told},
+    candidate::Told,
 };
 use crate::{
-    cli::{Config, LeaderArgs},
-    lab::Lab,
+    cli::LeaderArgs,
     measure::clock,
     product::Product,
     report::timeline::Mark,
-    scenario::{error::ScenarioError, processes::Processes},
+    scenario::{error::ScenarioError, ground::Ground, processes::Processes},
+    shop::term::Career,
     strategy::StrategyId,
 };
 
 /// How often a leader is stopped until it is stopped in the middle of its work.
 const STOPS_MAX: u32 = 3;
-/// Records that are kept of an election: every piece of work is one.
-const HISTORY: u32 = 10_000;
 
-/// Candidates of one product.
-pub(super) struct Race {
+/// An election: the candidates of one product.
+pub struct Election {
     candidates: Processes<Told>,
     /// How another one is started.
     arguments: [String; 5],
@@ -33,26 +31,24 @@ pub(super) struct Race {
     from_ns: u64,
 }
 
-/// What is left of a race: who there was, and what was done to them.
-pub(super) struct Ended {
+/// What is left of an election: who there was, and what was done to them.
+pub struct Ended {
     pub from_ns: u64,
     pub until_ns: u64,
     pub lanes: Vec<(Pid, Vec<Mark>)>,
 }
 
-impl Race {
+impl Election {
     /// Starts candidates, and waits until one of them leads.
     pub async fn start(
-        lab: &Lab,
-        config: &Config,
+        ground: &Ground,
         args: &LeaderArgs,
         strategy: StrategyId,
         product: &Product,
     ) -> Result<Self, ScenarioError> {
         let (ttl, work) = (args.ttl.as_micros(), args.work.as_micros());
-        let config = config.clone().keeping(HISTORY);
-        let mut race = Self {
-            candidates: Processes::new(lab, &config)?,
+        let mut election = Self {
+            candidates: Processes::new(&ground.lab, &ground.config)?,
             arguments: [
                 "candidate".to_owned(),
                 format!("--lock={}", strategy.row().name),
@@ -65,18 +61,18 @@ impl Race {
             from_ns: clock::now_ns(),
         };
         for _ in 0..args.candidates {
-            race.join().await?;
+            election.join().await?;
         }
-        race.until("a leader has done a piece of work", |_, told| told.news == News::Done).await?;
-        Ok(race)
+        let works = |_: usize, told: &Told| told.career == Some(Career::Done);
+        election.until("a leader has done a piece of work", works).await?;
+        Ok(election)
     }
 
     /// One more candidate, which stands when this returns; there may be a leader by then.
     async fn join(&mut self) -> Result<(), ScenarioError> {
         let index = self.candidates.start(&self.arguments)?;
         self.marks.push(Vec::new());
-        self.until("a candidate stands", |by, told| by == index && told.news == News::Stands)
-            .await?;
+        self.until("a candidate stands", |by, told| by == index && told.career.is_none()).await?;
         Ok(())
     }
 
@@ -89,7 +85,7 @@ impl Race {
         let leader = &mut self.leader;
         let see = |by, told: Option<Told>| {
             let told = told?;
-            if matches!(told.news, News::Elected(_)) {
+            if matches!(told.career, Some(Career::Elected { .. })) {
                 *leader = by;
             }
             is_it(by, &told).then_some(told)
@@ -137,7 +133,7 @@ impl Race {
     async fn stop(&mut self) -> Result<(Duration, Late), ScenarioError> {
         let (seen_ns, leader) = (clock::now_ns(), self.leader);
         let begins = |by: usize, told: &Told| {
-            by == leader && told.news == News::Begun && told.at_ns > seen_ns
+            by == leader && told.career == Some(Career::Begun) && told.at_ns > seen_ns
         };
         self.until("the leader begins a piece of work", begins).await?;
         let at_ns = self.mark('S');
@@ -148,13 +144,13 @@ impl Race {
         self.candidates.signal(leader, Signal::SIGCONT)?;
         let gap = followed?;
         let is_late = |by: usize, told: &Told| {
-            let ends = matches!(told.news, News::Done | News::Fenced | News::Deposed);
+            let ends = matches!(told.career, Some(Career::Done | Career::Fenced | Career::Deposed));
             by == leader && ends && told.at_ns > resumed_ns
         };
         let told = self.until("the stopped leader goes on", is_late).await?;
-        let late = match told.news {
-            News::Done => Late::Accepted,
-            News::Fenced => Late::Fenced,
+        let late = match told.career {
+            Some(Career::Done) => Late::Accepted,
+            Some(Career::Fenced) => Late::Fenced,
             _ => Late::Missed,
         };
         Ok((gap, late))
@@ -162,11 +158,12 @@ impl Race {
 
     /// Waits until somebody was elected after an instant; how long that took.
     async fn followed(&mut self, since_ns: u64) -> Result<Duration, ScenarioError> {
-        let is_next =
-            |_: usize, told: &Told| matches!(told.news, News::Elected(_)) && told.at_ns > since_ns;
+        let is_next = |_: usize, told: &Told| {
+            matches!(told.career, Some(Career::Elected { .. })) && told.at_ns > since_ns
+        };
         let told = self.until("somebody else is elected", is_next).await?;
         let leader = self.leader;
-        let works = |by: usize, told: &Told| by == leader && told.news == News::Done;
+        let works = |by: usize, told: &Told| by == leader && told.career == Some(Career::Done);
         self.until("the new leader works", works).await?;
         Ok(Duration::from_nanos(told.at_ns - since_ns))
     }
