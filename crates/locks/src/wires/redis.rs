@@ -7,25 +7,33 @@
 //! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
 
 mod connection;
+mod link;
 mod pool;
 mod supervisor;
 mod wakeups;
 
 use std::{fmt, sync::Arc};
 
-use bb8_redis::{RedisConnectionManager, bb8::Pool};
+use bb8_redis::bb8::Pool;
 use redis::{
-    Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisError, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ScriptInvocation,
+    ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::{
     sync::{Notify, watch},
     time::{Duration, Instant},
 };
 
-pub use self::{connection::Exclusive, wakeups::Wakeups};
-use self::{pool::LastError, supervisor::Supervisor};
+pub use self::{
+    connection::Exclusive,
+    link::{Connect, Stream},
+    wakeups::Wakeups,
+};
+use self::{
+    link::{Link, Linker, Tcp},
+    pool::LastError,
+    supervisor::Supervisor,
+};
 use crate::{
     error::{BackendError, Cause},
     wires::{
@@ -60,12 +68,12 @@ pub struct RedisOptions {
 
 /// A Redis that is connected to lazily and again after every loss.
 pub struct RedisClient {
-    shared: watch::Receiver<Option<MultiplexedConnection>>,
+    shared: watch::Receiver<Option<Link>>,
     /// Present in [`RedisMode::Pooled`] only.
-    pool: Option<Pool<RedisConnectionManager>>,
+    pool: Option<Pool<Linker>>,
     /// Connections that nobody shares, for transactions.
-    exclusive: Pool<RedisConnectionManager>,
-    supervised: Pool<RedisConnectionManager>,
+    exclusive: Pool<Linker>,
+    supervised: Pool<Linker>,
     /// Wakes the supervisor before its interval is over.
     suspect: Arc<Notify>,
     last_error: LastError,
@@ -95,21 +103,27 @@ impl RedisClient {
         options: &RedisOptions,
         metrics: Arc<BackendMetrics>,
     ) -> Result<Self, InvalidUrl> {
-        // Nagle's algorithm would hold a lock's small commands back for the previous one's ACK.
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = options.url.as_str().into_connection_info()?;
-        if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
-            return Err(InvalidUrl("neither TLS nor Unix sockets are supported".to_owned()));
-        }
-        let info = info.set_tcp_settings(tcp);
-        let wakeups =
-            Wakeups::new(Client::open(info.clone())?, options.timeout, Arc::clone(&metrics));
-        let manager = RedisConnectionManager::new(info)?;
+        let tcp = Tcp::to(options.url.as_str().into_connection_info()?.addr())?;
+        Self::connect_through(Arc::new(tcp), options, metrics).await
+    }
+
+    /// A client whose connections come from elsewhere; the URL names the user and the database.
+    ///
+    /// # Errors
+    /// The URL is not valid.
+    pub async fn connect_through(
+        connect: Arc<dyn Connect>,
+        options: &RedisOptions,
+        metrics: Arc<BackendMetrics>,
+    ) -> Result<Self, InvalidUrl> {
+        let timeout = options.timeout;
+        let greeting = options.url.as_str().into_connection_info()?.redis_settings().clone();
+        let linker = Linker { connect, greeting, timeout };
         let last_error = LastError::default();
-        let pool = |size, manager| pool::build(size, options.timeout, manager, last_error.clone());
-        let supervised = pool(1, manager.clone());
-        let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
-        let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
+        let pool = |size| pool::build(size, linker.clone(), last_error.clone());
+        let (supervised, exclusive) = (pool(1), pool(EXCLUSIVE_MAX));
+        let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size));
+        let wakeups = Wakeups::new(linker, Arc::clone(&metrics));
         let circuit = metrics.circuit();
         let (sender, shared) = watch::channel(None);
         let suspect = Arc::new(Notify::new());
@@ -132,7 +146,7 @@ impl RedisClient {
             suspect,
             last_error,
             circuit,
-            timeout: options.timeout,
+            timeout,
             wakeups,
             metrics,
         })

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bb8_redis::{
-    RedisConnectionManager,
-    bb8::{ErrorSink, Pool, RunError},
-};
-use redis::{InfoDict, aio::MultiplexedConnection};
+use bb8_redis::bb8::{ErrorSink, Pool, RunError};
+use redis::InfoDict;
 use tokio::{
     sync::{Notify, watch},
     time::{self, Duration},
 };
 
-use super::pool::LastError;
+use super::{
+    link::{Link, Linker},
+    pool::LastError,
+};
 use crate::wires::{circuit::Circuit, metrics::BackendMetrics};
 
 /// How often an idle connection is checked.
@@ -22,10 +22,10 @@ const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Keeps one checked connection for everybody.
 pub(super) struct Supervisor {
-    pub(super) supervised: Pool<RedisConnectionManager>,
+    pub(super) supervised: Pool<Linker>,
     /// The others, which are only counted.
-    pub(super) pools: Vec<Pool<RedisConnectionManager>>,
-    pub(super) shared: watch::Sender<Option<MultiplexedConnection>>,
+    pub(super) pools: Vec<Pool<Linker>>,
+    pub(super) shared: watch::Sender<Option<Link>>,
     pub(super) suspect: Arc<Notify>,
     pub(super) last_error: LastError,
     pub(super) circuit: Arc<Circuit>,
@@ -79,15 +79,15 @@ impl Supervisor {
         });
         self.metrics.pool_connections(all - idle, idle);
         self.shared.send_replace(checked.clone());
-        if let Some(conn) = checked {
-            self.count_evictions(conn).await;
+        if let Some(link) = checked {
+            self.count_evictions(link).await;
         }
     }
 
     /// Counts the keys that this Redis has evicted. One that does not say is not pressed.
-    async fn count_evictions(&self, mut conn: MultiplexedConnection) {
+    async fn count_evictions(&self, mut link: Link) {
         let stats: Result<InfoDict, _> =
-            redis::cmd("INFO").arg("stats").query_async(&mut conn).await;
+            redis::cmd("INFO").arg("stats").query_async(&mut link.connection).await;
         if let Some(evicted) = stats.ok().and_then(|stats| stats.get("evicted_keys")) {
             self.metrics.evicted(evicted);
         }
