@@ -20,7 +20,7 @@ use redis::{
     ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Duration, Instant},
 };
 
@@ -35,9 +35,10 @@ use self::{
     supervisor::Supervisor,
 };
 use crate::{
-    error::{BackendError, Cause},
+    error::BackendError,
     wires::{
-        circuit::{self, Circuit},
+        circuit,
+        exchange::Exchange,
         metrics::{BackendMetrics, ErrorKind as Kind, Op},
     },
 };
@@ -74,13 +75,10 @@ pub struct RedisClient {
     /// Connections that nobody shares, for transactions.
     exclusive: Pool<Linker>,
     supervised: Pool<Linker>,
-    /// Wakes the supervisor before its interval is over.
-    suspect: Arc<Notify>,
     last_error: LastError,
-    circuit: Arc<Circuit>,
     timeout: Duration,
     wakeups: Wakeups,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 /// The URL was not one that works here. The text never contains it, for it may hold a password.
@@ -124,38 +122,24 @@ impl RedisClient {
         let (supervised, exclusive) = (pool(1), pool(EXCLUSIVE_MAX));
         let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size));
         let wakeups = Wakeups::new(linker, Arc::clone(&metrics));
-        let circuit = metrics.circuit();
+        let exchange = Exchange::new(metrics);
         let (sender, shared) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
             supervised: supervised.clone(),
             pools: pool.iter().chain([&exclusive]).cloned().collect(),
             shared: sender,
-            suspect: Arc::clone(&suspect),
             last_error: last_error.clone(),
-            circuit: Arc::clone(&circuit),
-            metrics: Arc::clone(&metrics),
+            exchange: Arc::clone(&exchange),
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
-        Ok(Self {
-            shared,
-            pool,
-            exclusive,
-            supervised,
-            suspect,
-            last_error,
-            circuit,
-            timeout,
-            wakeups,
-            metrics,
-        })
+        Ok(Self { shared, pool, exclusive, supervised, last_error, timeout, wakeups, exchange })
     }
 
     /// What errors and metrics call the server.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.metrics.name
+        self.exchange.name()
     }
 
     /// Whether the last probe was answered.
@@ -167,7 +151,7 @@ impl RedisClient {
     /// Whether commands are let through.
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
-        self.circuit.state()
+        self.exchange.circuit.state()
     }
 
     /// Who waits for a message, and is woken by it.
@@ -234,12 +218,7 @@ impl RedisClient {
     }
 
     fn let_through(&self) -> Result<(), BackendError> {
-        if self.circuit.lets_through() {
-            return Ok(());
-        }
-        self.metrics.error(Kind::CircuitOpen);
-        let cause = format!("its circuit is open ({})", self.last_error.describe()).into();
-        Err(BackendError::Unavailable { backend: self.metrics.name, cause })
+        self.exchange.let_through(|| Some(self.last_error.describe()))
     }
 
     fn record<T>(
@@ -248,20 +227,12 @@ impl RedisClient {
         started: Instant,
         result: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        self.metrics.request(op, started.elapsed(), result.is_ok());
-        match &result {
-            // A refusal is an answer.
-            Ok(_) | Err(BackendError::Refused { .. }) => self.circuit.record(true),
+        if matches!(result, Err(BackendError::Unavailable { .. })) && self.is_up() {
             // Nothing was sent, though the backend is well: the pool is busy.
-            Err(BackendError::Unavailable { .. }) if self.is_up() => {}
-            Err(_) => self.circuit.record(false),
+            self.exchange.metrics.request(op, started.elapsed(), false);
+            return result;
         }
-        result
-    }
-
-    fn unavailable(&self, cause: Cause) -> BackendError {
-        self.metrics.error(Kind::Unavailable);
-        BackendError::Unavailable { backend: self.metrics.name, cause }
+        self.exchange.record(op, started, result)
     }
 
     /// Decides whether a command that was handed to redis-rs may have been executed.
@@ -277,18 +248,15 @@ impl RedisClient {
             )
         );
         if unavailable {
-            return self.unavailable(error.into());
+            return self.exchange.unavailable(error);
         }
         // An extension is an error reply whose code redis-rs does not know.
         if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
-            self.metrics.error(Kind::Refused);
-            return BackendError::Refused { backend: self.metrics.name, cause: error.into() };
+            return self.exchange.refused(error);
         }
         // A broken connection, a timeout, or a reply that makes no sense: all after sending.
-        self.suspect.notify_one();
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Io };
-        self.metrics.error(kind);
-        BackendError::Unknown { backend: self.metrics.name, cause: error.into() }
+        self.exchange.unknown(kind, error)
     }
 
     /// Warns when this Redis may evict keys: an evicted lock is a broken lock.

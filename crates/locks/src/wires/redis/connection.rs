@@ -23,7 +23,7 @@ impl RedisClient {
         let waited = time::timeout(self.timeout, shared.wait_for(Option::is_some)).await;
         match waited.ok().and_then(Result::ok).and_then(|conn| conn.clone()) {
             Some(conn) => Ok(Connection::Shared(conn)),
-            None => Err(self.unavailable(self.last_error.describe().into())),
+            None => Err(self.exchange.unavailable(self.last_error.describe())),
         }
     }
 
@@ -43,17 +43,17 @@ impl RedisClient {
     ) -> Result<PooledConnection<'static, Linker>, BackendError> {
         let started = Instant::now();
         let checked_out = pool.get_owned().await;
-        self.metrics.pool_wait(started.elapsed());
+        self.exchange.metrics.pool_wait(started.elapsed());
         checked_out.map_err(|error| match error {
-            RunError::User(error) => self.unavailable(error.into()),
+            RunError::User(error) => self.exchange.unavailable(error),
             RunError::TimedOut => {
-                self.metrics.pool_timeout();
+                self.exchange.metrics.pool_timeout();
                 if self.is_up() {
                     // The backend is well: this is our own queue.
                     let cause = "every connection of the pool is busy".into();
-                    return BackendError::Unavailable { backend: self.metrics.name, cause };
+                    return BackendError::Unavailable { backend: self.name(), cause };
                 }
-                self.unavailable(self.last_error.describe().into())
+                self.exchange.unavailable(self.last_error.describe())
             }
         })
     }
