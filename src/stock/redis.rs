@@ -62,7 +62,7 @@ impl RedisStock {
 }
 
 /// How often stock and ledger are read side by side before a transaction reads them.
-const READS_MAX: u32 = 8;
+pub const READS_MAX: u32 = 8;
 
 /// Where the stock is.
 #[must_use]

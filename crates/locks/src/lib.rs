@@ -7,6 +7,7 @@ pub mod lease;
 pub mod lock;
 pub mod measure;
 pub mod name;
+pub mod random;
 pub mod step;
 pub mod token;
 pub mod wait;

@@ -2,18 +2,33 @@
 
 use std::fmt;
 
+use rand::{SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
+
+use crate::random::Source;
 
 /// 128 random bits, as 32 hexadecimal digits: nobody else can hold, guess or repeat it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Token(String);
 
 impl Token {
-    /// A new token.
+    /// A new token, which nobody can foretell.
     #[must_use]
     pub fn random() -> Self {
-        // rand's thread generator is a cryptographic one, seeded by the operating system.
-        Self(format!("{:032x}", rand::random::<u128>()))
+        Self::drawn_from(&Source::default())
+    }
+
+    /// A new token, from that source.
+    #[must_use]
+    pub fn drawn_from(source: &Source) -> Self {
+        Self(format!("{:032x}", source.draw::<u128>()))
+    }
+
+    /// What its owner may draw from where nothing depends on who foretells it, such as a pause.
+    #[must_use]
+    pub fn rng(&self) -> SmallRng {
+        let bits = u128::from_str_radix(&self.0, 16).unwrap_or_default();
+        SmallRng::seed_from_u64(bits as u64)
     }
 
     /// The digits, as the lock service stores them.
@@ -33,6 +48,15 @@ impl fmt::Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_tokens_again() {
+        let token = |seed| Token::drawn_from(&Source::seeded(seed));
+        assert_eq!(token(1), token(1));
+        assert_ne!(token(1), token(2));
+        assert_eq!(token(1).rng(), token(1).rng());
+        assert_ne!(token(1).rng(), token(2).rng());
+    }
 
     #[test]
     fn tokens_are_long_different_and_not_logged() {

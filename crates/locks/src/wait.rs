@@ -13,6 +13,7 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{on_release::on_release, wakeup::Waitable};
+use crate::random::Source;
 
 /// A named way to wait (`retry=`).
 #[derive(
@@ -88,7 +89,7 @@ impl Default for Patience {
             cap: Duration::from_secs(2),
             max_retries: 15,
             wait: Duration::from_secs(10),
-            seed: rand::random(),
+            seed: Source::default().draw(),
             gone: CancellationToken::new(),
         }
     }

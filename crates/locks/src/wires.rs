@@ -7,6 +7,8 @@ pub mod etcd;
 #[cfg(not(feature = "etcd"))]
 #[path = "wires/no_etcd.rs"]
 pub mod etcd;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "sql", feature = "zookeeper"))]
+mod exchange;
 pub mod metrics;
 #[cfg(feature = "redis")]
 pub mod redis;

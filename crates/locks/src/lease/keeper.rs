@@ -16,6 +16,7 @@ use crate::{
     fault::Faults,
     lock::{Attempt, Claim, Grant, Lock},
     name::Name,
+    random::Source,
     step::Step,
     token::Token,
     wait::{self, Patience, Policy, Tried},
@@ -26,6 +27,8 @@ pub struct Keeper {
     lock: Arc<dyn Lock>,
     releases: ReleaseQueue,
     metrics: Arc<LeaseMetrics>,
+    /// Where tokens come from.
+    source: Source,
 }
 
 /// What is wanted of a lock.
@@ -60,7 +63,13 @@ impl Keeper {
     /// Keeps a lock, whose leases are recorded by these handles.
     #[must_use]
     pub fn new(lock: Arc<dyn Lock>, releases: ReleaseQueue, metrics: Arc<LeaseMetrics>) -> Self {
-        Self { lock, releases, metrics }
+        Self { lock, releases, metrics, source: Source::default() }
+    }
+
+    /// Has tokens come from another source: a test's, which gives the same ones again.
+    #[must_use]
+    pub fn drawing_from(self, source: Source) -> Self {
+        Self { source, ..self }
     }
 
     /// The lock itself.
@@ -145,7 +154,7 @@ impl Keeper {
         let mut pending = Lease::pending(
             Claim {
                 name: name.clone(),
-                token: Token::random(),
+                token: Token::drawn_from(&self.source),
                 ttl: lock.lease_ttl(wish.ttl),
                 extensions: wish.extensions,
                 faults: wish.faults.clone(),

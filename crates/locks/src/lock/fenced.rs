@@ -19,19 +19,15 @@
 
 pub mod renewed;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use async_trait::async_trait;
 use redis::Script;
 use tokio::time::Instant;
 
+use super::safe::{KeyLock, Variant, lock_key};
 use crate::{
     error::BackendError,
-    lock::{
-        Attempt, Claim, Grant, Lock, Release,
-        safe::{self, KeyLock, lock_key},
-    },
-    name::Name,
+    lock::{Attempt, Claim, Grant},
     wires::{metrics::Op, redis::RedisClient},
 };
 
@@ -48,50 +44,28 @@ static GRANT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Grant and fencing token, in one script.
-pub(super) async fn attempt(redis: &RedisClient, claim: &Claim) -> Result<Attempt, BackendError> {
-    let deadline = Instant::now() + claim.ttl;
-    let mut script = GRANT.key(lock_key(claim.name.as_str()));
-    script.key(format!("fence:{}", claim.name)).arg(claim.token.as_str()).arg(claim.ttl_ms());
-    let granted: Option<u64> = redis.script(Op::Acquire, &script).await?;
-    Ok(match granted {
-        Some(token) => {
-            Attempt::Granted(Grant { fencing_token: Some(token), ..Grant::until(deadline) })
-        }
-        None => Attempt::Busy,
-    })
+/// The one whose grants are numbered.
+pub struct Fenced;
+
+impl Variant for Fenced {
+    /// Grant and fencing token, in one script.
+    async fn grant(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> Result<Attempt, BackendError> {
+        let deadline = Instant::now() + claim.ttl;
+        let mut script = GRANT.key(lock_key(name));
+        script.key(format!("fence:{name}")).arg(claim.token.as_str()).arg(claim.ttl_ms());
+        let granted: Option<u64> = redis.script(Op::Acquire, &script).await?;
+        Ok(match granted {
+            Some(token) => {
+                Attempt::Granted(Grant { fencing_token: Some(token), ..Grant::until(deadline) })
+            }
+            None => Attempt::Busy,
+        })
+    }
 }
 
 /// The lock of `fenced`.
-pub struct FencedLock {
-    redis: Arc<RedisClient>,
-}
-
-impl FencedLock {
-    /// At that Redis.
-    #[must_use]
-    pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
-    }
-}
-
-#[async_trait]
-impl Lock for FencedLock {
-    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        attempt(&self.redis, claim).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim.name.as_str(), claim).await
-    }
-
-    async fn clear(&self, name: &Name) -> Result<(), BackendError> {
-        safe::clear(&self.redis, name.as_str()).await
-    }
-}
-
-impl KeyLock for FencedLock {
-    fn redis(&self) -> &RedisClient {
-        &self.redis
-    }
-}
+pub type FencedLock = KeyLock<Fenced>;

@@ -13,57 +13,22 @@
 //!   connection is closed, so it is rolled back.
 //! - Commands sent: those of `safe` to Redis, and those of `postgres-row` to Postgres.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use async_trait::async_trait;
+use super::safe::{KeyLock, Variant};
+use crate::name::Name;
 
-use super::safe::{self, KeyLock};
-use crate::{
-    error::BackendError,
-    lock::{Attempt, Claim, Lock, Release},
-    name::Name,
-    wires::redis::RedisClient,
-};
+/// The one before a database, which guards itself as well.
+pub struct Layered;
 
-/// The lock of `layered`.
-pub struct LayeredLock {
-    redis: Arc<RedisClient>,
-}
-
-impl LayeredLock {
-    /// At that Redis.
-    #[must_use]
-    pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
-    }
-}
-
-#[async_trait]
-impl Lock for LayeredLock {
-    fn is_dispensable(&self) -> bool {
-        true
-    }
-
-    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        safe::attempt(&self.redis, &self.called(&claim.name), claim).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, &self.called(&claim.name), claim).await
-    }
-
-    async fn clear(&self, name: &Name) -> Result<(), BackendError> {
-        safe::clear(&self.redis, &self.called(name)).await
-    }
-}
-
-impl KeyLock for LayeredLock {
-    fn redis(&self) -> &RedisClient {
-        &self.redis
-    }
+impl Variant for Layered {
+    const IS_DISPENSABLE: bool = true;
 
     /// The product of that name in Redis is another one, with a lock of its own.
-    fn called<'a>(&self, name: &'a Name) -> Cow<'a, str> {
+    fn called(name: &Name) -> Cow<'_, str> {
         format!("postgres/{name}").into()
     }
 }
+
+/// The lock of `layered`.
+pub type LayeredLock = KeyLock<Layered>;

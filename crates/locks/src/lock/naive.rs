@@ -11,42 +11,29 @@
 //!   MULTI GET DEL PUBLISH EXEC: the GET changes nothing and witnesses whose lock the DEL freed.
 //!   Waiters: as `safe`.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::safe::{KeyLock, Variant, lock_key, released_channel};
 use crate::{
     error::BackendError,
-    lock::{
-        Attempt, Claim, Grant, Lock, Release,
-        safe::{KeyLock, clear, lock_key, released_channel},
-    },
-    name::Name,
+    lock::{Attempt, Claim, Grant, Release},
     step::Step,
     wires::{metrics::Op, redis::RedisClient},
 };
 
-/// The lock of `naive`.
-pub struct NaiveLock {
-    redis: Arc<RedisClient>,
-}
+/// The one whose steps are not atomic.
+pub struct Naive;
 
-impl NaiveLock {
-    /// At that Redis.
-    #[must_use]
-    pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
-    }
-}
-
-#[async_trait]
-impl Lock for NaiveLock {
-    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        let key = lock_key(claim.name.as_str());
+impl Variant for Naive {
+    async fn grant(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> Result<Attempt, BackendError> {
+        let key = lock_key(name);
         let mut setnx = redis::cmd("SETNX");
         setnx.arg(&key).arg(claim.token.as_str());
-        let created: bool = self.redis.command(Op::Acquire, &setnx).await?;
+        let created: bool = redis.command(Op::Acquire, &setnx).await?;
         if !created {
             return Ok(Attempt::Busy);
         }
@@ -55,17 +42,20 @@ impl Lock for NaiveLock {
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(&key).arg(claim.ttl_ms());
         // The key exists: whatever becomes of PEXPIRE, this claim may be the holder, for ever.
-        let () =
-            self.redis.command(Op::Acquire, &expire).await.map_err(BackendError::into_unknown)?;
+        let () = redis.command(Op::Acquire, &expire).await.map_err(BackendError::into_unknown)?;
         Ok(Attempt::Granted(Grant::until(deadline)))
     }
 
-    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        let key = lock_key(claim.name.as_str());
+    async fn release(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> Result<Release, BackendError> {
+        let key = lock_key(name);
         let mut witnessed = redis::pipe();
         witnessed.atomic().get(&key).del(&key).ignore();
-        witnessed.publish(released_channel(claim.name.as_str()), "").ignore();
-        let (holder,): (Option<String>,) = self.redis.pipeline(Op::Release, &witnessed).await?;
+        witnessed.publish(released_channel(name), "").ignore();
+        let (holder,): (Option<String>,) = redis.pipeline(Op::Release, &witnessed).await?;
         Ok(match holder {
             Some(holder) if holder == claim.token.as_str() => Release::Released,
             Some(_) => Release::Stolen,
@@ -73,17 +63,11 @@ impl Lock for NaiveLock {
         })
     }
 
-    async fn undo(&self, _: &Claim) -> Result<Release, BackendError> {
+    /// Nothing: it could not tell its own lock from a stranger's.
+    async fn undo(_: &RedisClient, _: &str, _: &Claim) -> Result<Release, BackendError> {
         Ok(Release::Unknown)
     }
-
-    async fn clear(&self, name: &Name) -> Result<(), BackendError> {
-        clear(&self.redis, name.as_str()).await
-    }
 }
 
-impl KeyLock for NaiveLock {
-    fn redis(&self) -> &RedisClient {
-        &self.redis
-    }
-}
+/// The lock of `naive`.
+pub type NaiveLock = KeyLock<Naive>;

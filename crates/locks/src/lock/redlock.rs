@@ -200,7 +200,7 @@ impl Lock for RedlockLock {
         }
         if votes.is_split(self.nodes.quorum()) {
             // Whoever split it with us must not meet us again: for longer than a round takes.
-            let pause = rand::rng().random_range(Duration::ZERO..=sent.elapsed() * 3);
+            let pause = claim.token.rng().random_range(Duration::ZERO..=sent.elapsed() * 3);
             time::sleep(pause).await;
         }
         Ok(Attempt::Outvoted { votes, is_split: votes.is_split(self.nodes.quorum()), is_settled })

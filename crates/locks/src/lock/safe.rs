@@ -18,6 +18,7 @@
 
 use std::{
     borrow::Cow,
+    marker::PhantomData,
     sync::{Arc, LazyLock},
 };
 
@@ -48,6 +49,16 @@ static COMPARE_AND_DELETE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// KEYS: lock. ARGV: token, ttl in ms. 1: renewed; 0: this claim is not the holder.
+static COMPARE_AND_EXPIRE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+        return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+        ",
+    )
+});
+
 /// KEYS: lock. ARGV: channel.
 static CLEAR: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -72,40 +83,6 @@ pub(super) fn released_channel(name: &str) -> String {
 pub(super) async fn clear(redis: &RedisClient, name: &str) -> Result<(), BackendError> {
     let mut script = CLEAR.key(lock_key(name));
     redis.script(Op::Clear, script.arg(released_channel(name))).await
-}
-
-/// SET NX PX, under the claim's token.
-pub(super) async fn attempt(
-    redis: &RedisClient,
-    name: &str,
-    claim: &Claim,
-) -> Result<Attempt, BackendError> {
-    // Before sending: the ttl may start as soon as the command leaves.
-    let deadline = Instant::now() + claim.ttl;
-    let mut set = redis::cmd("SET");
-    set.arg(lock_key(name)).arg(claim.token.as_str());
-    set.arg("NX").arg("PX").arg(claim.ttl_ms());
-    let reply: Option<String> = redis.command(Op::Acquire, &set).await?;
-    Ok(match reply {
-        Some(_) => Attempt::Granted(Grant::until(deadline)),
-        None => Attempt::Busy,
-    })
-}
-
-/// Deletes the lock if this claim holds it, and says who did.
-pub(super) async fn release(
-    redis: &RedisClient,
-    name: &str,
-    claim: &Claim,
-) -> Result<Release, BackendError> {
-    let mut script = COMPARE_AND_DELETE.key(lock_key(name));
-    script.arg(claim.token.as_str()).arg(released_channel(name));
-    let freed: i64 = redis.script(Op::Release, &script).await?;
-    Ok(match freed {
-        1 => Release::Released,
-        0 => Release::Expired,
-        _ => Release::Stolen,
-    })
 }
 
 /// How many servers wait to be told that the lock was released.
@@ -133,62 +110,132 @@ pub(super) async fn time_left(
     })
 }
 
-/// A lock that is the key of [`lock_key`], released with a message on [`released_channel`].
-pub(super) trait KeyLock: Send + Sync {
-    /// Where the key is.
-    fn redis(&self) -> &RedisClient;
+/// What one kind of key lock does in its own way; the others do as `safe`. The name that each step is
+/// given is the one that [`Self::called`] gives.
+pub trait Variant: Send + Sync + 'static {
+    /// Whether a lease is renewed for as long as it is held.
+    const IS_RENEWED: bool = false;
+    /// What [`Lock::is_dispensable`] says.
+    const IS_DISPENSABLE: bool = false;
 
-    /// What the lock of a name is called there.
-    fn called<'a>(&self, name: &'a Name) -> Cow<'a, str> {
+    /// What the lock of a name is called in Redis.
+    fn called(name: &Name) -> Cow<'_, str> {
         name.as_str().into()
     }
+
+    /// SET NX PX, under the claim's token.
+    fn grant(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> impl Future<Output = Result<Attempt, BackendError>> + Send {
+        async move {
+            // Before sending: the ttl may start as soon as the command leaves.
+            let deadline = Instant::now() + claim.ttl;
+            let mut set = redis::cmd("SET");
+            set.arg(lock_key(name)).arg(claim.token.as_str());
+            set.arg("NX").arg("PX").arg(claim.ttl_ms());
+            let reply: Option<String> = redis.command(Op::Acquire, &set).await?;
+            Ok(match reply {
+                Some(_) => Attempt::Granted(Grant::until(deadline)),
+                None => Attempt::Busy,
+            })
+        }
+    }
+
+    /// Deletes the lock if this claim holds it, and says who did.
+    fn release(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> impl Future<Output = Result<Release, BackendError>> + Send {
+        async move {
+            let mut script = COMPARE_AND_DELETE.key(lock_key(name));
+            script.arg(claim.token.as_str()).arg(released_channel(name));
+            let freed: i64 = redis.script(Op::Release, &script).await?;
+            Ok(match freed {
+                1 => Release::Released,
+                0 => Release::Expired,
+                _ => Release::Stolen,
+            })
+        }
+    }
+
+    /// What [`Lock::undo`] does.
+    fn undo(
+        redis: &RedisClient,
+        name: &str,
+        claim: &Claim,
+    ) -> impl Future<Output = Result<Release, BackendError>> + Send {
+        Self::release(redis, name, claim)
+    }
 }
 
-#[async_trait]
-impl<L: KeyLock> Waitable for L {
-    async fn subscribe(&self, name: &Name) -> Result<Option<Subscription>, BackendError> {
-        self.redis().wakeups().subscribe(&released_channel(&self.called(name))).await.map(Some)
-    }
-
-    async fn waiters(&self, name: &Name) -> Result<u64, BackendError> {
-        waiters(self.redis(), &self.called(name)).await
-    }
-
-    async fn time_left(&self, name: &Name) -> Result<Option<Duration>, BackendError> {
-        time_left(self.redis(), &self.called(name)).await
-    }
-}
-
-/// The lock of `safe`.
-pub struct SafeLock {
+/// A lock that is a key in Redis, with a message to those who wait when it is released.
+pub struct KeyLock<V> {
     redis: Arc<RedisClient>,
+    variant: PhantomData<V>,
 }
 
-impl SafeLock {
+impl<V: Variant> KeyLock<V> {
     /// At that Redis.
     #[must_use]
     pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
+        Self { redis, variant: PhantomData }
     }
 }
 
 #[async_trait]
-impl Lock for SafeLock {
+impl<V: Variant> Lock for KeyLock<V> {
+    fn is_dispensable(&self) -> bool {
+        V::IS_DISPENSABLE
+    }
+
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        attempt(&self.redis, claim.name.as_str(), claim).await
+        let attempt = V::grant(&self.redis, &V::called(&claim.name), claim).await?;
+        Ok(if V::IS_RENEWED { attempt.renewed() } else { attempt })
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
+        let deadline = Instant::now() + claim.ttl;
+        let mut script = COMPARE_AND_EXPIRE.key(lock_key(&V::called(&claim.name)));
+        script.arg(claim.token.as_str()).arg(claim.ttl_ms());
+        let is_renewed: bool = self.redis.script(Op::Renew, &script).await?;
+        Ok(is_renewed.then_some(deadline))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        release(&self.redis, claim.name.as_str(), claim).await
+        V::release(&self.redis, &V::called(&claim.name), claim).await
+    }
+
+    async fn undo(&self, claim: &Claim) -> Result<Release, BackendError> {
+        V::undo(&self.redis, &V::called(&claim.name), claim).await
     }
 
     async fn clear(&self, name: &Name) -> Result<(), BackendError> {
-        clear(&self.redis, name.as_str()).await
+        clear(&self.redis, &V::called(name)).await
     }
 }
 
-impl KeyLock for SafeLock {
-    fn redis(&self) -> &RedisClient {
-        &self.redis
+#[async_trait]
+impl<V: Variant> Waitable for KeyLock<V> {
+    async fn subscribe(&self, name: &Name) -> Result<Option<Subscription>, BackendError> {
+        self.redis.wakeups().subscribe(&released_channel(&V::called(name))).await.map(Some)
+    }
+
+    async fn waiters(&self, name: &Name) -> Result<u64, BackendError> {
+        waiters(&self.redis, &V::called(name)).await
+    }
+
+    async fn time_left(&self, name: &Name) -> Result<Option<Duration>, BackendError> {
+        time_left(&self.redis, &V::called(name)).await
     }
 }
+
+/// The plain one.
+pub struct Safe;
+
+impl Variant for Safe {}
+
+/// The lock of `safe`.
+pub type SafeLock = KeyLock<Safe>;

@@ -12,78 +12,14 @@
 //!   released.
 //! - Commands sent: those of `safe`; EVALSHA of compare-and-PEXPIRE.
 
-use std::sync::{Arc, LazyLock};
+use super::safe::{KeyLock, Variant};
 
-use async_trait::async_trait;
-use redis::Script;
-use tokio::time::Instant;
+/// The one that is renewed.
+pub struct Watchdog;
 
-use crate::{
-    error::BackendError,
-    lock::{
-        Attempt, Claim, Lock, Release,
-        safe::{self, KeyLock, lock_key},
-    },
-    name::Name,
-    wires::{metrics::Op, redis::RedisClient},
-};
-
-/// KEYS: lock. ARGV: token, ttl in ms. 1: renewed; 0: this claim is not the holder.
-static COMPARE_AND_EXPIRE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-        return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-        ",
-    )
-});
-
-/// Makes the lock last another ttl if this claim holds it.
-pub(super) async fn renew(
-    redis: &RedisClient,
-    claim: &Claim,
-) -> Result<Option<Instant>, BackendError> {
-    let deadline = Instant::now() + claim.ttl;
-    let mut script = COMPARE_AND_EXPIRE.key(lock_key(claim.name.as_str()));
-    script.arg(claim.token.as_str()).arg(claim.ttl_ms());
-    let is_renewed: bool = redis.script(Op::Renew, &script).await?;
-    Ok(is_renewed.then_some(deadline))
+impl Variant for Watchdog {
+    const IS_RENEWED: bool = true;
 }
 
 /// The lock of `watchdog`.
-pub struct WatchdogLock {
-    redis: Arc<RedisClient>,
-}
-
-impl WatchdogLock {
-    /// At that Redis.
-    #[must_use]
-    pub fn new(redis: Arc<RedisClient>) -> Self {
-        Self { redis }
-    }
-}
-
-#[async_trait]
-impl Lock for WatchdogLock {
-    async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError> {
-        Ok(safe::attempt(&self.redis, claim.name.as_str(), claim).await?.renewed())
-    }
-
-    async fn renew(&self, claim: &Claim) -> Result<Option<Instant>, BackendError> {
-        renew(&self.redis, claim).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
-        safe::release(&self.redis, claim.name.as_str(), claim).await
-    }
-
-    async fn clear(&self, name: &Name) -> Result<(), BackendError> {
-        safe::clear(&self.redis, name.as_str()).await
-    }
-}
-
-impl KeyLock for WatchdogLock {
-    fn redis(&self) -> &RedisClient {
-        &self.redis
-    }
-}
+pub type WatchdogLock = KeyLock<Watchdog>;

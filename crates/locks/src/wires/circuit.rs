@@ -12,7 +12,7 @@ use failsafe::{
 use parking_lot::Mutex;
 use serde::Serialize;
 use strum::IntoStaticStr;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 /// That many commands without an answer, in a row, open the circuit.
 const FAILURES: u32 = 5;
@@ -36,23 +36,29 @@ pub enum State {
 /// The circuit of one backend.
 pub struct Circuit {
     machine: StateMachine<ConsecutiveFailures<Constant>, Reporter>,
-    state: Arc<Mutex<State>>,
+    /// The state, and since when.
+    state: Arc<Mutex<(State, Instant)>>,
 }
 
 impl Circuit {
     /// A closed circuit, which tells of each change.
     #[must_use]
     pub fn new(on_change: impl Fn(State) + Send + Sync + 'static) -> Self {
-        let state = Arc::new(Mutex::new(State::Closed));
+        let state = Arc::new(Mutex::new((State::Closed, Instant::now())));
         let reporter = Reporter { state: Arc::clone(&state), on_change: Box::new(on_change) };
-        let policy = failure_policy::consecutive_failures(FAILURES, backoff::constant(OPEN));
+        // The machine reads the system's clock, which no test can pause: how long it stays open is
+        // for `lets_through` to say.
+        let at_once = backoff::constant(Duration::ZERO);
+        let policy = failure_policy::consecutive_failures(FAILURES, at_once);
         Self { machine: StateMachine::new(policy, reporter), state }
     }
 
     /// Whether a command may be sent now.
     #[must_use]
     pub fn lets_through(&self) -> bool {
-        self.machine.is_call_permitted()
+        let (state, since) = *self.state.lock();
+        let is_shut = state == State::Open && since.elapsed() < OPEN;
+        !is_shut && self.machine.is_call_permitted()
     }
 
     /// A command was answered, or not.
@@ -68,19 +74,19 @@ impl Circuit {
     /// The state.
     #[must_use]
     pub fn state(&self) -> State {
-        *self.state.lock()
+        self.state.lock().0
     }
 }
 
 /// Notes the state where it can be seen.
 struct Reporter {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<(State, Instant)>>,
     on_change: Box<dyn Fn(State) + Send + Sync>,
 }
 
 impl Reporter {
     fn report(&self, state: State) {
-        let before = std::mem::replace(&mut *self.state.lock(), state);
+        let (before, _) = std::mem::replace(&mut *self.state.lock(), (state, Instant::now()));
         if before != state {
             (self.on_change)(state);
         }
@@ -100,5 +106,32 @@ impl Instrument for Reporter {
 
     fn on_closed(&self) {
         self.report(State::Closed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_for_a_while_by_the_clock_of_tests() {
+        let circuit = Circuit::new(|_| {});
+        let fail = |times| (0..times).for_each(|_| circuit.record(false));
+        fail(FAILURES - 1);
+        assert!(circuit.lets_through());
+        fail(1);
+        assert!(!circuit.lets_through());
+        time::advance(OPEN - Duration::from_millis(1)).await;
+        assert_eq!((circuit.lets_through(), circuit.state()), (false, State::Open));
+        time::advance(Duration::from_millis(1)).await;
+        assert_eq!((circuit.lets_through(), circuit.state()), (true, State::HalfOpen));
+        fail(1);
+        assert!(!circuit.lets_through(), "one failure opens it again");
+        time::advance(OPEN).await;
+        assert!(circuit.lets_through());
+        circuit.record(true);
+        assert_eq!(circuit.state(), State::Closed);
     }
 }

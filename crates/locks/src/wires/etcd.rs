@@ -9,23 +9,20 @@ use std::{error::Error as _, io, sync::Arc};
 use etcd_client::{Client, ConnectOptions, Error, GetOptions, WatchFilterType, WatchOptions};
 use futures_util::future::join_all;
 use tokio::{
-    sync::{Notify, watch},
-    time::{self, Duration, Instant},
+    sync::watch,
+    time::{self, Duration},
 };
 use url::Url;
 
 use crate::{
     error::BackendError,
     wires::{
-        circuit::{self, Circuit},
+        circuit,
+        exchange::{Exchange, RECONNECT_INTERVAL},
         metrics::{BackendMetrics, ErrorKind as Kind, Op},
     },
 };
 
-/// How often members are asked whether they answer.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon to ask again while none does.
-const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 /// A key that nobody has.
 const PROBE_KEY: &str = "locklab";
 
@@ -44,11 +41,8 @@ pub struct EtcdClient {
     members: Arc<[Client]>,
     /// Which member is used: one that answered its last probe.
     current: watch::Receiver<Option<usize>>,
-    /// Wakes the supervisor before its interval is over.
-    suspect: Arc<Notify>,
-    circuit: Arc<Circuit>,
     timeout: Duration,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 impl EtcdClient {
@@ -77,20 +71,17 @@ impl EtcdClient {
             );
         }
         let members: Arc<[Client]> = members.into();
-        let circuit = metrics.circuit();
+        let exchange = Exchange::new(metrics);
         let (sender, current) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
             members: Arc::clone(&members),
             current: sender,
-            suspect: Arc::clone(&suspect),
-            circuit: Arc::clone(&circuit),
             timeout,
-            metrics: Arc::clone(&metrics),
+            exchange: Arc::clone(&exchange),
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
-        Ok(Self { members, current, suspect, circuit, timeout, metrics })
+        Ok(Self { members, current, timeout, exchange })
     }
 
     /// Whether a member answered the last probe.
@@ -102,7 +93,7 @@ impl EtcdClient {
     /// Whether commands are let through.
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
-        self.circuit.state()
+        self.exchange.circuit.state()
     }
 
     /// What each member says that it is, if it says so in time.
@@ -155,7 +146,7 @@ impl EtcdClient {
     ) -> Result<T, BackendError> {
         self.found(op, send).await?.ok_or_else(|| {
             let cause = "there is no such lease".into();
-            BackendError::Refused { backend: self.metrics.name, cause }
+            BackendError::Refused { backend: self.exchange.name(), cause }
         })
     }
 
@@ -168,49 +159,28 @@ impl EtcdClient {
         op: Op,
         send: impl AsyncFnOnce(Client) -> Result<T, Error>,
     ) -> Result<Option<T>, BackendError> {
-        let backend = self.metrics.name;
-        if !self.circuit.lets_through() {
-            self.metrics.error(Kind::CircuitOpen);
-            return Err(BackendError::Unavailable { backend, cause: "its circuit is open".into() });
-        }
+        self.exchange.let_through(|| None)?;
         let current = *self.current.borrow();
         let Some(member) = current.and_then(|member| self.members.get(member)) else {
-            self.metrics.error(Kind::Unavailable);
-            self.circuit.record(false);
-            let cause = "no member with a leader answers".into();
-            return Err(BackendError::Unavailable { backend, cause });
+            return Err(self.exchange.not_sent("no member with a leader answers"));
         };
-        let started = Instant::now();
-        let result = match time::timeout(self.timeout, send(member.clone())).await {
-            Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(error)) if is_not_found(&error) => Ok(None),
-            Ok(Err(error)) => Err(self.classify(error)),
-            Err(late) => {
-                self.suspect.notify_one();
-                self.metrics.error(Kind::Timeout);
-                Err(BackendError::Unknown { backend, cause: late.into() })
-            }
-        };
-        self.metrics.request(op, started.elapsed(), result.is_ok());
-        let is_answered = matches!(result, Ok(_) | Err(BackendError::Refused { .. }));
-        self.circuit.record(is_answered);
-        result
+        let reply = async { send(member.clone()).await.map(Some) };
+        self.exchange.observe(op, self.timeout, reply, |error| self.classify(error)).await
     }
 
     /// Decides whether a command that failed may have been executed.
-    fn classify(&self, error: Error) -> BackendError {
-        let backend = self.metrics.name;
-        if code(&error).is_some_and(|code| REFUSALS.contains(&code)) {
-            self.metrics.error(Kind::Refused);
-            return BackendError::Refused { backend, cause: error.into() };
+    fn classify<T>(&self, error: Error) -> Result<Option<T>, BackendError> {
+        if is_not_found(&error) {
+            return Ok(None);
         }
-        self.suspect.notify_one();
-        if was_refused_a_connection(&error) {
-            self.metrics.error(Kind::Unavailable);
-            return BackendError::Unavailable { backend, cause: error.into() };
-        }
-        self.metrics.error(Kind::Io);
-        BackendError::Unknown { backend, cause: error.into() }
+        Err(if code(&error).is_some_and(|code| REFUSALS.contains(&code)) {
+            self.exchange.refused(error)
+        } else if was_refused_a_connection(&error) {
+            self.exchange.suspect.notify_one();
+            self.exchange.unavailable(error)
+        } else {
+            self.exchange.unknown(Kind::Io, error)
+        })
     }
 }
 
@@ -259,22 +229,17 @@ fn was_refused_a_connection(error: &Error) -> bool {
 struct Supervisor {
     members: Arc<[Client]>,
     current: watch::Sender<Option<usize>>,
-    suspect: Arc<Notify>,
-    circuit: Arc<Circuit>,
     timeout: Duration,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 impl Supervisor {
     /// Runs until every client is gone.
     async fn run(self) {
         loop {
-            let pause =
-                if self.current.borrow().is_some() { PROBE_INTERVAL } else { RECONNECT_INTERVAL };
-            tokio::select! {
-                () = time::sleep(pause) => {}
-                () = self.suspect.notified() => {}
-                () = self.current.closed() => return,
+            let is_up = self.current.borrow().is_some();
+            if !self.exchange.until_due(is_up, &self.current).await {
+                return;
             }
             self.probe().await;
         }
@@ -295,23 +260,13 @@ impl Supervisor {
         let after = before
             .filter(|&member| answers.get(member) == Some(&true))
             .or_else(|| answers.iter().position(|&answered| answered));
-        match (before, after) {
-            (None, Some(_)) => {
-                self.circuit.close();
-                tracing::info!(backend = self.metrics.name, "it answers");
-            }
-            (Some(_), None) => tracing::warn!(backend = self.metrics.name, "it is away"),
-            (Some(before), Some(after)) if before != after => {
-                tracing::warn!(
-                    backend = self.metrics.name,
-                    before,
-                    after,
-                    "another member is used"
-                );
-            }
-            _ => {}
+        if let (Some(before), Some(after)) = (before, after)
+            && before != after
+        {
+            let backend = self.exchange.name();
+            tracing::warn!(backend, before, after, "another member is used");
         }
-        self.metrics.up(after.is_some());
+        self.exchange.tell(before.is_some(), after.is_some(), None);
         self.current.send_if_modified(|current| std::mem::replace(current, after) != after);
     }
 }

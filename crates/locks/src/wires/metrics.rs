@@ -193,9 +193,9 @@ impl BackendMetrics {
     }
 
     /// A closed circuit, whose changes are recorded.
-    pub(super) fn circuit(self: &Arc<Self>) -> Arc<Circuit> {
+    pub(super) fn circuit(self: &Arc<Self>) -> Circuit {
         let metrics = Arc::clone(self);
-        Arc::new(Circuit::new(move |state| metrics.circuit_changed(state)))
+        Circuit::new(move |state| metrics.circuit_changed(state))
     }
 
     /// A command was answered or failed.

@@ -7,29 +7,38 @@
 //! bb8 wakes waiters in no fair order, which under load looks like an unfair lock.
 
 mod connection;
+mod link;
 mod pool;
 mod supervisor;
 mod wakeups;
 
 use std::{fmt, sync::Arc};
 
-use bb8_redis::{RedisConnectionManager, bb8::Pool};
+use bb8_redis::bb8::Pool;
 use redis::{
-    Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisError, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, ScriptInvocation,
+    ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Duration, Instant},
 };
 
-pub use self::{connection::Exclusive, wakeups::Wakeups};
-use self::{pool::LastError, supervisor::Supervisor};
+pub use self::{
+    connection::Exclusive,
+    link::{Connect, Stream},
+    wakeups::Wakeups,
+};
+use self::{
+    link::{Link, Linker, Tcp},
+    pool::LastError,
+    supervisor::Supervisor,
+};
 use crate::{
-    error::{BackendError, Cause},
+    error::BackendError,
     wires::{
-        circuit::{self, Circuit},
+        circuit,
+        exchange::Exchange,
         metrics::{BackendMetrics, ErrorKind as Kind, Op},
     },
 };
@@ -60,19 +69,16 @@ pub struct RedisOptions {
 
 /// A Redis that is connected to lazily and again after every loss.
 pub struct RedisClient {
-    shared: watch::Receiver<Option<MultiplexedConnection>>,
+    shared: watch::Receiver<Option<Link>>,
     /// Present in [`RedisMode::Pooled`] only.
-    pool: Option<Pool<RedisConnectionManager>>,
+    pool: Option<Pool<Linker>>,
     /// Connections that nobody shares, for transactions.
-    exclusive: Pool<RedisConnectionManager>,
-    supervised: Pool<RedisConnectionManager>,
-    /// Wakes the supervisor before its interval is over.
-    suspect: Arc<Notify>,
+    exclusive: Pool<Linker>,
+    supervised: Pool<Linker>,
     last_error: LastError,
-    circuit: Arc<Circuit>,
     timeout: Duration,
     wakeups: Wakeups,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 /// The URL was not one that works here. The text never contains it, for it may hold a password.
@@ -95,53 +101,45 @@ impl RedisClient {
         options: &RedisOptions,
         metrics: Arc<BackendMetrics>,
     ) -> Result<Self, InvalidUrl> {
-        // Nagle's algorithm would hold a lock's small commands back for the previous one's ACK.
-        let tcp = TcpSettings::default().set_nodelay(true);
-        let info = options.url.as_str().into_connection_info()?;
-        if !matches!(info.addr(), ConnectionAddr::Tcp(..)) {
-            return Err(InvalidUrl("neither TLS nor Unix sockets are supported".to_owned()));
-        }
-        let info = info.set_tcp_settings(tcp);
-        let wakeups =
-            Wakeups::new(Client::open(info.clone())?, options.timeout, Arc::clone(&metrics));
-        let manager = RedisConnectionManager::new(info)?;
+        let tcp = Tcp::to(options.url.as_str().into_connection_info()?.addr())?;
+        Self::connect_through(Arc::new(tcp), options, metrics).await
+    }
+
+    /// A client whose connections come from elsewhere; the URL names the user and the database.
+    ///
+    /// # Errors
+    /// The URL is not valid.
+    pub async fn connect_through(
+        connect: Arc<dyn Connect>,
+        options: &RedisOptions,
+        metrics: Arc<BackendMetrics>,
+    ) -> Result<Self, InvalidUrl> {
+        let timeout = options.timeout;
+        let greeting = options.url.as_str().into_connection_info()?.redis_settings().clone();
+        let linker = Linker { connect, greeting, timeout };
         let last_error = LastError::default();
-        let pool = |size, manager| pool::build(size, options.timeout, manager, last_error.clone());
-        let supervised = pool(1, manager.clone());
-        let exclusive = pool(EXCLUSIVE_MAX, manager.clone());
-        let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size, manager));
-        let circuit = metrics.circuit();
+        let pool = |size| pool::build(size, linker.clone(), last_error.clone());
+        let (supervised, exclusive) = (pool(1), pool(EXCLUSIVE_MAX));
+        let pool = (options.mode == RedisMode::Pooled).then(|| pool(options.pool_size));
+        let wakeups = Wakeups::new(linker, Arc::clone(&metrics));
+        let exchange = Exchange::new(metrics);
         let (sender, shared) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
             supervised: supervised.clone(),
             pools: pool.iter().chain([&exclusive]).cloned().collect(),
             shared: sender,
-            suspect: Arc::clone(&suspect),
             last_error: last_error.clone(),
-            circuit: Arc::clone(&circuit),
-            metrics: Arc::clone(&metrics),
+            exchange: Arc::clone(&exchange),
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
-        Ok(Self {
-            shared,
-            pool,
-            exclusive,
-            supervised,
-            suspect,
-            last_error,
-            circuit,
-            timeout: options.timeout,
-            wakeups,
-            metrics,
-        })
+        Ok(Self { shared, pool, exclusive, supervised, last_error, timeout, wakeups, exchange })
     }
 
     /// What errors and metrics call the server.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.metrics.name
+        self.exchange.name()
     }
 
     /// Whether the last probe was answered.
@@ -153,7 +151,7 @@ impl RedisClient {
     /// Whether commands are let through.
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
-        self.circuit.state()
+        self.exchange.circuit.state()
     }
 
     /// Who waits for a message, and is woken by it.
@@ -220,12 +218,7 @@ impl RedisClient {
     }
 
     fn let_through(&self) -> Result<(), BackendError> {
-        if self.circuit.lets_through() {
-            return Ok(());
-        }
-        self.metrics.error(Kind::CircuitOpen);
-        let cause = format!("its circuit is open ({})", self.last_error.describe()).into();
-        Err(BackendError::Unavailable { backend: self.metrics.name, cause })
+        self.exchange.let_through(|| Some(self.last_error.describe()))
     }
 
     fn record<T>(
@@ -234,20 +227,12 @@ impl RedisClient {
         started: Instant,
         result: Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        self.metrics.request(op, started.elapsed(), result.is_ok());
-        match &result {
-            // A refusal is an answer.
-            Ok(_) | Err(BackendError::Refused { .. }) => self.circuit.record(true),
+        if matches!(result, Err(BackendError::Unavailable { .. })) && self.is_up() {
             // Nothing was sent, though the backend is well: the pool is busy.
-            Err(BackendError::Unavailable { .. }) if self.is_up() => {}
-            Err(_) => self.circuit.record(false),
+            self.exchange.metrics.request(op, started.elapsed(), false);
+            return result;
         }
-        result
-    }
-
-    fn unavailable(&self, cause: Cause) -> BackendError {
-        self.metrics.error(Kind::Unavailable);
-        BackendError::Unavailable { backend: self.metrics.name, cause }
+        self.exchange.record(op, started, result)
     }
 
     /// Decides whether a command that was handed to redis-rs may have been executed.
@@ -263,18 +248,15 @@ impl RedisClient {
             )
         );
         if unavailable {
-            return self.unavailable(error.into());
+            return self.exchange.unavailable(error);
         }
         // An extension is an error reply whose code redis-rs does not know.
         if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
-            self.metrics.error(Kind::Refused);
-            return BackendError::Refused { backend: self.metrics.name, cause: error.into() };
+            return self.exchange.refused(error);
         }
         // A broken connection, a timeout, or a reply that makes no sense: all after sending.
-        self.suspect.notify_one();
         let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Io };
-        self.metrics.error(kind);
-        BackendError::Unknown { backend: self.metrics.name, cause: error.into() }
+        self.exchange.unknown(kind, error)
     }
 
     /// Warns when this Redis may evict keys: an evicted lock is a broken lock.

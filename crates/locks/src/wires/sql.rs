@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use sqlx::{ConnectOptions, mysql::MySqlConnectOptions, postgres::PgConnectOptions};
 use strum::IntoStaticStr;
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{self, Duration, Instant},
 };
 
@@ -26,8 +26,9 @@ use self::{pool::Pool, supervisor::Supervisor};
 use crate::{
     error::{BackendError, Cause},
     wires::{
-        circuit::{self, Circuit},
-        metrics::{BackendMetrics, ErrorKind as Kind, Op},
+        circuit,
+        exchange::Exchange,
+        metrics::{BackendMetrics, ErrorKind as Kind},
     },
 };
 
@@ -70,12 +71,9 @@ pub struct SqlClient {
     pool_size: u32,
     sessions: Mutex<Sessions>,
     up: watch::Receiver<bool>,
-    /// Wakes the supervisor before its interval is over.
-    suspect: Arc<Notify>,
     last_error: LastError,
-    circuit: Arc<Circuit>,
     timeout: Duration,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 /// How many sessions there are, and since when.
@@ -139,38 +137,24 @@ impl SqlClient {
     ) -> Result<Self, InvalidUrl> {
         let target = Target::parse(dialect, &options.url)?;
         let pool = Pool::new(&target, options.pool_size, options.timeout);
-        let circuit = metrics.circuit();
+        let exchange = Exchange::new(metrics);
         let (sender, up) = watch::channel(false);
-        let (suspect, last_error) = (Arc::new(Notify::new()), LastError::default());
+        let (last_error, timeout) = (LastError::default(), options.timeout);
         let mut supervisor = Supervisor {
             target,
             connection: None,
             tables: options.tables,
             pool: pool.clone(),
             up: sender,
-            suspect: Arc::clone(&suspect),
             last_error: Arc::clone(&last_error),
-            circuit: Arc::clone(&circuit),
-            timeout: options.timeout,
-            metrics: Arc::clone(&metrics),
+            timeout,
+            exchange: Arc::clone(&exchange),
         };
         supervisor.probe().await;
         tokio::spawn(supervisor.run());
         let pool_size = options.pool_size;
         let sessions = Mutex::new(Sessions { now: 0, since: Instant::now() });
-        let timeout = options.timeout;
-        Ok(Self {
-            dialect,
-            pool,
-            pool_size,
-            sessions,
-            up,
-            suspect,
-            last_error,
-            circuit,
-            timeout,
-            metrics,
-        })
+        Ok(Self { dialect, pool, pool_size, sessions, up, last_error, timeout, exchange })
     }
 
     /// Which kind of database it is.
@@ -182,7 +166,7 @@ impl SqlClient {
     /// What errors and metrics call it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.metrics.name
+        self.exchange.name()
     }
 
     /// The longest wait for an answer.
@@ -200,7 +184,7 @@ impl SqlClient {
     /// Whether statements are let through.
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
-        self.circuit.state()
+        self.exchange.circuit.state()
     }
 
     /// Why it does not answer.
@@ -226,16 +210,10 @@ impl SqlClient {
     /// # Cancellation
     /// Safe: whoever is dropped leaves the queue, or the connection to the next.
     pub async fn session(self: &Arc<Self>, until: Instant) -> Result<Session, BackendError> {
-        let backend = self.metrics.name;
-        if !self.circuit.lets_through() {
-            self.metrics.error(Kind::CircuitOpen);
-            let cause = format!("its circuit is open ({})", self.last_error()).into();
-            return Err(BackendError::Unavailable { backend, cause });
-        }
+        let exchange = &self.exchange;
+        exchange.let_through(|| Some(self.last_error()))?;
         if !self.is_up() {
-            self.circuit.record(false);
-            self.metrics.error(Kind::Unavailable);
-            return Err(BackendError::Unavailable { backend, cause: self.last_error().into() });
+            return Err(exchange.not_sent(self.last_error()));
         }
         let started = Instant::now();
         let checked_out = tokio::select! {
@@ -245,26 +223,24 @@ impl SqlClient {
             }
             () = self.until(false) => Ok(Err(self.last_error().into())),
         };
-        self.metrics.pool_wait(started.elapsed());
+        exchange.metrics.pool_wait(started.elapsed());
         self.count_connections();
         match checked_out {
             Ok(Ok(link)) => Ok(Session::new(link, Arc::clone(self))),
             Ok(Err(error)) => {
-                self.suspect.notify_one();
-                self.circuit.record(false);
-                self.metrics.error(Kind::Unavailable);
-                Err(BackendError::Unavailable { backend, cause: error })
+                exchange.suspect.notify_one();
+                Err(exchange.not_sent(error))
             }
             Err(late) if started.elapsed() >= self.timeout && self.has_stalled() => {
-                self.suspect.notify_one();
-                self.circuit.record(false);
-                self.metrics.error(Kind::Timeout);
-                Err(BackendError::Unavailable { backend, cause: late.into() })
+                exchange.suspect.notify_one();
+                exchange.circuit.record(false);
+                exchange.metrics.error(Kind::Timeout);
+                Err(BackendError::Unavailable { backend: self.name(), cause: late.into() })
             }
             Err(_) => {
-                self.metrics.pool_timeout();
+                exchange.metrics.pool_timeout();
                 let cause = "no connection of its pool came free in time".into();
-                Err(BackendError::Contended { backend, cause })
+                Err(BackendError::Contended { backend: self.name(), cause })
             }
         }
     }
@@ -289,23 +265,6 @@ impl SqlClient {
 
     /// Counts connections that are checked out, and those that are free.
     fn count_connections(&self) {
-        self.pool.count(&self.metrics);
-    }
-
-    /// A statement was answered, or not.
-    fn record<T>(
-        &self,
-        op: Op,
-        started: Instant,
-        result: Result<T, BackendError>,
-    ) -> Result<T, BackendError> {
-        self.metrics.request(op, started.elapsed(), result.is_ok());
-        // A refusal is an answer, and so is that somebody else has the lock.
-        let is_answered = !result.as_ref().is_err_and(BackendError::is_outage);
-        self.circuit.record(is_answered);
-        if !is_answered {
-            self.suspect.notify_one();
-        }
-        result
+        self.pool.count(&self.exchange.metrics);
     }
 }

@@ -12,8 +12,8 @@ mod version;
 use std::sync::Arc;
 
 use tokio::{
-    sync::{Notify, watch},
-    time::{self, Duration, Instant},
+    sync::watch,
+    time::{self, Duration},
 };
 use zookeeper_client::{Acls, Client, Connector, CreateMode, Error, SessionState};
 
@@ -21,15 +21,12 @@ pub use self::hosts::{Hosts, InvalidHosts};
 use crate::{
     error::BackendError,
     wires::{
-        circuit::{self, Circuit},
+        circuit,
+        exchange::{Exchange, RECONNECT_INTERVAL},
         metrics::{BackendMetrics, ErrorKind as Kind, Op},
     },
 };
 
-/// How often the session is asked whether it answers.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon to try again while there is no session, or it does not answer.
-const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 /// A node that every ensemble has.
 const PROBE_NODE: &str = "/";
 
@@ -49,28 +46,22 @@ pub struct ZooKeeperClient {
     options: ZooKeeperOptions,
     /// The session, while it answers.
     session: watch::Receiver<Option<Client>>,
-    /// Wakes the supervisor before its interval is over.
-    suspect: Arc<Notify>,
-    circuit: Arc<Circuit>,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 impl ZooKeeperClient {
     /// A client with its supervisor running. An ensemble that is away is not an error: it may come.
     pub async fn connect(options: ZooKeeperOptions, metrics: Arc<BackendMetrics>) -> Self {
-        let circuit = metrics.circuit();
+        let exchange = Exchange::new(metrics);
         let (sender, mut session) = watch::channel(None);
-        let suspect = Arc::new(Notify::new());
         let supervisor = Supervisor {
             options: options.clone(),
             session: sender,
-            suspect: Arc::clone(&suspect),
-            circuit: Arc::clone(&circuit),
-            metrics: Arc::clone(&metrics),
+            exchange: Arc::clone(&exchange),
         };
         tokio::spawn(supervisor.run());
         time::timeout(options.timeout, session.wait_for(Option::is_some)).await.ok();
-        Self { options, session, suspect, circuit, metrics }
+        Self { options, session, exchange }
     }
 
     /// Whether the session answered its last probe.
@@ -82,7 +73,7 @@ impl ZooKeeperClient {
     /// Whether commands are let through.
     #[must_use]
     pub fn circuit(&self) -> circuit::State {
-        self.circuit.state()
+        self.exchange.circuit.state()
     }
 
     /// How long the session outlives its last sign of life: as negotiated, once there has been one.
@@ -98,7 +89,7 @@ impl ZooKeeperClient {
     /// None answers, or the circuit is open.
     pub fn session(&self) -> Result<Client, BackendError> {
         let session = self.session.borrow().clone();
-        session.ok_or_else(|| self.unavailable("no session answers"))
+        session.ok_or_else(|| self.exchange.not_sent("no session answers"))
     }
 
     /// A session apart, which nobody closes: it ends at the ensemble's when it is dropped and has not
@@ -114,15 +105,9 @@ impl ZooKeeperClient {
             time::timeout(self.options.timeout, self.options.open(Connector::with_detached));
         match opened.await {
             Ok(Ok(session)) => Ok(session),
-            Ok(Err(error)) => Err(self.unavailable(error)),
-            Err(late) => Err(self.unavailable(late)),
+            Ok(Err(error)) => Err(self.exchange.not_sent(error)),
+            Err(late) => Err(self.exchange.not_sent(late)),
         }
-    }
-
-    fn unavailable(&self, cause: impl Into<crate::error::Cause>) -> BackendError {
-        self.metrics.error(Kind::Unavailable);
-        self.circuit.record(false);
-        BackendError::Unavailable { backend: self.metrics.name, cause: cause.into() }
     }
 
     /// Sends one command.
@@ -140,7 +125,7 @@ impl ZooKeeperClient {
     ) -> Result<T, BackendError> {
         self.found(op, session, send).await?.ok_or_else(|| {
             let cause = "there is no such node".into();
-            BackendError::Refused { backend: self.metrics.name, cause }
+            BackendError::Refused { backend: self.exchange.name(), cause }
         })
     }
 
@@ -154,41 +139,21 @@ impl ZooKeeperClient {
         session: &Client,
         send: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<Option<T>, BackendError> {
-        let backend = self.metrics.name;
-        if !self.circuit.lets_through() {
-            self.metrics.error(Kind::CircuitOpen);
-            return Err(BackendError::Unavailable { backend, cause: "its circuit is open".into() });
-        }
+        self.exchange.let_through(|| None)?;
         if session.state() != SessionState::SyncConnected {
-            return Err(self.unavailable("the session is not connected"));
+            return Err(self.exchange.not_sent("the session is not connected"));
         }
-        let started = Instant::now();
-        let result = match time::timeout(self.options.timeout, send(session)).await {
-            Ok(Ok(value)) => Ok(Some(value)),
-            Ok(Err(Error::NoNode)) => Ok(None),
-            Ok(Err(error)) => Err(self.classify(error)),
-            Err(late) => {
-                self.suspect.notify_one();
-                self.metrics.error(Kind::Timeout);
-                Err(BackendError::Unknown { backend, cause: late.into() })
-            }
-        };
-        self.metrics.request(op, started.elapsed(), result.is_ok());
-        let is_answered = matches!(result, Ok(_) | Err(BackendError::Refused { .. }));
-        self.circuit.record(is_answered);
-        result
+        let reply = async { send(session).await.map(Some) };
+        self.exchange.observe(op, self.options.timeout, reply, |error| self.classify(error)).await
     }
 
     /// Decides whether a command that failed may have been executed.
-    fn classify(&self, error: Error) -> BackendError {
-        let backend = self.metrics.name;
-        if is_refusal(&error) {
-            self.metrics.error(Kind::Refused);
-            return BackendError::Refused { backend, cause: error.into() };
+    fn classify<T>(&self, error: Error) -> Result<Option<T>, BackendError> {
+        match error {
+            Error::NoNode => Ok(None),
+            error if is_refusal(&error) => Err(self.exchange.refused(error)),
+            error => Err(self.exchange.unknown(Kind::Io, error)),
         }
-        self.suspect.notify_one();
-        self.metrics.error(Kind::Io);
-        BackendError::Unknown { backend, cause: error.into() }
     }
 
     /// Waits until a node is deleted, or changes, or nobody tells any more: whoever waits has to look
@@ -269,9 +234,7 @@ impl ZooKeeperOptions {
 struct Supervisor {
     options: ZooKeeperOptions,
     session: watch::Sender<Option<Client>>,
-    suspect: Arc<Notify>,
-    circuit: Arc<Circuit>,
-    metrics: Arc<BackendMetrics>,
+    exchange: Arc<Exchange>,
 }
 
 impl Supervisor {
@@ -281,7 +244,7 @@ impl Supervisor {
             tokio::select! {
                 opened = self.options.open(|connector| connector) => match opened {
                     Ok(session) => self.attend(&session).await,
-                    Err(error) => tracing::debug!(backend = self.metrics.name, %error, "no session"),
+                    Err(error) => tracing::debug!(backend = self.exchange.name(), %error, "no session"),
                 },
                 () = self.session.closed() => return,
             }
@@ -303,15 +266,15 @@ impl Supervisor {
                 matches!(probe.await, Ok(Ok(_)))
             };
             self.publish(answers.then(|| session.clone()));
-            let pause = if answers { PROBE_INTERVAL } else { RECONNECT_INTERVAL };
             let state = tokio::select! {
                 state = states.changed() => state,
-                () = time::sleep(pause) => session.state(),
-                () = self.suspect.notified() => session.state(),
-                () = self.session.closed() => return,
+                is_due = self.exchange.until_due(answers, &self.session) => match is_due {
+                    true => session.state(),
+                    false => return,
+                },
             };
             if state.is_terminated() {
-                let (backend, id) = (self.metrics.name, session.session_id());
+                let (backend, id) = (self.exchange.name(), session.session_id());
                 tracing::warn!(backend, %id, %state, "a session has ended, and every lock held under it");
                 return;
             }
@@ -320,17 +283,8 @@ impl Supervisor {
 
     /// Makes known which session answers, if one does.
     fn publish(&self, session: Option<Client>) {
-        let (backend, is_up) = (self.metrics.name, session.is_some());
         let was_up = self.session.borrow().is_some();
-        match (was_up, is_up) {
-            (false, true) => {
-                self.circuit.close();
-                tracing::info!(backend, "it answers");
-            }
-            (true, false) => tracing::warn!(backend, "it is away"),
-            _ => {}
-        }
-        self.metrics.up(is_up);
+        self.exchange.tell(was_up, session.is_some(), None);
         let id = |session: &Option<Client>| session.as_ref().map(Client::session_id);
         self.session.send_if_modified(|current| {
             let is_new = id(current) != id(&session);

@@ -1,13 +1,13 @@
 //! Which connection a command goes over.
 
-use bb8_redis::{
-    RedisConnectionManager,
-    bb8::{Pool, PooledConnection, RunError},
-};
+use bb8_redis::bb8::{Pool, PooledConnection, RunError};
 use redis::{FromRedisValue, Pipeline, aio::MultiplexedConnection};
 use tokio::time::{self, Instant};
 
-use super::RedisClient;
+use super::{
+    RedisClient,
+    link::{Link, Linker},
+};
 use crate::{error::BackendError, wires::metrics::Op};
 
 impl RedisClient {
@@ -23,7 +23,7 @@ impl RedisClient {
         let waited = time::timeout(self.timeout, shared.wait_for(Option::is_some)).await;
         match waited.ok().and_then(Result::ok).and_then(|conn| conn.clone()) {
             Some(conn) => Ok(Connection::Shared(conn)),
-            None => Err(self.unavailable(self.last_error.describe().into())),
+            None => Err(self.exchange.unavailable(self.last_error.describe())),
         }
     }
 
@@ -39,21 +39,21 @@ impl RedisClient {
 
     async fn check_out(
         &self,
-        pool: &Pool<RedisConnectionManager>,
-    ) -> Result<PooledConnection<'static, RedisConnectionManager>, BackendError> {
+        pool: &Pool<Linker>,
+    ) -> Result<PooledConnection<'static, Linker>, BackendError> {
         let started = Instant::now();
         let checked_out = pool.get_owned().await;
-        self.metrics.pool_wait(started.elapsed());
+        self.exchange.metrics.pool_wait(started.elapsed());
         checked_out.map_err(|error| match error {
-            RunError::User(error) => self.unavailable(error.into()),
+            RunError::User(error) => self.exchange.unavailable(error),
             RunError::TimedOut => {
-                self.metrics.pool_timeout();
+                self.exchange.metrics.pool_timeout();
                 if self.is_up() {
                     // The backend is well: this is our own queue.
                     let cause = "every connection of the pool is busy".into();
-                    return BackendError::Unavailable { backend: self.metrics.name, cause };
+                    return BackendError::Unavailable { backend: self.name(), cause };
                 }
-                self.unavailable(self.last_error.describe().into())
+                self.exchange.unavailable(self.last_error.describe())
             }
         })
     }
@@ -62,7 +62,7 @@ impl RedisClient {
 /// A connection of one's own.
 pub struct Exclusive<'a> {
     client: &'a RedisClient,
-    conn: PooledConnection<'static, RedisConnectionManager>,
+    conn: PooledConnection<'static, Linker>,
 }
 
 impl Exclusive<'_> {
@@ -76,22 +76,22 @@ impl Exclusive<'_> {
         pipeline: &Pipeline,
     ) -> Result<T, BackendError> {
         let started = Instant::now();
-        let result = pipeline.query_async(&mut *self.conn).await;
+        let result = pipeline.query_async(&mut self.conn.connection).await;
         self.client.record(op, started, result.map_err(|error| self.client.classify(error)))
     }
 }
 
 /// A connection for one command.
 pub(super) enum Connection {
-    Shared(MultiplexedConnection),
-    Pooled(PooledConnection<'static, RedisConnectionManager>),
+    Shared(Link),
+    Pooled(PooledConnection<'static, Linker>),
 }
 
 impl Connection {
     pub(super) fn get(&mut self) -> &mut MultiplexedConnection {
         match self {
-            Self::Shared(conn) => conn,
-            Self::Pooled(conn) => conn,
+            Self::Shared(link) => &mut link.connection,
+            Self::Pooled(link) => &mut link.connection,
         }
     }
 }

@@ -1,46 +1,24 @@
-//! How bb8 is set up: command timeouts, and an error that is not lost.
+//! How bb8 is set up, and an error that is not lost.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use bb8_redis::{
-    RedisConnectionManager,
-    bb8::{CustomizeConnection, ErrorSink, Pool},
-};
+use bb8_redis::bb8::{ErrorSink, Pool};
 use parking_lot::Mutex;
-use redis::{RedisError, aio::MultiplexedConnection};
-use tokio::time::Duration;
+use redis::RedisError;
+
+use super::link::Linker;
 
 /// A pool that connects when it is first asked.
-pub(super) fn build(
-    size: u32,
-    timeout: Duration,
-    manager: RedisConnectionManager,
-    last_error: LastError,
-) -> Pool<RedisConnectionManager> {
+pub(super) fn build(size: u32, linker: Linker, last_error: LastError) -> Pool<Linker> {
     Pool::builder()
         .max_size(size)
-        .connection_timeout(timeout)
-        // bb8-redis never says that a connection is broken: only this PING finds out.
+        .connection_timeout(linker.timeout)
+        // Nothing else says that a connection is broken: only this PING finds out.
         .test_on_check_out(true)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connection_customizer(Box::new(ResponseTimeout(timeout)))
         .error_sink(Box::new(last_error))
-        .build_unchecked(manager)
-}
-
-/// Sets the command timeout on every connection that bb8 makes.
-#[derive(Debug)]
-struct ResponseTimeout(Duration);
-
-impl CustomizeConnection<MultiplexedConnection, RedisError> for ResponseTimeout {
-    fn on_acquire<'a>(
-        &'a self,
-        connection: &'a mut MultiplexedConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), RedisError>> + Send + 'a>> {
-        connection.set_response_timeout(self.0);
-        Box::pin(async { Ok(()) })
-    }
+        .build_unchecked(linker)
 }
 
 /// Why bb8 last failed to connect. It tells its callers only that they have waited too long.

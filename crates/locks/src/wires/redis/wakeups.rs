@@ -25,13 +25,14 @@ use std::{
 
 use futures_util::StreamExt;
 use redis::{
-    Client, RedisError,
+    RedisError,
     aio::{PubSubSink, PubSubStream},
 };
 use tokio::time::{self, Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::table::{Phase, Table};
+use super::link::Linker;
 use crate::{
     error::BackendError,
     wires::{
@@ -49,9 +50,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Who waits for a message, and is woken by it. Ends its task when dropped.
 pub struct Wakeups {
-    client: Client,
-    /// For making the connection, and for the reply to each command.
-    timeout: Duration,
+    linker: Linker,
     table: Arc<Table>,
     started: AtomicBool,
     ended: CancellationToken,
@@ -60,9 +59,9 @@ pub struct Wakeups {
 
 impl Wakeups {
     /// Connects when there is a first subscriber.
-    pub(super) fn new(client: Client, timeout: Duration, metrics: Arc<BackendMetrics>) -> Self {
+    pub(super) fn new(linker: Linker, metrics: Arc<BackendMetrics>) -> Self {
         let (table, started, ended) = Default::default();
-        Self { client, timeout, table, started, ended, metrics }
+        Self { linker, table, started, ended, metrics }
     }
 
     /// Subscribes to a channel. When this returns, Redis has confirmed it, so every message that is
@@ -85,7 +84,7 @@ impl Wakeups {
                 _ = failures.changed() => false,
             }
         };
-        if time::timeout(self.timeout, confirmed).await == Ok(true) {
+        if time::timeout(self.linker.timeout, confirmed).await == Ok(true) {
             return Ok(Subscription::new(wakeup, membership));
         }
         let cause = self.table.failure.borrow().clone();
@@ -98,7 +97,7 @@ impl Wakeups {
     fn start(&self) {
         if !self.started.swap(true, Ordering::Relaxed) {
             let table = Arc::clone(&self.table);
-            let listener = Listener { client: self.client.clone(), timeout: self.timeout, table };
+            let listener = Listener { linker: self.linker.clone(), table };
             let ended = self.ended.clone();
             tokio::spawn(async move { ended.run_until_cancelled(listener.run()).await });
         }
@@ -119,8 +118,8 @@ impl fmt::Debug for Wakeups {
 
 /// The task that keeps the connection.
 struct Listener {
-    client: Client,
-    timeout: Duration,
+    /// Its timeout is for making the connection, and for the reply to each command.
+    linker: Linker,
     table: Arc<Table>,
 }
 
@@ -146,7 +145,7 @@ impl Listener {
     /// Makes the connection and keeps it until it breaks. Says whether Redis had answered any command
     /// on it, and why it ended.
     async fn listen(&self) -> (bool, Broken) {
-        let pubsub = match self.in_time(self.client.get_async_pubsub()).await {
+        let pubsub = match self.in_time(self.linker.pubsub()).await {
             Ok(pubsub) => pubsub,
             Err(error) => return (false, error),
         };
@@ -204,7 +203,7 @@ impl Listener {
         &self,
         reply: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, Broken> {
-        Ok(time::timeout(self.timeout, reply).await.map_err(|_| Broken::Silent)??)
+        Ok(time::timeout(self.linker.timeout, reply).await.map_err(|_| Broken::Silent)??)
     }
 }
 

@@ -1,10 +1,8 @@
 //! What a failed statement means, by the codes of the two databases.
 
-use tokio::time::error::Elapsed;
-
 use crate::{
-    error::BackendError,
-    wires::metrics::{BackendMetrics, ErrorKind as Kind},
+    error::{BackendError, Cause},
+    wires::{exchange::Exchange, metrics::ErrorKind as Kind},
 };
 
 /// SQLSTATE of Postgres: a lock was waited for long enough (55P03, `lock_not_available`), or several locks
@@ -30,19 +28,15 @@ const AWAY: &[&str] = &[
 ];
 
 /// What an error means that sqlx returned for a statement.
-pub(super) fn classify(error: sqlx::Error, metrics: &BackendMetrics) -> BackendError {
-    let backend = metrics.name;
+pub(super) fn classify(error: sqlx::Error, exchange: &Exchange) -> BackendError {
+    let backend = exchange.name();
     let answer = match &error {
         sqlx::Error::Database(answer) => answer,
         // An answer that makes no sense.
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
-            metrics.error(Kind::Refused);
-            return BackendError::Refused { backend, cause: error.into() };
+            return exchange.refused(error);
         }
-        _ => {
-            metrics.error(Kind::Io);
-            return BackendError::Unknown { backend, cause: error.into() };
-        }
+        _ => return exchange.unknown(Kind::Io, error),
     };
     // MySQL's SQLSTATEs tell less than its own numbers.
     let number = answer
@@ -50,7 +44,7 @@ pub(super) fn classify(error: sqlx::Error, metrics: &BackendMetrics) -> BackendE
         .map(|error| error.number().to_string());
     let code = number.or_else(|| answer.code().map(Into::into)).unwrap_or_default();
     let is = |codes: &[&str]| codes.contains(&code.as_str());
-    let cause = format!("{} ({code})", answer.message()).into();
+    let cause: Cause = format!("{} ({code})", answer.message()).into();
     if is(CONTENDED) {
         return BackendError::Contended { backend, cause };
     }
@@ -58,15 +52,8 @@ pub(super) fn classify(error: sqlx::Error, metrics: &BackendMetrics) -> BackendE
         return BackendError::Undone { backend, cause };
     }
     if is(AWAY) {
-        metrics.error(Kind::Unavailable);
-        return BackendError::Unavailable { backend, cause };
+        exchange.suspect.notify_one();
+        return exchange.unavailable(cause);
     }
-    metrics.error(Kind::Refused);
-    BackendError::Refused { backend, cause }
-}
-
-/// There was no answer in time.
-pub(super) fn late(late: Elapsed, metrics: &BackendMetrics) -> BackendError {
-    metrics.error(Kind::Timeout);
-    BackendError::Unknown { backend: metrics.name, cause: late.into() }
+    exchange.refused(cause)
 }

@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query_as_with, query_with, raw_sql,
 };
-use tokio::time::{self, Duration, Instant};
+use tokio::time::Duration;
 
 use super::{Dialect, SqlClient, error, pool::Link};
 use crate::{error::BackendError, wires::metrics::Op};
@@ -203,20 +203,16 @@ impl Session {
         wait: Duration,
         send: impl AsyncFnOnce(&mut Link) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
-        let backend = self.client.metrics.name;
+        let (client, exchange) = (&self.client, &self.client.exchange);
         let Some(link) = self.link.as_mut().filter(|_| !self.in_doubt) else {
             let cause = "an earlier statement of this session was not answered".into();
-            return Err(BackendError::Unavailable { backend, cause });
+            return Err(BackendError::Unavailable { backend: exchange.name(), cause });
         };
-        let started = Instant::now();
         self.in_doubt = true;
-        let result = match time::timeout(wait + self.client.timeout, send(link)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(error::classify(error, &self.client.metrics)),
-            Err(late) => Err(error::late(late, &self.client.metrics)),
-        };
+        let classify = |error| Err(error::classify(error, exchange));
+        let result = exchange.observe(op, wait + client.timeout, send(link), classify).await;
         self.in_doubt = result.as_ref().is_err_and(BackendError::is_outage);
-        self.client.record(op, started, result)
+        result
     }
 }
 

@@ -5,20 +5,15 @@ use std::sync::Arc;
 
 use sqlx::{ConnectOptions, Connection, MySqlConnection, PgConnection};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{self, Duration},
 };
 
 use super::{LastError, Target, migration, pool::Pool};
 use crate::{
     error::Cause,
-    wires::{circuit::Circuit, metrics::BackendMetrics, sql::Table},
+    wires::{exchange::Exchange, sql::Table},
 };
-
-/// How often it is asked.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon to try again while it is away.
-const RECONNECT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long it may take to bring the tables up to date.
 const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,22 +33,18 @@ pub(super) struct Supervisor {
     /// The pool, which is only counted.
     pub(super) pool: Pool,
     pub(super) up: watch::Sender<bool>,
-    pub(super) suspect: Arc<Notify>,
     pub(super) last_error: LastError,
-    pub(super) circuit: Arc<Circuit>,
     pub(super) timeout: Duration,
-    pub(super) metrics: Arc<BackendMetrics>,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 impl Supervisor {
     /// Runs until every client is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let pause = if *self.up.borrow() { PROBE_INTERVAL } else { RECONNECT_INTERVAL };
-            tokio::select! {
-                () = time::sleep(pause) => {}
-                () = self.suspect.notified() => {}
-                () = self.up.closed() => return,
+            let is_up = *self.up.borrow();
+            if !self.exchange.until_due(is_up, &self.up).await {
+                return;
             }
             self.probe().await;
         }
@@ -61,7 +52,6 @@ impl Supervisor {
 
     /// Asks it, on a new connection if there is none, and tells everybody.
     pub(super) async fn probe(&mut self) {
-        let backend = self.metrics.name;
         let connection = self.connection.take();
         let answer = match time::timeout(self.timeout, ask(connection, &self.target)).await {
             Ok(answer) => answer.map_err(Cause::from),
@@ -83,19 +73,9 @@ impl Supervisor {
                 false
             }
         };
-        match (self.up.send_replace(is_up), is_up) {
-            (false, true) => {
-                self.circuit.close();
-                tracing::info!(backend, "it answers");
-            }
-            (true, false) => {
-                let error = self.last_error.lock().clone();
-                tracing::warn!(backend, error, "it is away");
-            }
-            _ => {}
-        }
-        self.metrics.up(is_up);
-        self.pool.count(&self.metrics);
+        let was_up = self.up.send_replace(is_up);
+        self.exchange.tell(was_up, is_up, Some(&self.last_error.lock()));
+        self.pool.count(&self.exchange.metrics);
     }
 }
 
