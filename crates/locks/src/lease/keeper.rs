@@ -63,6 +63,12 @@ impl Keeper {
         Self { lock, releases, metrics }
     }
 
+    /// Keeps a lock whose leases are not recorded.
+    #[must_use]
+    pub fn silent(lock: impl Lock + 'static, releases: ReleaseQueue) -> Self {
+        Self::new(Arc::new(lock), releases, Arc::new(LeaseMetrics::silent()))
+    }
+
     /// The lock itself.
     #[must_use]
     pub fn lock(&self) -> &Arc<dyn Lock> {
