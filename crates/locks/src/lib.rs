@@ -59,9 +59,9 @@
 //! | be told of the release | [`Policy::Notify`] |
 //! | stand in line in this process | [`Lines`], and one of the above for who has the turn |
 //!
-//! With [`Policy::Notify`], one is told by a message of Redis, or waits in the queue of etcd,
-//! ZooKeeper, Postgres or MySQL itself. [`Policy::Fifo`] does the same in [`Keeper::acquire`]; the line
-//! in front of it is the caller's.
+//! With [`Policy::Notify`], one is told by a message of Redis, or waits in the queue that etcd,
+//! ZooKeeper, Postgres and MySQL have. [`Policy::Fifo`] makes no difference to [`Keeper::acquire`]:
+//! it is for who puts a line in front of it, as below.
 //!
 //! ```
 //! use std::time::Duration;
@@ -93,6 +93,8 @@
 //! use tokio::time::Instant;
 //!
 //! # async fn work(_: &Lease) {}
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! /// A lease is handed over only while it lasts.
 //! fn lines() -> Lines<Name, (), Box<Lease>> {
 //!     Lines::new(|lease, ()| !lease.has_ended())
@@ -110,9 +112,11 @@
 //!     let Some(mut turn) = lines.turn(name.clone(), (), until, &patience.gone).await else {
 //!         return Ok(false);
 //!     };
+//!     let wait = until.saturating_duration_since(Instant::now());
+//!     let patience = Patience { wait, ..patience.clone() };
 //!     let lease = match turn.take() {
 //!         Some(lease) => lease,
-//!         None => match keeper.acquire(name, wish, patience).await? {
+//!         None => match keeper.acquire(name, wish, &patience).await? {
 //!             Acquired::Lease(lease) => lease,
 //!             // The turn is dropped here, so the next one tries.
 //!             _ => return Ok(false),
@@ -126,17 +130,25 @@
 //!     }
 //!     Ok(true)
 //! }
-//! # let _ = (lines(), in_line);
+//! # let (releases, _task) = locklab_locks::lease::release::channel();
+//! # let keeper = Keeper::silent(locklab_locks::lock::mutex::ProcessMutex::default(), releases);
+//! # let (lines, name) = (lines(), "x".parse()?);
+//! # let wish = Wish::lasting(std::time::Duration::from_secs(9));
+//! # let patience = Patience::default();
+//! # let buyer = || in_line(&lines, &keeper, &name, &wish, &patience);
+//! # let (first, second, third) = tokio::join!(buyer(), buyer(), buyer());
+//! # assert!(first? && second? && third?);
+//! # Ok(()) }
 //! ```
 //!
-//! Other processes wait for as long as leases are handed over here: who shares a lock with them
-//! should count, and release it now and then.
+//! While leases are handed over here, other processes wait. Whoever shares a lock with them should
+//! count how often a lease was handed over, and release it instead after a few times.
 //!
 //! # Knowing that the lease was lost
 //!
-//! [`Lease::ended`] resolves when the holder must stop, and [`Lease::has_ended`] tells whether it has. A
-//! lease that is renewed (`watchdog`, [`RenewedLock`], etcd, ZooKeeper, the databases) is lost when
-//! the lock service says so, or has not answered until the deadline: [`Lease::lost`] and
+//! [`Lease::ended`] resolves when the holder must stop, and [`Lease::has_ended`] tells whether it
+//! must. A lease that is renewed (`watchdog`, [`RenewedLock`], etcd, ZooKeeper, the databases) is
+//! lost when the lock service says so, or has not answered until the deadline: [`Lease::lost`] and
 //! [`Lease::is_lost`]. Others end at the deadline of their grant.
 //!
 //! ```
