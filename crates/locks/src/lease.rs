@@ -5,9 +5,9 @@ pub mod metrics;
 pub mod release;
 pub mod renewal;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future, sync::Arc};
 
-use tokio::time::{Duration, Instant};
+use tokio::time::{self, Duration, Instant};
 
 use crate::{
     lease::{
@@ -154,6 +154,29 @@ impl Lease {
     #[must_use]
     pub fn is_past_deadline(&self) -> bool {
         self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the holder must stop, by what is known here: a renewed lease is lost, or the deadline
+    /// of one that nobody renews has passed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.is_lost() || self.is_past_deadline()
+    }
+
+    /// Resolves when the holder must stop; see [`Self::has_ended`]. Never, for a lease that does not
+    /// end by itself.
+    ///
+    /// # Cancellation
+    /// Dropping the future changes nothing: the lease lasts as long as it would have.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let (lost, deadline) = (self.lost(), self.fixed_deadline());
+        async move {
+            match (lost, deadline) {
+                (Some(lost), _) => lost.await,
+                (None, Some(deadline)) => time::sleep_until(deadline).await,
+                (None, None) => future::pending().await,
+            }
+        }
     }
 
     /// Starts renewing, if the lease is to be renewed.

@@ -1,9 +1,11 @@
 //! What a lock must do; one file per protocol.
 
+#[cfg_attr(not(feature = "etcd"), doc(hidden))]
 pub mod etcd;
 #[cfg(feature = "redis")]
 pub mod fenced;
 #[cfg(feature = "redis")]
+#[doc(hidden)]
 pub mod layered;
 pub mod mutex;
 #[cfg(feature = "mysql")]
@@ -21,6 +23,7 @@ pub mod safe;
 pub mod sessions;
 #[cfg(feature = "redis")]
 pub mod watchdog;
+#[cfg_attr(not(feature = "zookeeper"), doc(hidden))]
 pub mod zookeeper;
 
 use async_trait::async_trait;

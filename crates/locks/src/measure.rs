@@ -6,11 +6,19 @@
 
 pub mod raised;
 
+use std::sync::Arc;
+
 use enum_map::{EnumArray, EnumMap};
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, NoopRecorder, Recorder};
 
 /// Where series are registered: an exporter, or nowhere ([`metrics::NoopRecorder`]).
 pub type Registry = dyn Recorder + Send + Sync;
+
+/// Where nothing is registered.
+#[must_use]
+pub fn nowhere() -> Arc<Registry> {
+    Arc::new(NoopRecorder)
+}
 
 /// How a metric is recorded.
 #[derive(Debug, Clone, Copy)]

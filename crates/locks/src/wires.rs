@@ -5,6 +5,7 @@ pub mod circuit;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 #[cfg(not(feature = "etcd"))]
+#[doc(hidden)]
 #[path = "wires/no_etcd.rs"]
 pub mod etcd;
 #[cfg(any(feature = "etcd", feature = "redis", feature = "sql", feature = "zookeeper"))]
@@ -20,5 +21,6 @@ pub mod subscription;
 #[cfg(feature = "zookeeper")]
 pub mod zookeeper;
 #[cfg(not(feature = "zookeeper"))]
+#[doc(hidden)]
 #[path = "wires/no_zookeeper.rs"]
 pub mod zookeeper;

@@ -72,6 +72,12 @@ impl Keeper {
         Self { source, ..self }
     }
 
+    /// Keeps a lock whose leases are not recorded.
+    #[must_use]
+    pub fn silent(lock: impl Lock + 'static, releases: ReleaseQueue) -> Self {
+        Self::new(Arc::new(lock), releases, Arc::new(LeaseMetrics::silent()))
+    }
+
     /// The lock itself.
     #[must_use]
     pub fn lock(&self) -> &Arc<dyn Lock> {

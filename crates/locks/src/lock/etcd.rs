@@ -28,6 +28,30 @@
 //!   By waiters: LeaseGrant, Txn (put; the oldest key); Txn (the own key; the newest before it) and
 //!   Watch of that until it is first; LeaseKeepAlive every third of the lease. By a reset: Range,
 //!   DeleteRange.
+//!
+//! # Example
+//!
+#![cfg_attr(feature = "etcd", doc = "```no_run")]
+#![cfg_attr(not(feature = "etcd"), doc = "```ignore")]
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::{Patience, Policy}, wires::metrics::{BackendMetrics, Wire}};
+//! use locklab_locks::{lock::etcd::LeaseKey, wires::etcd::EtcdClient};
+//!
+//! # async fn example(releases: ReleaseQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! let members = ["http://10.0.0.1:2379".to_owned(), "http://10.0.0.2:2379".to_owned()];
+//! let metrics = BackendMetrics::silent(Wire::Etcd, "etcd");
+//! let etcd = EtcdClient::connect(&members, Duration::from_millis(500), metrics).await?;
+//! let keeper = Keeper::silent(LeaseKey::new(&Arc::new(etcd)), releases);
+//! let patience = Patience { policy: Policy::Notify, ..Patience::default() };
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) = keeper.acquire(&"leader".parse()?, &wish, &patience).await? {
+//!     println!("leads under {:?}", lease.fencing_token());
+//!     lease.ended().await;
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 #[cfg(feature = "etcd")]
 mod lease_key;

@@ -16,6 +16,30 @@
 //! - Commands sent: EVALSHA of grant (EXISTS, INCR fence:{product}, SET PX); EVALSHA of
 //!   compare-and-delete, and what waiters send, as `safe`. The counter never expires, and a reset
 //!   leaves it alone.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue}, wait::Patience};
+//! use locklab_locks::{lock::fenced::FencedLock, wires::redis::RedisClient};
+//!
+//! # struct Store;
+//! # impl Store { async fn write_unless_newer(&self, _: Option<u64>, _: &str) -> bool { true } }
+//! # async fn example(store: Store, redis: Arc<RedisClient>, releases: ReleaseQueue)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let keeper = Keeper::silent(FencedLock::new(redis), releases);
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) =
+//!     keeper.acquire(&"report-7".parse()?, &wish, &Patience::default()).await?
+//! {
+//!     if !store.write_unless_newer(lease.fencing_token(), "text").await {
+//!         eprintln!("a later holder has been here: nothing was written");
+//!     }
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 pub mod renewed;
 

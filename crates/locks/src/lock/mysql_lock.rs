@@ -18,6 +18,44 @@
 //!   the release task (KILL), for MySQL may notice late that it has gone.
 //! - Commands sent: GET_LOCK; IS_USED_LOCK every ttl/3 and before the write; RELEASE_LOCK. By waiters:
 //!   CONNECTION_ID, GET_LOCK with what is left of `wait`, in whole seconds. By a reset: KILL of the holder.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::{Patience, Policy}, wires::metrics::{BackendMetrics, Wire}};
+//! use locklab_locks::{
+//!     lock::{mysql_lock::Named, sessions::SessionLock},
+//!     wires::sql::{Dialect, SqlClient, SqlOptions},
+//! };
+//!
+//! # async fn work() {}
+//! # async fn example(releases: ReleaseQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = SqlOptions {
+//!     url: "mysql://app:secret@10.0.0.1/shop".to_owned(),
+//!     // One for each lease, and for each waiter: a pool of its own, not that of the transactions.
+//!     pool_size: 20,
+//!     timeout: Duration::from_millis(500),
+//!     tables: &[],
+//! };
+//! let metrics = BackendMetrics::silent(Wire::SqlLocks, "mysql");
+//! let client = SqlClient::connect(Dialect::MySql, &options, metrics).await?;
+//! let lock = SessionLock::<Named>::new(Arc::new(client));
+//! let keeper = Keeper::silent(lock, releases);
+//! let patience = Patience { policy: Policy::Notify, ..Patience::default() };
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) = keeper.acquire(&"nightly".parse()?, &wish, &patience).await? {
+//!     tokio::select! {
+//!         () = work() => {}
+//!         () = lease.ended() => eprintln!("the connection has been silent for 5 s"),
+//!     }
+//!     // Before a write that matters, the connection is asked once more.
+//!     if lease.confirm().await { /* write */ }
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 use sha2::{Digest, Sha256};
 use tokio::time::Duration;

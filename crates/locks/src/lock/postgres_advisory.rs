@@ -20,6 +20,44 @@
 //!   the release task (pg_terminate_backend), for Postgres may notice late that it has gone.
 //! - Commands sent: pg_try_advisory_lock; SELECT 1 every ttl/3 and before the write; pg_advisory_unlock. By
 //!   waiters: pg_backend_pid, SET lock_timeout, pg_advisory_lock. By a reset: pg_terminate_backend of holders.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::{Patience, Policy}, wires::metrics::{BackendMetrics, Wire}};
+//! use locklab_locks::{
+//!     lock::{postgres_advisory::Advisory, sessions::SessionLock},
+//!     wires::sql::{Dialect, SqlClient, SqlOptions},
+//! };
+//!
+//! # async fn work() {}
+//! # async fn example(releases: ReleaseQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = SqlOptions {
+//!     url: "postgres://app:secret@10.0.0.1/shop".to_owned(),
+//!     // One for each lease, and for each waiter: a pool of its own, not that of the transactions.
+//!     pool_size: 20,
+//!     timeout: Duration::from_millis(500),
+//!     tables: &[],
+//! };
+//! let metrics = BackendMetrics::silent(Wire::SqlLocks, "postgres");
+//! let client = SqlClient::connect(Dialect::Postgres, &options, metrics).await?;
+//! let lock = SessionLock::<Advisory>::new(Arc::new(client));
+//! let keeper = Keeper::silent(lock, releases);
+//! let patience = Patience { policy: Policy::Notify, ..Patience::default() };
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) = keeper.acquire(&"nightly".parse()?, &wish, &patience).await? {
+//!     tokio::select! {
+//!         () = work() => {}
+//!         () = lease.ended() => eprintln!("the connection has been silent for 5 s"),
+//!     }
+//!     // Before a write that matters, the connection is asked once more.
+//!     if lease.confirm().await { /* write */ }
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 use sha2::{Digest, Sha256};
 use tokio::time::Duration;

@@ -23,6 +23,40 @@
 //!   PX ttl); EVALSHA of extend (EXISTS locklab:voter, GET, PEXPIRE); EVALSHA of forget (GET, DEL,
 //!   PUBLISH released:{product}); what waiters send, as `safe`; and once a second EVALSHA of mark
 //!   (EXISTS, SET locklab:voter).
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue}, wait::Patience};
+//! use locklab_locks::{
+//!     lock::redlock::RedlockLock,
+//!     measure,
+//!     wires::redlock::{Nodes, RedlockOptions},
+//! };
+//!
+//! # async fn work() {}
+//! # async fn example(releases: ReleaseQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = RedlockOptions {
+//!     urls: ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|it| format!("redis://{it}:6379")).into(),
+//!     timeout: Duration::from_millis(50),
+//!     // Longer than any lease: a node that has lost its memory does not vote before.
+//!     restart_delay: Duration::from_secs(60),
+//!     are_new: false,
+//! };
+//! let nodes = Arc::new(Nodes::connect(&options, &measure::nowhere()).await?);
+//! let keeper = Keeper::silent(RedlockLock::new(nodes), releases);
+//! let wish = Wish { extensions: 3, ..Wish::lasting(Duration::from_secs(10)) };
+//! match keeper.acquire(&"invoice-7".parse()?, &wish, &Patience::default()).await? {
+//!     Acquired::Lease(lease) => {
+//!         tokio::select! { () = work() => {}, () = lease.ended() => {} }
+//!         println!("{:?}", lease.release().await);
+//!     }
+//!     Acquired::Outvoted { votes, is_split } => println!("{votes:?}, split: {is_split}"),
+//!     Acquired::Busy | Acquired::Late => {}
+//! }
+//! # Ok(()) }
+//! ```
 
 use std::sync::{Arc, LazyLock};
 

@@ -15,6 +15,36 @@
 //!   while that connection is silent; and PUBSUB NUMSUB when a lease was handed over often enough. By
 //!   a reset: EVALSHA of DEL and PUBLISH. Like every lock, a purchase also asks the store for the
 //!   generation, reads, and writes.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::{Patience, Policy}};
+//! use locklab_locks::{lock::{Release, safe::SafeLock}, wires::redis::RedisClient};
+//!
+//! # async fn work() {}
+//! # async fn example(redis: Arc<RedisClient>, releases: ReleaseQueue)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let keeper = Keeper::silent(SafeLock::new(redis), releases);
+//! let wish = Wish::lasting(Duration::from_secs(10));
+//! // Told of the release; waits for 10 s at most.
+//! let patience = Patience { policy: Policy::Notify, ..Patience::default() };
+//! match keeper.acquire(&"invoice-7".parse()?, &wish, &patience).await? {
+//!     Acquired::Lease(lease) => {
+//!         // Nobody renews it: it ends 10 s after it was asked for.
+//!         tokio::select! { () = work() => {}, () = lease.ended() => {} }
+//!         match lease.release().await {
+//!             Release::Released => println!("nobody else had it all the time"),
+//!             Release::Expired | Release::Stolen => println!("the work took too long"),
+//!             Release::Unknown => println!("Redis did not say; the release task asks again"),
+//!         }
+//!     }
+//!     Acquired::Busy | Acquired::Late | Acquired::Outvoted { .. } => println!("not in 10 s"),
+//! }
+//! # Ok(()) }
+//! ```
 
 use std::{
     borrow::Cow,

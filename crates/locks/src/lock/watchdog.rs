@@ -11,6 +11,30 @@
 //! - Cancellation: as `safe`. Renewing starts before the lease is handed out, and ends before it is
 //!   released.
 //! - Commands sent: those of `safe`; EVALSHA of compare-and-PEXPIRE.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue}, wait::Patience};
+//! use locklab_locks::{lock::watchdog::WatchdogLock, wires::redis::RedisClient};
+//! # async fn work() {}
+//! # async fn example(redis: Arc<RedisClient>, releases: ReleaseQueue)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//!
+//! let keeper = Keeper::silent(WatchdogLock::new(redis), releases);
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) =
+//!     keeper.acquire(&"nightly".parse()?, &wish, &Patience::default()).await?
+//! {
+//!     tokio::select! {
+//!         () = work() => {}
+//!         () = lease.ended() => eprintln!("lost after {} renewals", lease.renewals()),
+//!     }
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 use super::safe::{KeyLock, Variant};
 

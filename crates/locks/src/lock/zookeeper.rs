@@ -26,6 +26,37 @@
 //! - Commands sent: getChildren, create2, getChildren, and delete if it was not the first; createContainer
 //!   where the product has no node yet. sync, getChildren and exists every ttl/3. To release: sync,
 //!   getChildren, delete. By a reset: sync, getChildren, delete of each.
+//!
+//! # Example
+//!
+#![cfg_attr(feature = "zookeeper", doc = "```no_run")]
+#![cfg_attr(not(feature = "zookeeper"), doc = "```ignore")]
+//! # use std::{sync::Arc, time::Duration};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::{Patience, Policy}, wires::metrics::{BackendMetrics, Wire}};
+//! use locklab_locks::{
+//!     lock::zookeeper::SessionNode,
+//!     wires::zookeeper::{ZooKeeperClient, ZooKeeperOptions},
+//! };
+//!
+//! # async fn example(releases: ReleaseQueue) -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ZooKeeperOptions {
+//!     hosts: "10.0.0.1:2181,10.0.0.2:2181,10.0.0.3:2181".parse()?,
+//!     timeout: Duration::from_millis(500),
+//!     session_timeout: Duration::from_secs(5),
+//! };
+//! let metrics = BackendMetrics::silent(Wire::ZooKeeper, "zookeeper");
+//! let zookeeper = Arc::new(ZooKeeperClient::connect(options, metrics).await);
+//! let keeper = Keeper::silent(SessionNode::new(&zookeeper), releases);
+//! let patience = Patience { policy: Policy::Notify, ..Patience::default() };
+//! let wish = Wish::lasting(Duration::from_secs(5));
+//! if let Acquired::Lease(lease) = keeper.acquire(&"leader".parse()?, &wish, &patience).await? {
+//!     println!("leads under {:?}", lease.fencing_token());
+//!     lease.ended().await;
+//!     println!("{:?}", lease.release().await);
+//! }
+//! # Ok(()) }
+//! ```
 
 #[cfg(feature = "zookeeper")]
 mod contenders;

@@ -3,14 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use enum_map::{Enum, EnumMap};
-use metrics::{Counter, Gauge, Histogram, NoopRecorder};
+use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
 use strum::IntoStaticStr;
 use tokio::time::Duration;
 
 use crate::{
     definitions,
-    measure::{Kind, Registry},
+    measure::{self, Kind, Registry},
     wires::circuit::{self, Circuit},
 };
 
@@ -181,8 +181,7 @@ impl BackendMetrics {
     /// Handles that record nothing.
     #[must_use]
     pub fn silent(wire: Wire, name: &'static str) -> Arc<Self> {
-        let registry: Arc<Registry> = Arc::new(NoopRecorder);
-        Arc::new(Self::new(&registry, wire, name))
+        Arc::new(Self::new(&measure::nowhere(), wire, name))
     }
 
     fn series(&self, op: Op) -> [Histogram; 2] {

@@ -67,6 +67,19 @@ pub struct RedisOptions {
     pub timeout: Duration,
 }
 
+impl RedisOptions {
+    /// One connection for all commands, and half a second for each answer.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            mode: RedisMode::Multiplexed,
+            pool_size: 1,
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
 /// A Redis that is connected to lazily and again after every loss.
 pub struct RedisClient {
     shared: watch::Receiver<Option<Link>>,
