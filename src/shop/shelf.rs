@@ -111,6 +111,7 @@ impl Parts<'_> {
             StrategyId::MysqlRow => rows(mysql, Reading::ForUpdate),
             StrategyId::PostgresOptimistic => rows(postgres, Reading::Plain),
             StrategyId::PostgresAtomic => at(postgres, |_| sell(Atomic)),
+            StrategyId::MysqlAtomic => at(mysql, |_| sell(Atomic)),
         }
     }
 

@@ -49,6 +49,7 @@ pub enum StrategyId {
     MysqlRow,
     PostgresOptimistic,
     PostgresAtomic,
+    MysqlAtomic,
 }
 
 impl StrategyId {

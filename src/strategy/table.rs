@@ -235,6 +235,15 @@ pub static STRATEGIES: &[Strategy; StrategyId::COUNT] = &[
         steps: TAKE_STEPS,
         ..SELLER.named(StrategyId::PostgresAtomic)
     },
+    Strategy {
+        store: Store::MySql,
+        backend: Backend::MySql,
+        summary: "UPDATE … SET stock = stock − q WHERE stock ≥ q, INSERT, in one transaction; \
+              CHECK (stock ≥ 0)",
+        fails: "–",
+        steps: TAKE_STEPS,
+        ..SELLER.named(StrategyId::MysqlAtomic)
+    },
 ];
 
 impl StrategyId {
