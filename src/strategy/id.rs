@@ -48,6 +48,7 @@ pub enum StrategyId {
     PostgresRow,
     MysqlRow,
     PostgresOptimistic,
+    MysqlOptimistic,
     PostgresAtomic,
     MysqlAtomic,
 }
