@@ -110,7 +110,9 @@ impl Parts<'_> {
             StrategyId::PostgresRow => rows(postgres, Reading::ForUpdate),
             StrategyId::MysqlRow => rows(mysql, Reading::ForUpdate),
             StrategyId::PostgresOptimistic => rows(postgres, Reading::Plain),
+            StrategyId::MysqlOptimistic => rows(mysql, Reading::Plain),
             StrategyId::PostgresAtomic => at(postgres, |_| sell(Atomic)),
+            StrategyId::MysqlAtomic => at(mysql, |_| sell(Atomic)),
         }
     }
 

@@ -189,8 +189,9 @@ fn files_stay_short() {
             assert!(lines <= LINES_MAX, "{name} has {lines} lines, more than {LINES_MAX}");
         }
     }
-    let lines = read("README.md").lines().count();
-    assert!(lines <= 200, "README.md has {lines} lines");
+    // Its table has a row for each strategy.
+    let lines = read("README.md").lines().count() - STRATEGIES.len();
+    assert!(lines <= 181, "README.md has {lines} lines beside its table of strategies");
 }
 
 /// Every strategy's file begins with the same headings.

@@ -49,5 +49,7 @@ pub(super) async fn migrate_mysql(
     connection: &mut MySqlConnection,
     tables: &'static [Table],
 ) -> Result<(), MigrateError> {
+    // What is noted of each file after it was carried out would stay uncommitted.
+    connection.execute("SET SESSION autocommit = 1").await?;
     Migrator::new(Files(tables)).await?.run_direct(connection).await
 }

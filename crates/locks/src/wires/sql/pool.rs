@@ -21,9 +21,11 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(3_600);
 /// do not know the setting: they notice when the wait is over.
 const NOTICE_WHO_HAS_GONE: &str = "SET client_connection_check_interval = '1s'";
 
-/// For statements that are transactions of their own: InnoDB's default locks gaps between rows as well,
-/// and whoever inserts there deadlocks with others who do.
-const NO_GAPS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+/// A statement outside of a transaction is one of its own, whatever the server's default is: with
+/// autocommit off, its locks and its snapshot would last until somebody else's COMMIT. And InnoDB's
+/// default locks gaps between rows as well, and whoever inserts there deadlocks with others who do.
+const OF_ITS_OWN: &str = "SET SESSION autocommit = 1; \
+                          SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// A pool of connections to either database.
 #[derive(Debug, Clone)]
@@ -85,7 +87,7 @@ impl Pool {
                     .before_acquire(check)
                     .after_connect(|connection, _| {
                         Box::pin(async move {
-                            connection.execute(NO_GAPS).await?;
+                            connection.execute(OF_ITS_OWN).await?;
                             Ok(())
                         })
                     })
