@@ -38,6 +38,8 @@ use crate::measure::proc;
 
 /// How long a server may take to answer: that of Java takes a second, and ten on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one question to a server may take, so that another can follow.
+const QUESTION: Duration = Duration::from_secs(1);
 /// How long a server may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port may turn out to be taken between finding it free and using it.
@@ -195,7 +197,7 @@ impl Embedded {
     ) -> Result<Self, EmbeddedError> {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline && self.is_running() {
-            if answers(&self).await {
+            if time::timeout(QUESTION, answers(&self)).await == Ok(true) {
                 return Ok(self);
             }
             time::sleep(Duration::from_millis(10)).await;

@@ -2,14 +2,13 @@
 
 use etcd_client::{Client, ConnectOptions};
 use futures_util::future::{join_all, try_join_all};
-use tokio::time::{self, Duration};
 
-use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
+use super::{
+    Embedded, EmbeddedError, Ending, QUESTION, folder, free_address, is_installed, on_free_ports,
+};
 use locklab_locks::token::Token;
 
 const PROGRAM: &str = "etcd";
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no etcd: give --etcd-endpoints (ETCD_ENDPOINTS), or install one for the embedded servers \
      (Debian, Ubuntu: apt-get install etcd-server; macOS: brew install etcd)";
@@ -63,16 +62,14 @@ async fn start_once(members: usize) -> Result<Vec<Embedded>, EmbeddedError> {
     let spawned = try_join_all(spawned).await?;
     // Every one is waited for, or those that came up would be killed unheard.
     let answering = spawned.into_iter().zip(&places).map(|(member, (name, ..))| {
-        member.answering(async move |member| {
-            time::timeout(PATIENCE, is_ours(member, name)).await == Ok(true)
-        })
+        member.answering(async move |member| is_ours(member, name).await)
     });
     join_all(answering).await.into_iter().collect()
 }
 
 /// The port may belong to somebody who was faster. Whoever answers a read has a leader.
 async fn is_ours(member: &Embedded, name: &str) -> bool {
-    let options = ConnectOptions::new().with_connect_timeout(PATIENCE);
+    let options = ConnectOptions::new().with_connect_timeout(QUESTION);
     let Ok(mut client) = Client::connect([member.url()], Some(options)).await else { return false };
     let has_leader = client.get("locklab/", None).await.is_ok();
     let members = client.member_list().await;

@@ -4,7 +4,6 @@
 //! its makers left it: what that costs is what people shall see.
 
 use sqlx::{Connection, MySqlConnection};
-use tokio::time::{self, Duration};
 
 use super::{
     Embedded, EmbeddedError, Ending, account::Account, folder, free_address, installed,
@@ -27,8 +26,6 @@ const MARIADB: &str = "mariadbd";
 const MARIADB_HELPER: &str = "my_print_defaults";
 /// It only runs as root when told to; its package creates this user.
 const SYSTEM_USER: &str = "mysql";
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no MySQL or MariaDB: give --mysql-url (MYSQL_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core; macOS: brew install mariadb)";
@@ -121,11 +118,7 @@ async fn start_once(
     command.extend(as_root);
     let url = format!("mysql://root@{address}/locklab");
     let server = Embedded::spawn(program, address, url, Ending::Quit, folder, &command).await?;
-    server
-        .answering(async |server| {
-            time::timeout(PATIENCE, is_ours(server, &socket)).await == Ok(true)
-        })
-        .await
+    server.answering(async |server| is_ours(server, &socket).await).await
 }
 
 /// The port may belong to somebody who was faster. Whoever has a socket in our folder, serves.

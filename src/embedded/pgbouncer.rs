@@ -4,7 +4,6 @@
 use std::io;
 
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
-use tokio::time::{self, Duration};
 
 use super::{
     Embedded, EmbeddedError, Ending, account::Account, folder, free_address, installed,
@@ -14,8 +13,6 @@ use super::{
 const PROGRAM: &str = "pgbouncer";
 /// It refuses to run as root; its package creates this user.
 const SYSTEM_USER: &str = "postgres";
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no PgBouncer to put in front of PostgreSQL (Debian, Ubuntu: apt-get install pgbouncer; macOS: \
      brew install pgbouncer)";
@@ -73,9 +70,7 @@ async fn start_once(
     command.extend(["sh", "-c", START, &file, &configuration, program].map(str::to_owned));
     let url = format!("postgres://postgres@{address}/locklab");
     let pooler = Embedded::spawn(PROGRAM, address, url, Ending::Kill, folder, &command).await?;
-    pooler
-        .answering(async |pooler| time::timeout(PATIENCE, is_ours(pooler, &file)).await == Ok(true))
-        .await
+    pooler.answering(async |pooler| is_ours(pooler, &file).await).await
 }
 
 /// How many connections of clients it has, apart from that of whoever asks.

@@ -10,10 +10,7 @@ use std::{
 };
 
 use sqlx::{Connection, PgConnection};
-use tokio::{
-    process::Command,
-    time::{self, Duration},
-};
+use tokio::process::Command;
 
 use super::{
     Embedded, EmbeddedError, Ending, account::Account, folder, free_address, is_installed,
@@ -27,8 +24,6 @@ const CREATOR: &str = "initdb";
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// It refuses to run as root; its package creates this user.
 const SYSTEM_USER: &str = "postgres";
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no PostgreSQL: give --postgres-url (POSTGRES_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql)";
@@ -110,9 +105,7 @@ async fn start_once(programs: &Path, account: &Account) -> Result<Embedded, Embe
     let url = format!("postgres://postgres@{address}/locklab");
     let server = Embedded::spawn(PROGRAM, address, url, Ending::Quit, folder, &command).await?;
     let is_ours = async |server: &Embedded| {
-        time::timeout(PATIENCE, lock_file(server))
-            .await
-            .is_ok_and(|file| file.is_ok_and(|file| pid(&file) == Some(server.server.as_raw())))
+        lock_file(server).await.is_ok_and(|file| pid(&file) == Some(server.server.as_raw()))
     };
     let server = server.answering(is_ours).await?;
     prepare(&server).await.map_err(|error| failed(io::Error::other(error)))?;

@@ -2,16 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tokio::time::{self, Duration};
-
 use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
 
 /// The programs that can serve as Redis, in order of preference.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// More memory than this and Redis refuses writes: it must neither evict a lock nor eat the host.
 const MEMORY_MAX: &str = "512mb";
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no Redis: give --redis-url (REDIS_URL), or install one for the embedded server \
      (Debian, Ubuntu: apt-get install redis-server; macOS: brew install redis)";
@@ -75,7 +71,7 @@ pub async fn start_at(place: &Place) -> Result<Embedded, EmbeddedError> {
     let command: Vec<String> = through.iter().cloned().chain(own).collect();
     let url = format!("redis://{address}");
     let redis = Embedded::spawn(program, *address, url, Ending::Kill, folder, &command).await?;
-    redis.answering(async |redis| time::timeout(PATIENCE, is_ours(redis)).await == Ok(true)).await
+    redis.answering(is_ours).await
 }
 
 /// The port may belong to somebody who was faster: only our child has this pid.

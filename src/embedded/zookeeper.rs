@@ -5,7 +5,6 @@ use std::path::Path;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{self, Duration},
 };
 
 use super::{Embedded, EmbeddedError, Ending, folder, free_address, is_installed, on_free_ports};
@@ -19,8 +18,6 @@ const LOG: &str = "/usr/share/java/slf4j-simple.jar";
 const CLASS: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 /// Milliseconds; a session may last for two to twenty of them.
 const TICK_TIME: u32 = 500;
-/// How long one question to it may take, so that another can follow.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 const MISSING: &str = "no ZooKeeper: give --zookeeper-hosts (ZOOKEEPER_HOSTS), or install one for the embedded \
      servers (Debian, Ubuntu: apt-get install zookeeper default-jre-headless)";
@@ -71,9 +68,7 @@ async fn start_once() -> Result<Embedded, EmbeddedError> {
     let command: Vec<String> = [PROGRAM].into_iter().chain(arguments).map(str::to_owned).collect();
     let url = format!("zookeeper://{address}");
     let server = Embedded::spawn(PROGRAM, address, url, Ending::Kill, folder, &command).await?;
-    server
-        .answering(async |server| time::timeout(PATIENCE, is_ours(server, &data)).await == Ok(true))
-        .await
+    server.answering(async |server| is_ours(server, &data).await).await
 }
 
 /// The port may belong to somebody who was faster. Whoever says where its data is, serves.
