@@ -190,12 +190,13 @@
 //! when the future is dropped, or the reply is lost, or a lease is dropped (in a panic, say), the
 //! claim goes to the release task of [`lease::release`]. It releases by the claim's token until the
 //! lock service has said that the claim is not the holder, or the ttl has passed. A [`Lease`] that
-//! is dropped never blocks its thread. Without a running task, nothing is lost but time: leases
-//! last until their ttl, and those of database sessions until their connection is closed.
+//! is dropped never blocks its thread. Without a running task, a dropped lease lasts until its ttl;
+//! one of ZooKeeper, of a database or of `mutex` lasts for as long as the process.
 //!
 //! # Each lock
 //!
-//! Each has an example, and says what it promises, what it does not, and what it sends.
+//! Each page says what the lock promises, what it does not, and what it sends; those of servers have
+//! an example.
 //!
 //! | lock | page | feature |
 //! |---|---|---|

@@ -28,7 +28,8 @@
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};
-//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue}, wait::Patience};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::Patience};
 //! use locklab_locks::{
 //!     lock::redlock::RedlockLock,
 //!     measure,

@@ -16,12 +16,13 @@
 //!
 //! ```no_run
 //! # use std::{sync::Arc, time::Duration};
-//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue}, wait::Patience};
+//! # use locklab_locks::{lease::{Acquired, keeper::{Keeper, Wish}, release::ReleaseQueue},
+//! #     wait::Patience};
 //! use locklab_locks::{lock::watchdog::WatchdogLock, wires::redis::RedisClient};
+//!
 //! # async fn work() {}
 //! # async fn example(redis: Arc<RedisClient>, releases: ReleaseQueue)
 //! # -> Result<(), Box<dyn std::error::Error>> {
-//!
 //! let keeper = Keeper::silent(WatchdogLock::new(redis), releases);
 //! let wish = Wish::lasting(Duration::from_secs(5));
 //! if let Acquired::Lease(lease) =
