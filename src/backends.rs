@@ -15,8 +15,8 @@ use locklab_locks::wires::{
     zookeeper::ZooKeeperClient,
 };
 
-/// The two pools of connections to one database: those that hold locks must not keep the others from
-/// selling under them.
+/// The two pools of connections to one database: those that hold locks must not keep the others
+/// from selling under them.
 #[derive(Clone)]
 pub struct Database {
     /// For stock and ledger.
@@ -101,8 +101,8 @@ impl Backends {
         }
     }
 
-    /// Waits until a store answers a probe, or (`up` false) until it does not. One that there is not
-    /// never does.
+    /// Waits until a store answers a probe, or (`up` false) until it does not. One that there is
+    /// not never does.
     pub async fn until(&self, store: Store, up: bool) {
         match (store, &self.postgres, &self.mysql) {
             (Store::Redis, ..) => self.redis.until(up).await,

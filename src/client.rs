@@ -1,4 +1,5 @@
-//! One request over HTTP, for whoever has no curl: to a Locklab server, or to a collector of traces.
+//! One request over HTTP, for whoever has no curl: to a Locklab server, or to a collector of
+//! traces.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,8 +12,8 @@ use tokio::{
     time::{self, Duration},
 };
 
-/// Sends a request over a connection of its own, and gives the whole reply. The URI is a path, and the
-/// headers name the host.
+/// Sends a request over a connection of its own, and gives the whole reply. The URI is a path, and
+/// the headers name the host.
 ///
 /// # Errors
 /// The server does not answer, or not in HTTP.

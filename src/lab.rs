@@ -165,8 +165,8 @@ impl Lab {
         &self.servers
     }
 
-    /// The processor time that the embedded servers of a backend have used so far. `None`: others were
-    /// named, of which nobody knows.
+    /// The processor time that the embedded servers of a backend have used so far. `None`: others
+    /// were named, of which nobody knows.
     #[must_use]
     pub fn cpu(&self, backend: Backend) -> Option<Duration> {
         let servers = self.embedded.iter().filter(|(of, _)| *of == backend);

@@ -7,11 +7,12 @@
 //! protocol; this one is everything else, and uses it as anybody else would.
 //!
 //! `POST /purchase?lock=safe` passes four rooms: `http/purchase.rs` parses and validates it,
-//! [`shop`] is the critical section, the keeper of `crates/locks/src/lock/safe.rs` grants and ends the
-//! lease, `stock/redis.rs` reads, writes and keeps the ledger. A scenario of the command line enters
-//! at the shop, so both exercise one code.
+//! [`shop`] is the critical section, the keeper of `crates/locks/src/lock/safe.rs` grants and ends
+//! the lease, `stock/redis.rs` reads, writes and keeps the ledger. A scenario of the command line
+//! enters at the shop, so both exercise one code.
 //!
-//! Every room imports only rooms below it in this table; `tests/it/tidy.rs` holds each file to that.
+//! Every room imports only rooms below it in this table; `tests/it/tidy.rs` holds each file to
+//! that.
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -21,8 +21,8 @@ use locklab_locks::{fault::Faults, lease::keeper::Wish, token::Token, wait::Pati
 pub struct Order {
     /// Names the order, and the sale, if there is one.
     pub id: Token,
-    /// What to buy, all or nothing, in the order in which locks are taken: at least one item, and no
-    /// product twice.
+    /// What to buy, all or nothing, in the order in which locks are taken: at least one item, and
+    /// no product twice.
     pub items: Vec<Item>,
     /// What makes it the same order when it is sent again.
     pub key: Option<Key>,
@@ -76,8 +76,8 @@ impl Order {
         format!("{}: {}", self.strategy.row().name, items.join(", "))
     }
 
-    /// Whether it must have leases of its own, and nobody else's: they are to be extended, or something
-    /// is to go wrong with them.
+    /// Whether it must have leases of its own, and nobody else's: they are to be extended, or
+    /// something is to go wrong with them.
     #[must_use]
     pub fn needs_own_leases(&self) -> bool {
         self.extensions > 0 || !self.faults.is_empty()

@@ -55,7 +55,8 @@ pub struct Shop {
     stocks: Stocks,
     lines: BuyerLines,
     recorder: Recorder,
-    /// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase takes.
+    /// The lock of `fenced`, renewed while it is held: for who holds it longer than a purchase
+    /// takes.
     renewed: Arc<Keeper>,
     metrics: ShopMetrics,
 }
@@ -97,8 +98,8 @@ impl Shop {
         }
     }
 
-    /// The keeper of the lock under which one may lead for as long as one likes: that of the strategy, or,
-    /// for `fenced`, which nobody renews, the same lock renewed.
+    /// The keeper of the lock under which one may lead for as long as one likes: that of the
+    /// strategy, or, for `fenced`, which nobody renews, the same lock renewed.
     #[must_use]
     pub fn leading(&self, strategy: StrategyId) -> Option<Arc<Keeper>> {
         if strategy == StrategyId::Fenced {
@@ -195,8 +196,8 @@ impl Shop {
             None => self.stocks.all().collect(),
         };
         for (store, stock) in stores {
-            // Nobody sells while leases are forgotten. Whoever was granted one before, or meanwhile,
-            // began at a generation that is refused after the reset as well.
+            // Nobody sells while leases are forgotten. Whoever was granted one before, or
+            // meanwhile, began at a generation that is refused after the reset as well.
             stock.close(product).await?;
             for id in StrategyId::all().filter(|id| id.row().store == store) {
                 if let Method::Lock(keeper) = &self.methods[id] {
@@ -231,8 +232,8 @@ impl Shop {
         self.stock(store)?.tally(product).await
     }
 
-    /// The numbers of a product at one instant, together with its history, into which everything goes first that this
-    /// server has to add.
+    /// The numbers of a product at one instant, together with its history, into which everything
+    /// goes first that this server has to add.
     ///
     /// # Errors
     /// The store could not be read.
@@ -245,8 +246,8 @@ impl Shop {
         self.stock(store)?.evidence(product).await
     }
 
-    /// The store that is meant: that of the strategy, or the one from which the product was sold since
-    /// its reset. One that was sold nowhere is looked for in Redis first.
+    /// The store that is meant: that of the strategy, or the one from which the product was sold
+    /// since its reset. One that was sold nowhere is looked for in Redis first.
     ///
     /// # Errors
     /// A store could not be read, or it is not clear which is meant.
@@ -277,8 +278,8 @@ impl Shop {
         }
     }
 
-    /// Ends what the strategies still do, and brings to the stores what was recorded; called when no
-    /// more orders come.
+    /// Ends what the strategies still do, and brings to the stores what was recorded; called when
+    /// no more orders come.
     pub async fn close(&self) {
         for method in self.methods.values() {
             if let Method::LockFree(seller) = method {

@@ -67,8 +67,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Of what a store gave back. A record whose reply was lost was sent again, and may be there twice: it
-    /// counts once.
+    /// Of what a store gave back. A record whose reply was lost was sent again, and may be there
+    /// twice: it counts once.
     #[must_use]
     pub fn new(tally: Tally, mut history: Vec<Record>, recorded: u64) -> Self {
         let mut seen = HashSet::new();
@@ -107,16 +107,17 @@ pub trait Stock: Answers + Send + Sync {
     /// The store could not be read.
     async fn generation(&self, product: &Product) -> Result<Option<Generation>, BackendError>;
 
-    /// Reads the stock, and how much the ledger has sold by the same instant. `None`: the product was
-    /// never put on sale.
+    /// Reads the stock, and how much the ledger has sold by the same instant. `None`: the product
+    /// was never put on sale.
     ///
     /// # Errors
     /// The store could not be read.
     async fn read(&self, product: &Product) -> Result<Option<Seen>, BackendError>;
 
-    /// Writes [`Sale::left`] of each sale of an order, whatever the stocks are by now, and records the sales, all
-    /// in one atomic step; unless one of them has a fencing token that is older than the newest seen.
-    /// In the same step the answer is kept, if the order has a `key`, or found to be kept already.
+    /// Writes [`Sale::left`] of each sale of an order, whatever the stocks are by now, and records
+    /// the sales, all in one atomic step; unless one of them has a fencing token that is older than
+    /// the newest seen. In the same step the answer is kept, if the order has a `key`, or found to
+    /// be kept already.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: the sales may stand, or may still come to stand.
@@ -146,8 +147,8 @@ pub trait Stock: Answers + Send + Sync {
         key: Option<&Key>,
     ) -> Result<Written, BackendError>;
 
-    /// Stops the sale of a product until its reset: whatever generation a write names is refused. So
-    /// leases can be forgotten without letting two holders of one generation in.
+    /// Stops the sale of a product until its reset: whatever generation a write names is refused.
+    /// So leases can be forgotten without letting two holders of one generation in.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: it may have happened.

@@ -47,7 +47,8 @@ impl Strategy {
         self.steps.contains(&Step::RaiseBar)
     }
 
-    /// How long a lease lasts that was granted for a ttl: all of it, unless several clocks measure it.
+    /// How long a lease lasts that was granted for a ttl: all of it, unless several clocks measure
+    /// it.
     #[must_use]
     pub fn validity(&self, ttl: Duration) -> Duration {
         match self.backend {

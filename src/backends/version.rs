@@ -18,8 +18,8 @@ use locklab_locks::wires::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Of a server that says nothing.
 const UNKNOWN: &str = "unknown";
-/// What speaks the protocol of Redis names itself by one of these, and perhaps by the last as well, for
-/// what it is compatible with.
+/// What speaks the protocol of Redis names itself by one of these, and perhaps by the last as well,
+/// for what it is compatible with.
 const REDIS_NAMES: [(&str, &str); 3] =
     [("valkey_version", "Valkey"), ("dragonfly_version", "Dragonfly"), ("redis_version", "Redis")];
 

@@ -1,5 +1,5 @@
-//! The records of a simulated shop, as they may come in: in parts, some of them twice, in any order,
-//! the oldest dropped.
+//! The records of a simulated shop, as they may come in: in parts, some of them twice, in any
+//! order, the oldest dropped.
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 

@@ -139,8 +139,8 @@ impl<'a> Trace<'a> {
         })
     }
 
-    /// The event that says how the order ended. What is certain wins: when one server gave up waiting
-    /// and another knows, the order's fate is known.
+    /// The event that says how the order ended. What is certain wins: when one server gave up
+    /// waiting and another knows, the order's fate is known.
     #[must_use]
     pub fn ended(&self) -> Option<&Entry<'a>> {
         let certainty = |entry: &&Entry<'_>| match entry.event.kind {

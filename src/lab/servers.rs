@@ -1,6 +1,6 @@
-//! The servers that strategies need: those that are named, or private ones that are started. Whatever keeps
-//! one from being there is a reason against the strategies that need it, and not against the lab; only the
-//! Redis of the stock has to be there.
+//! The servers that strategies need: those that are named, or private ones that are started.
+//! Whatever keeps one from being there is a reason against the strategies that need it, and not
+//! against the lab; only the Redis of the stock has to be there.
 
 use std::sync::Arc;
 

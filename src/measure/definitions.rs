@@ -1,5 +1,5 @@
-//! What is measured of purchases, of their locks as buyers see them, of the server and of its process: one
-//! constant per metric. The locks and their wires declare their own.
+//! What is measured of purchases, of their locks as buyers see them, of the server and of its
+//! process: one constant per metric. The locks and their wires declare their own.
 
 use locklab_locks::{definitions, measure::Kind};
 

@@ -1,5 +1,5 @@
-//! What the operating system and tokio know of this process, read when it is asked for. The `metrics`
-//! crate has whole counters only, and seconds are none, so this is written down here.
+//! What the operating system and tokio know of this process, read when it is asked for. The
+//! `metrics` crate has whole counters only, and seconds are none, so this is written down here.
 
 use std::fmt::{Display, Write};
 

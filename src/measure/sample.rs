@@ -32,8 +32,8 @@ pub fn deviation(samples: &[f64]) -> f64 {
     self::mean(&samples.iter().map(|sample| (sample - mean).powi(2)).collect::<Vec<_>>()).sqrt()
 }
 
-/// Jain's index: 1 if all are equal, 1/n if one has everything (Jain, Chiu, Hawe, "A Quantitative Measure
-/// of Fairness and Discrimination", 1984). If all are 0, nobody is treated unfairly: 1.
+/// Jain's index: 1 if all are equal, 1/n if one has everything (Jain, Chiu, Hawe, "A Quantitative
+/// Measure of Fairness and Discrimination", 1984). If all are 0, nobody is treated unfairly: 1.
 #[must_use]
 pub fn jain(shares: &[f64]) -> f64 {
     let sum: f64 = shares.iter().sum();

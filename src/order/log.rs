@@ -1,6 +1,6 @@
-//! What the log says of purchases: a line for each that failed or was slow, and only so many of each
-//! a second. When a backend is away, every purchase fails; the first few say why. Where every purchase
-//! is slow, the one that fails is logged nevertheless.
+//! What the log says of purchases: a line for each that failed or was slow, and only so many of
+//! each a second. When a backend is away, every purchase fails; the first few say why. Where every
+//! purchase is slow, the one that fails is logged nevertheless.
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};

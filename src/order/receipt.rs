@@ -37,8 +37,8 @@ pub struct Receipt {
     pub renewals: u32,
     /// Tries to acquire a lock after the first.
     pub retries: u32,
-    /// From wanting the lock to having it, or to giving up; under `optimistic`, pauses between tries;
-    /// under `queue`, all of the time in it.
+    /// From wanting the lock to having it, or to giving up; under `optimistic`, pauses between
+    /// tries; under `queue`, all of the time in it.
     pub wait: Duration,
     /// The work between read and write.
     pub work: Duration,

@@ -70,8 +70,8 @@ struct Here {
 
 impl Here {
     fn new() -> Self {
-        // One clock per machine and start. Without Linux's name for it, times are not comparable with
-        // those of any other process, so a random one is right.
+        // One clock per machine and start. Without Linux's name for it, times are not comparable
+        // with those of any other process, so a random one is right.
         let boot = proc::boot_id().unwrap_or_default();
         let clock = match &boot[..] {
             "" => format!("{:08x}", rand::random::<u32>()),
@@ -94,8 +94,8 @@ pub struct RecorderTask {
     dropped: Counter,
 }
 
-/// A recorder and its tasks, one per store: one that is away must not keep the others' records. Without
-/// `recording`, nothing is recorded.
+/// A recorder and its tasks, one per store: one that is away must not keep the others' records.
+/// Without `recording`, nothing is recorded.
 #[must_use]
 pub fn channel(recording: bool, registry: &Registry) -> (Recorder, Vec<RecorderTask>) {
     let dropped = HISTORY_DROPPED.counter(registry, &[]);
@@ -183,8 +183,8 @@ impl Recorder {
         self.ways.iter().find(|way| way.store == store)
     }
 
-    /// Waits until what was recorded before has come to the store, or until that has failed: whoever
-    /// asks the store next will see.
+    /// Waits until what was recorded before has come to the store, or until that has failed:
+    /// whoever asks the store next will see.
     pub async fn flush(&self, store: Store) {
         let Some(Way { sender, failing, .. }) = self.way(store) else { return };
         let (done, flushed) = oneshot::channel();

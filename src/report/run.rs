@@ -114,7 +114,8 @@ pub fn numbers(tally: &Tally, ok: bool) -> String {
     format!("{sold} sold of {initial}, {} oversold, {lost}{found}", tally.oversold())
 }
 
-/// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's export.
+/// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's
+/// export.
 impl Serialize for Runs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

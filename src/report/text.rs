@@ -1,5 +1,5 @@
-//! A report as text that fits a terminal, coloured by escape codes: whoever writes it to anything else
-//! takes them out.
+//! A report as text that fits a terminal, coloured by escape codes: whoever writes it to anything
+//! else takes them out.
 
 use std::fmt::{self, Display};
 

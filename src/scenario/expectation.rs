@@ -65,8 +65,8 @@ impl Promise {
         }
     }
 
-    /// Whether a race has shown anything: nobody may have got anything, as when the votes of Redlock are
-    /// split among all, and what goes wrong now and then may not have gone wrong.
+    /// Whether a race has shown anything: nobody may have got anything, as when the votes of
+    /// Redlock are split among all, and what goes wrong now and then may not have gone wrong.
     pub fn can_be_judged(self, tally: &Tally) -> bool {
         match self {
             Self::Exact | Self::ExactWithinTtl => tally.sold > 0,

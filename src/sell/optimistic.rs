@@ -1,15 +1,15 @@
 //! `optimistic`: nobody is kept out; whoever finds that the stock has changed starts again.
 //!
-//! - Algorithm: WATCH, read, work, MULTI/EXEC: EXEC does nothing when a watched key was touched since
-//!   (Redis documentation, "Transactions", "Optimistic locking using check-and-set").
+//! - Algorithm: WATCH, read, work, MULTI/EXEC: EXEC does nothing when a watched key was touched
+//!   since (Redis documentation, "Transactions", "Optimistic locking using check-and-set").
 //! - Guarantees: exact. A key that was changed and changed back counts as touched.
 //! - Does not guarantee: that anybody but the fastest gets anywhere. The work of whoever loses is
 //!   wasted, and with N buyers who retry at once that grows like N².
 //! - Clock: none.
 //! - Cancellation: nothing is held. An EXEC that has been sent stands.
-//! - Commands sent: UNWATCH, WATCH, GET, HMGET; MULTI, SET, HINCRBY, EXEC (and PSETEX of the answer, with
-//!   an idempotency key); each buyer on a connection of its own, for a watch belongs to a connection;
-//!   PING, by the pool, whenever one is checked out.
+//! - Commands sent: UNWATCH, WATCH, GET, HMGET; MULTI, SET, HINCRBY, EXEC (and PSETEX of the
+//!   answer, with an idempotency key); each buyer on a connection of its own, for a watch belongs
+//!   to a connection; PING, by the pool, whenever one is checked out.
 
 use std::sync::Arc;
 
@@ -191,8 +191,8 @@ fn exec(order: &Order, watched: &[Watched]) -> Result<Pipeline, BackendError> {
     Ok(exec)
 }
 
-/// Watches all keys of the products, and that of the answer, then reads them. What the store says if
-/// there is nothing to sell.
+/// Watches all keys of the products, and that of the answer, then reads them. What the store says
+/// if there is nothing to sell.
 async fn watch(
     conn: &mut Exclusive<'_>,
     order: &Order,

@@ -1,25 +1,24 @@
 //! `queue`: nobody contends for the stock; orders line up, and one consumer serves them.
 //!
-//! - Algorithm: an order becomes a ticket in a list at Redis. Every server with tickets in it stands
-//!   for election; the consumer is whoever holds the lock of `fenced`, renewed like that of
+//! - Algorithm: an order becomes a ticket in a list at Redis. Every server with tickets in it
+//!   stands for election; the consumer is whoever holds the lock of `fenced`, renewed like that of
 //!   `watchdog`, and it writes under its fencing token. It serves the head of the list, keeps the
 //!   answer in the same step as the sale, and only then takes the ticket off.
-//! - Guarantees: exact. A ticket is delivered at least once and sold at most once: its answer is kept
-//!   under its name, and whoever serves it again finds that. A consumer that stood still for longer
-//!   than its lease is refused by the store, for the next one's fencing token is newer.
-//! - Does not guarantee: speed. Work is done one order after the other; the loss of a consumer costs
-//!   what is left of its lease. A queue that is full turns orders away at once (429).
+//! - Guarantees: exact. A ticket is delivered at least once and sold at most once: its answer is
+//!   kept under its name, and whoever serves it again finds that. A consumer that stood still for
+//!   longer than its lease is refused by the store, for the next one's fencing token is newer.
+//! - Does not guarantee: speed. Work is done one order after the other; the loss of a consumer
+//!   costs what is left of its lease. A queue that is full turns orders away at once (429).
 //! - Clock: a ticket ends by the clock of Redis; the consumer's lease, as with `watchdog`.
-//! - Cancellation: a buyer that gives up makes "busy" the answer to its ticket, unless there is one.
-//!   The ticket of a dropped future may still be served, until its time is over.
-//! - Commands sent: by the buyer: HGET generation; SUBSCRIBE answered:{generation}:{ticket}; EVALSHA of
-//!   enqueue (TIME, LINDEX, LPOP, LLEN, PTTL, RPUSH, PEXPIRE queue:{product}); GET
-//!   answer:{generation}:{ticket}; EVALSHA of conclude, and LREM, when it gives up;
-//!   UNSUBSCRIBE. By the consumer:
-//!   those of `fenced` and `watchdog` and their waiters; EVALSHA of raise-bar and of next (LREM,
-//!   PUBLISH, TIME, LINDEX, LPOP); GET of the answer; the read and the write of every lock; EVALSHA of
-//!   conclude, for what is not sold; SET delivered:{generation}:{ticket} NX PX, for a ticket with
-//!   faults; LREM of what is no ticket.
+//! - Cancellation: a buyer that gives up makes "busy" the answer to its ticket, unless there is
+//!   one. The ticket of a dropped future may still be served, until its time is over.
+//! - Commands sent: by the buyer: HGET generation; SUBSCRIBE answered:{generation}:{ticket};
+//!   EVALSHA of enqueue (TIME, LINDEX, LPOP, LLEN, PTTL, RPUSH, PEXPIRE queue:{product}); GET
+//!   answer:{generation}:{ticket}; EVALSHA of conclude, and LREM, when it gives up; UNSUBSCRIBE. By
+//!   the consumer: those of `fenced` and `watchdog` and their waiters; EVALSHA of raise-bar and of
+//!   next (LREM, PUBLISH, TIME, LINDEX, LPOP); GET of the answer; the read and the write of every
+//!   lock; EVALSHA of conclude, for what is not sold; SET delivered:{generation}:{ticket} NX PX,
+//!   for a ticket with faults; LREM of what is no ticket.
 
 mod candidacy;
 mod consumer;
@@ -187,7 +186,8 @@ impl Queue {
             match order.faults.reply(Step::Enqueue, enqueued) {
                 Ok(Enqueued::Waiting(entry)) => return Ok(Some(entry)),
                 Err(error) if error.is_unknown() => may_wait = true,
-                // Whatever keeps it out now: it may be in already, and even be what fills the queue.
+                // Whatever keeps it out now: it may be in already, and even be what fills the
+                // queue.
                 _ if may_wait => break,
                 Ok(Enqueued::Full(waiting)) => return Err(Failure::QueueFull(waiting)),
                 Err(error) => return Err(at(Step::Enqueue)(error)),

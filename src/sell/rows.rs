@@ -1,5 +1,6 @@
-//! Selling by a transaction, which two databases and two strategies have in common: rows are kept locked
-//! from the read to the commit, or it is made sure at the write that they are as they were read.
+//! Selling by a transaction, which two databases and two strategies have in common: rows are kept
+//! locked from the read to the commit, or it is made sure at the write that they are as they were
+//! read.
 
 use std::sync::Arc;
 

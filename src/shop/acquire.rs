@@ -65,8 +65,8 @@ impl Visit<'_> {
             }
             let is_late = is_past_deadline(&held);
             if is_late {
-                // The first lease ran out while the last was waited for: what they guard together is
-                // guarded no longer. Two orders that wait for each other's locks meet here.
+                // The first lease ran out while the last was waited for: what they guard together
+                // is guarded no longer. Two orders that wait for each other's locks meet here.
                 self.violate(Violation::Acquire);
             }
             let is_complete = held.len() == items.len();
@@ -157,8 +157,9 @@ impl Visit<'_> {
         self.lines.turn(key, wants, Instant::now() + patience.wait, &patience.gone).await
     }
 
-    /// Tries to be granted the lock by the lock service. The lease comes with when it was asked for. What
-    /// the last try found, if that can be told: the votes, and what was busy but the lock itself.
+    /// Tries to be granted the lock by the lock service. The lease comes with when it was asked
+    /// for. What the last try found, if that can be told: the votes, and what was busy but the lock
+    /// itself.
     async fn contend(
         &self,
         item: usize,

@@ -43,8 +43,8 @@ pub struct Leased {
 pub fn lines() -> BuyerLines {
     Lines::new(|leased, wants| {
         let Leased { lease, granted, hand_overs, .. } = leased;
-        // A lease that nobody renews has to last for the work as well; one that is renewed, has to be
-        // far from the end of that.
+        // A lease that nobody renews has to last for the work as well; one that is renewed, has to
+        // be far from the end of that.
         let work = lease.fixed_deadline().map_or(Duration::ZERO, |_| wants.delay);
         let enough = Instant::now() + work + wants.ttl / 2;
         let lasts = lease.deadline().is_none_or(|deadline| deadline >= enough);

@@ -172,8 +172,8 @@ impl ShopMetrics {
         self.repeated.increment(1);
     }
 
-    /// A lease was released by its holder, after `hold`; its age by then, as a part of its ttl, if that
-    /// is fixed.
+    /// A lease was released by its holder, after `hold`; its age by then, as a part of its ttl, if
+    /// that is fixed.
     pub fn release(
         &self,
         strategy: StrategyId,

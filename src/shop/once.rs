@@ -25,16 +25,17 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 impl Shop {
-    /// Carries out an order unless it was carried out before under this key; then the receipt is that
-    /// of the first time. While somebody else carries it out, waits as long as the order's patience.
+    /// Carries out an order unless it was carried out before under this key; then the receipt is
+    /// that of the first time. While somebody else carries it out, waits as long as the order's
+    /// patience.
     ///
-    /// An order that came to no answer (a backend failed) may be sent again: if it had sold after all,
-    /// that is found.
+    /// An order that came to no answer (a backend failed) may be sent again: if it had sold after
+    /// all, that is found.
     ///
     /// # Cancellation
-    /// Dropping the future leaves a lease that may be held to the release task, and does not recall a
-    /// write that has been sent. Until the time is over that the order could have taken, others with the
-    /// same key are told that it is being carried out.
+    /// Dropping the future leaves a lease that may be held to the release task, and does not recall
+    /// a write that has been sent. Until the time is over that the order could have taken, others
+    /// with the same key are told that it is being carried out.
     pub async fn purchase_once(&self, order: &mut Order, name: IdempotencyKey) -> Receipt {
         let started = Instant::now();
         let stock = match self.stock(order.strategy.row().store) {

@@ -42,7 +42,8 @@ struct Handles {
 struct Here {
     waiting: u32,
     inside: u32,
-    /// When a holder began to release, if somebody waited then and nobody was granted the lock since.
+    /// When a holder began to release, if somebody waited then and nobody was granted the lock
+    /// since.
     freed: Option<Instant>,
 }
 

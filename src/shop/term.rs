@@ -1,8 +1,8 @@
 //! Leading: holding a lock for as long as it lasts, and selling unit after unit under it.
 //!
-//! A leader looks whether it still leads before every piece of work, as leaders do; what it has begun
-//! then, it finishes. So one that stood still in the middle of its work writes late, and only a store
-//! that compares fencing tokens can tell.
+//! A leader looks whether it still leads before every piece of work, as leaders do; what it has
+//! begun then, it finishes. So one that stood still in the middle of its work writes late, and only
+//! a store that compares fencing tokens can tell.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{self, Duration, Instant};
@@ -49,8 +49,8 @@ pub enum Career {
 
 impl Shop {
     /// Stands for election again and again, and leads when elected, until the order's patience says
-    /// that nobody wants it any more. A piece of work takes the order's delay and sells what the order
-    /// is for.
+    /// that nobody wants it any more. A piece of work takes the order's delay and sells what the
+    /// order is for.
     ///
     /// # Errors
     /// The store or the lock service refused something, which would not change.
@@ -146,7 +146,8 @@ impl Shop {
         Ok(())
     }
 
-    /// A piece of work: read, work, write. It is recorded as an order of its own, under the one lease.
+    /// A piece of work: read, work, write. It is recorded as an order of its own, under the one
+    /// lease.
     async fn work(
         &self,
         order: &Order,

@@ -1,5 +1,5 @@
-//! Where a buyer who has the lock reads and writes: straight at the store, or within one transaction that
-//! keeps the rows locked.
+//! Where a buyer who has the lock reads and writes: straight at the store, or within one
+//! transaction that keeps the rows locked.
 
 use tokio::time::Instant;
 

@@ -1,9 +1,10 @@
 //! The answer to an order with an idempotency key: the first one stands, whoever asks again.
 //!
 //! The store keeps it in the same atomic step as the sale, so that there is no moment at which a
-//! sale stands and its answer does not. Whoever carries out the same order a second time, on whatever
-//! server, is refused by that step and gets the first answer. Semantics and header are those of the
-//! IETF draft "The Idempotency-Key HTTP Header Field" (draft-ietf-httpapi-idempotency-key-header).
+//! sale stands and its answer does not. Whoever carries out the same order a second time, on
+//! whatever server, is refused by that step and gets the first answer. Semantics and header are
+//! those of the IETF draft "The Idempotency-Key HTTP Header Field"
+//! (draft-ietf-httpapi-idempotency-key-header).
 
 use std::{fmt, str::FromStr};
 
@@ -134,8 +135,8 @@ pub enum Begun {
 /// Where answers are kept. Only the first answer of a key is ever kept.
 #[async_trait]
 pub trait Answers: Send + Sync {
-    /// Says that the order is about to be carried out, for `ttl` at most. That only keeps others from
-    /// trying for nothing: what they must not do, they cannot do once an answer is kept.
+    /// Says that the order is about to be carried out, for `ttl` at most. That only keeps others
+    /// from trying for nothing: what they must not do, they cannot do once an answer is kept.
     ///
     /// # Errors
     /// The store did not say.

@@ -1,10 +1,10 @@
 //! Stock, ledger and history in Redis.
 //!
 //! `inventory:{product}` is the stock, a plain number. `ledger:{product}` is a hash: `initial`,
-//! `sold`, the `generation`, which changes with every reset and is empty during one, and the `bar`: the
-//! newest fencing token seen since. `history:{product}` is a list of records, and `histories` lists these
-//! lists, by when they were last added to. `recorded:{product}` is how many records the history was
-//! given: not in the ledger, for whoever watches that would take a record for a sale.
+//! `sold`, the `generation`, which changes with every reset and is empty during one, and the `bar`:
+//! the newest fencing token seen since. `history:{product}` is a list of records, and `histories`
+//! lists these lists, by when they were last added to. `recorded:{product}` is how many records the
+//! history was given: not in the ledger, for whoever watches that would take a record for a sale.
 
 mod answers;
 mod reply;

@@ -237,8 +237,8 @@ impl SqlStock {
     }
 }
 
-/// Why an order takes nothing: what is wrong with the first of its items, in their own order, that has not
-/// been taken yet.
+/// Why an order takes nothing: what is wrong with the first of its items, in their own order, that
+/// has not been taken yet.
 async fn why(
     transaction: &mut Transaction,
     items: &[Item],

@@ -73,8 +73,8 @@ impl Strategy {
     }
 }
 
-/// Every strategy. Each stands at the place that its id has among its variants: a strategy without a row
-/// does not compile.
+/// Every strategy. Each stands at the place that its id has among its variants: a strategy without
+/// a row does not compile.
 pub static STRATEGIES: &[Strategy; StrategyId::COUNT] = &[
     Strategy {
         summary: "GET, work, SET",

@@ -272,8 +272,8 @@ proptest! {
         prop_assert!(kinds(&verdict).is_subset(&found), "{verdict:#?}");
     }
 
-    /// To count an unknown sale as a failure is the commonest false verdict, and to tell the buyer so
-    /// is the bug.
+    /// To count an unknown sale as a failure is the commonest false verdict, and to tell the buyer
+    /// so is the bug.
     #[test]
     fn a_buyer_who_was_told_a_failure_is_found(mut shop in shops(), at: Index) {
         let mut sold: Vec<&mut Event> =

@@ -48,7 +48,8 @@ fn titles(report: &Value) -> Vec<&str> {
     list(report, "parts").iter().map(|part| part["title"].as_str().unwrap()).collect()
 }
 
-/// A number at Redis: one step comes first, and every strategy that fits is really raced and really paused.
+/// A number at Redis: one step comes first, and every strategy that fits is really raced and really
+/// paused.
 #[tokio::test]
 async fn a_counter_needs_no_lock_and_that_is_shown() {
     let case = ["--change", "counter", "--double-sale", "forbidden"];
@@ -73,7 +74,8 @@ async fn a_counter_needs_no_lock_and_that_is_shown() {
     }
 }
 
-/// A row: what the database does by itself comes before any lock, and no lock without fencing or layers fits.
+/// A row: what the database does by itself comes before any lock, and no lock without fencing or
+/// layers fits.
 #[tokio::test]
 async fn a_row_is_guarded_by_its_database() {
     let case = ["--change", "row", "--double-sale", "costly", "--processes", "one"];
@@ -86,7 +88,8 @@ async fn a_row_is_guarded_by_its_database() {
     assert!(out.iter().all(|name| names(&parts[2]).contains(name)));
 }
 
-/// What is outside cannot refuse a write: no lock can guarantee anything, and a write that lands late is shown.
+/// What is outside cannot refuse a write: no lock can guarantee anything, and a write that lands
+/// late is shown.
 #[tokio::test]
 async fn what_no_lock_can_do_is_said_and_shown() {
     let case = ["--change", "outside", "--double-sale", "forbidden", "--processes", "many"];
@@ -100,8 +103,8 @@ async fn what_no_lock_can_do_is_said_and_shown() {
     assert_eq!(list(control, "evidence")[0]["audit"]["oversold"], 1);
 }
 
-/// Work that may outlast a lease rules out leases that nobody renews. Longer work than can be waited for is
-/// scaled, and that is said.
+/// Work that may outlast a lease rules out leases that nobody renews. Longer work than can be
+/// waited for is scaled, and that is said.
 #[tokio::test]
 async fn long_work_needs_a_lease_that_is_renewed() {
     let case = ["--change", "outside", "--double-sale", "annoying", "--processes", "many"];

@@ -1,5 +1,5 @@
-//! `locklab anomaly`: what goes wrong with the locks of databases, shown on real servers; and that it does
-//! not go wrong with ours.
+//! `locklab anomaly`: what goes wrong with the locks of databases, shown on real servers; and that
+//! it does not go wrong with ours.
 
 use std::process::Output;
 
@@ -104,8 +104,8 @@ async fn named_servers_are_used_and_left_as_they_were() {
     assert_eq!(mysql.fetch::<i64>(left).await, 0);
 }
 
-/// What could not be measured is not called a success, nor a failure; and what cannot be used does not keep
-/// the rest from being shown.
+/// What could not be measured is not called a success, nor a failure; and what cannot be used does
+/// not keep the rest from being shown.
 #[tokio::test]
 async fn without_a_server_nothing_is_measured() {
     let postgres = Postgres::shared().await;
@@ -195,8 +195,8 @@ async fn a_holder_whose_connection_is_killed_is_told() {
     }
 }
 
-/// A stranger keeps the rows of a product locked: the ledger counts them, and whoever has waited for them
-/// acts on what is there by then.
+/// A stranger keeps the rows of a product locked: the ledger counts them, and whoever has waited
+/// for them acts on what is there by then.
 #[tokio::test]
 async fn locked_rows_are_counted_and_waited_for() {
     let (server, postgres, mysql) = server().await;

@@ -107,8 +107,8 @@ async fn carts_that_overlap_are_exact() {
 }
 
 /// Two carts that take the same locks in opposite orders wait for each other until a lease ends; in
-/// sorted order, never. A lease that ended while the other lock was waited for guards nothing, so it
-/// is not used: both start again, and both are exact.
+/// sorted order, never. A lease that ended while the other lock was waited for guards nothing, so
+/// it is not used: both start again, and both are exact.
 #[tokio::test]
 async fn opposite_orders_deadlock_until_the_ttl() {
     const TTL_MS: f64 = 2_000.0;

@@ -50,7 +50,8 @@ fn samples<'a>(part: &'a Value, figure: &str) -> &'a [Value] {
 const QUICK: [&str; 8] =
     ["--samples", "400", "--risk", "0.01", "--work-p99", "40ms", "--purchases", "40"];
 
-/// Hold times are measured, a ttl is recommended, and shorter ones are violated as often as was said.
+/// Hold times are measured, a ttl is recommended, and shorter ones are violated as often as was
+/// said.
 #[test]
 fn a_ttl_is_chosen_and_tried_out() {
     let (code, report) = report(&[&QUICK[..], &["--seed", "11"]].concat(), "");

@@ -121,7 +121,8 @@ fn a_missing_redis_says_how_to_install_one() {
     );
 }
 
-/// A MariaDB comes in packages, and is not tried where the one that is needed to fill its folder is missing.
+/// A MariaDB comes in packages, and is not tried where the one that is needed to fill its folder is
+/// missing.
 #[tokio::test]
 async fn half_a_mariadb_says_how_to_install_the_rest() {
     let redis = Redis::start().await;

@@ -29,7 +29,8 @@ async fn report(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Each run of each combination is kept as it was measured; `none` loses updates, and nobody else does.
+/// Each run of each combination is kept as it was measured; `none` loses updates, and nobody else
+/// does.
 #[tokio::test]
 async fn each_combination_is_measured_and_the_control_is_caught() {
     let load = ["--lock", "none,safe,atomic", "--retry", "none,notify"];
@@ -76,8 +77,8 @@ async fn each_combination_is_measured_and_the_control_is_caught() {
     assert_eq!(kinds, ["bars", "bars", "distribution", "distribution", "bars", "bars"]);
 }
 
-/// Buyers in processes of their own race as those of one do. A mutex of one process cannot know of the
-/// others; and what servers use that somebody else started is not known.
+/// Buyers in processes of their own race as those of one do. A mutex of one process cannot know of
+/// the others; and what servers use that somebody else started is not known.
 #[tokio::test]
 async fn processes_share_the_load_and_named_servers_keep_their_secrets() {
     let redis = Redis::start().await;
@@ -108,7 +109,8 @@ async fn what_cannot_be_measured_is_unknown() {
     assert!(list(redlock, "evidence").is_empty());
 }
 
-/// A store that hangs while buyers come again and again: they end in time, and what was not measured is said.
+/// A store that hangs while buyers come again and again: they end in time, and what was not
+/// measured is said.
 #[tokio::test]
 async fn a_store_that_hangs_ends_the_race() {
     let redis = Redis::start().await;

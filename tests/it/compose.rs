@@ -1,5 +1,5 @@
-//! What Compose starts: known versions with no more rights than they need, within reach of this machine
-//! only. Compose itself is not asked: most machines that run the tests have no Docker.
+//! What Compose starts: known versions with no more rights than they need, within reach of this
+//! machine only. Compose itself is not asked: most machines that run the tests have no Docker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,8 +53,8 @@ fn every_volume_is_declared_and_used() {
     assert_eq!(declared, named);
 }
 
-/// The databases that locklab is told of are those that the servers create, for as many sessions as the
-/// embedded ones take, and as whom it comes they let in without a password.
+/// The databases that locklab is told of are those that the servers create, for as many sessions as
+/// the embedded ones take, and as whom it comes they let in without a password.
 #[test]
 fn the_databases_are_those_that_locklab_is_told_of() {
     let services = services();

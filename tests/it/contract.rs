@@ -28,8 +28,8 @@ async fn verdict(server: &Server, product: &str) -> (i64, i64, i64, bool) {
     (number("sold"), number("oversold"), number("lost_updates"), ok)
 }
 
-/// Those who want a lock of several nodes at the same instant may split the votes, so that nobody has
-/// it: they have to come again.
+/// Those who want a lock of several nodes at the same instant may split the votes, so that nobody
+/// has it: they have to come again.
 fn retry(strategy: &Strategy) -> &'static str {
     if strategy.backend == Backend::Redlock { "&retry=jitter&base=20ms" } else { "" }
 }
@@ -144,8 +144,8 @@ async fn work_longer_than_the_ttl_oversells() {
 }
 
 /// Work longer than the ttl, a pause longer than the ttl, and a whole process that stands still for
-/// longer than the ttl, each while a buyer at another server wants the one unit: whatever claims to be
-/// exact then sells it once.
+/// longer than the ttl, each while a buyer at another server wants the one unit: whatever claims to
+/// be exact then sells it once.
 #[tokio::test]
 async fn whoever_is_exact_outlasts_the_ttl() {
     let farm = Farm::start().await;

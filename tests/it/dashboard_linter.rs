@@ -1,5 +1,5 @@
-//! What Grafana's [dashboard-linter](https://github.com/grafana/dashboard-linter) demands, without its
-//! program. Its rules, stricter where this project can be:
+//! What Grafana's [dashboard-linter](https://github.com/grafana/dashboard-linter) demands, without
+//! its program. Its rules, stricter where this project can be:
 //!
 //! | rule | demands |
 //! |---|---|

@@ -82,8 +82,8 @@ fn panels_have_a_place_of_their_own() {
     }
 }
 
-/// They load in Grafana 10 to 13 without being asked anything, look back equally far, and lead to each
-/// other, keeping the time range and what is selected.
+/// They load in Grafana 10 to 13 without being asked anything, look back equally far, and lead to
+/// each other, keeping the time range and what is selected.
 #[test]
 fn dashboards_go_together() {
     for Dashboard { file, json } in Dashboard::all() {
@@ -128,7 +128,8 @@ fn panels_explain_themselves() {
     }
 }
 
-/// A burst of ten seconds is seen: each point of a graph is a second at best, as often as is scraped.
+/// A burst of ten seconds is seen: each point of a graph is a second at best, as often as is
+/// scraped.
 #[test]
 fn a_burst_is_seen() {
     for dashboard in Dashboard::all() {

@@ -1,5 +1,5 @@
-//! The pages of `docs/` from which people learn: every command that they show is run, and prints what the
-//! page says, but for its figures. `make docs` writes down what is printed now.
+//! The pages of `docs/` from which people learn: every command that they show is run, and prints
+//! what the page says, but for its figures. `make docs` writes down what is printed now.
 
 use std::{fmt::Write, fs, process::Output};
 
@@ -72,8 +72,8 @@ fn rewritten(page: &str, printed: &[String]) -> String {
     new
 }
 
-/// What has to be the same each time. Of tables and pictures, only that they are there; of figures, only
-/// what they are of; and who of several equal ones got what differs as well.
+/// What has to be the same each time. Of tables and pictures, only that they are there; of figures,
+/// only what they are of; and who of several equal ones got what differs as well.
 fn skeleton(printed: &str) -> String {
     let mut skeleton = String::new();
     for paragraph in printed.split("\n\n") {

@@ -21,8 +21,8 @@ const MAY_STAY_AT_ZERO: &[(&str, &str)] = &[(
     "a queue that workers empty within microseconds, looked at once a second",
 )];
 
-/// How long the commands are repeated for. Once is enough on a machine that keeps up with being asked
-/// every second; one that does not misses what was over between two scrapes.
+/// How long the commands are repeated for. Once is enough on a machine that keeps up with being
+/// asked every second; one that does not misses what was over between two scrapes.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A lab to watch: Locklab and a Redis, and a Prometheus that asks it.
@@ -151,8 +151,8 @@ async fn every_panel_shows_data() {
         assert!(asked, "no longer needed: {metric}: {reason}");
     }
 
-    // The check is one that fails: for a name that is not there, for what is no number, for nothing but
-    // 0, for a legend without a name, and for what is no query.
+    // The check is one that fails: for a name that is not there, for what is no number, for nothing
+    // but 0, for a legend without a name, and for what is no query.
     let fault = async |expr: &str| {
         let query = Query {
             at: String::new(),
@@ -182,8 +182,8 @@ async fn every_fault_is_shown(lab: &Lab, queries: &[Query]) {
     assert_eq!(shown, fault::Kind::VARIANTS.iter().map(<&str>::from).collect());
 }
 
-/// Without a lock it was oversold, as is expected, and that is what was said; nobody was accused of it
-/// who must not do it, in all this time.
+/// Without a lock it was oversold, as is expected, and that is what was said; nobody was accused of
+/// it who must not do it, in all this time.
 async fn alerts_were_right(lab: &Lab) {
     let fired = async |matchers: &str| {
         let alerts = format!("ALERTS{{alertstate=\"firing\", {matchers}}}");

@@ -256,7 +256,8 @@ async fn sessions_are_ended() {
     assert_eq!(mysql.fetch::<i64>("SELECT GET_LOCK('sessions_are_ended', 0)").await, 1);
 }
 
-/// A pooler that shares out sessions by transaction: the lock stays with a session, not with its client.
+/// A pooler that shares out sessions by transaction: the lock stays with a session, not with its
+/// client.
 #[tokio::test]
 async fn pgbouncer_shares_sessions_out() {
     let postgres = Postgres::start().await;

@@ -67,8 +67,8 @@ async fn a_deleted_key_is_a_lost_lease() {
     until("no lease is left", async || farm.etcd.leases().await == 0).await;
 }
 
-/// Whoever waits stands in the queue of etcd itself, across servers: in the order of arrival, each behind
-/// the one who came just before. One release calls one of them, and no other looks.
+/// Whoever waits stands in the queue of etcd itself, across servers: in the order of arrival, each
+/// behind the one who came just before. One release calls one of them, and no other looks.
 #[tokio::test]
 async fn the_queue_is_served_in_order() {
     const WAITERS: usize = 6;
@@ -114,8 +114,8 @@ async fn the_queue_is_served_in_order() {
 const LOOKS: &str = "locklab_backend_request_duration_seconds_count\
                      {backend=\"etcd\",op=\"acquire\",outcome=\"ok\"}";
 
-/// Who gives up takes the key away, whether time is over or the client has gone; and who waits behind
-/// that key is not called by it.
+/// Who gives up takes the key away, whether time is over or the client has gone; and who waits
+/// behind that key is not called by it.
 #[tokio::test]
 async fn whoever_gives_up_leaves_the_queue() {
     let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
@@ -145,8 +145,9 @@ async fn whoever_gives_up_leaves_the_queue() {
     until("no lease is left", async || farm.etcd.leases().await == 0).await;
 }
 
-/// A server stands still while a buyer of its waits, for longer than the lease lasts: the key is gone
-/// when it wakes. It does not believe that it is first because nobody is before it, as others did.
+/// A server stands still while a buyer of its waits, for longer than the lease lasts: the key is
+/// gone when it wakes. It does not believe that it is first because nobody is before it, as others
+/// did.
 #[tokio::test]
 async fn a_place_lost_while_waiting_is_noticed() {
     let farm = Farm { etcd: Etcd::start(1).await, ..Farm::bare(Redis::start().await) };
@@ -201,8 +202,8 @@ async fn whoever_came_before_is_waited_for() {
     assert_eq!(farm.etcd.leases().await, 0, "nobody leaves a lease behind");
 }
 
-/// One member is killed: purchases go on. Another hangs: nothing is sold, and the strategy says why.
-/// It wakes: they go on, and the books are right.
+/// One member is killed: purchases go on. Another hangs: nothing is sold, and the strategy says
+/// why. It wakes: they go on, and the books are right.
 #[tokio::test]
 async fn a_minority_of_members_may_be_away() {
     let farm = cluster().await;

@@ -1,5 +1,5 @@
-//! A real etcd for tests, with everything needed to break it. Every test has a cluster of its own, so
-//! that their products do not meet.
+//! A real etcd for tests, with everything needed to break it. Every test has a cluster of its own,
+//! so that their products do not meet.
 
 use locklab::{
     embedded::{self, Embedded},

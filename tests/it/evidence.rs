@@ -1,4 +1,5 @@
-//! Histories and verdicts of real purchases: what is recorded, and what is made of it, across servers.
+//! Histories and verdicts of real purchases: what is recorded, and what is made of it, across
+//! servers.
 
 use locklab::strategy::{Expected, Family, table::STRATEGIES};
 use locklab_locks::step::Step;

@@ -1,4 +1,5 @@
-//! Extensions under `redlock`: as many as were asked for, by a majority, and of nothing that is gone.
+//! Extensions under `redlock`: as many as were asked for, by a majority, and of nothing that is
+//! gone.
 
 use futures_util::future::join_all;
 use locklab_locks::wires::redlock::VOTER_KEY;
@@ -41,8 +42,8 @@ async fn buy<T>(server: &Server, how: &str, meanwhile: impl Future<Output = T>) 
     })
 }
 
-/// Work of two and a half ttls, while a buyer at another server wants the same unit: with extensions,
-/// it is sold once; without, twice.
+/// Work of two and a half ttls, while a buyer at another server wants the same unit: with
+/// extensions, it is sold once; without, twice.
 #[tokio::test]
 async fn work_longer_than_the_ttl_is_covered() {
     for (extensions, next_outcome, oversold) in [(5, "sold_out", 0), (0, "sold", 1)] {
@@ -94,8 +95,8 @@ async fn a_minority_may_be_away() {
     until("nothing is left", async || holding(&farm.nodes).await == 0).await;
 }
 
-/// No majority answers: that is not yet a loss, but nothing is extended, and the work is stopped at the
-/// end that the lease had.
+/// No majority answers: that is not yet a loss, but nothing is extended, and the work is stopped at
+/// the end that the lease had.
 #[tokio::test]
 async fn a_majority_that_is_away_extends_nothing() {
     let farm = Farm::voting().await;
@@ -140,8 +141,8 @@ async fn a_node_that_forgot_is_not_told_again() {
     }
 }
 
-/// A node that does not vote extends nothing, even if it knows the claim: what else it has forgotten,
-/// nobody can tell. That is no loss before the lease ends.
+/// A node that does not vote extends nothing, even if it knows the claim: what else it has
+/// forgotten, nobody can tell. That is no loss before the lease ends.
 #[tokio::test]
 async fn a_node_without_its_mark_does_not_extend() {
     let farm = Farm::voting().await;
@@ -157,8 +158,8 @@ async fn a_node_without_its_mark_does_not_extend() {
     assert_eq!(holding(&farm.nodes).await, 0);
 }
 
-/// Locks of strangers at a minority of nodes do not end the lease, nor does it end them. At a majority,
-/// it is lost at once: what is left of it is given up, and the strangers keep theirs.
+/// Locks of strangers at a minority of nodes do not end the lease, nor does it end them. At a
+/// majority, it is lost at once: what is left of it is given up, and the strangers keep theirs.
 #[tokio::test]
 async fn strangers_keep_their_locks() {
     let farm = Farm::voting().await;
@@ -195,8 +196,8 @@ async fn a_release_during_an_extension_leaves_nothing() {
     assert_eq!(server.post(BUY).await.outcome(), "sold_out");
 }
 
-/// Every lease of a cart is extended. One that is to be is not handed over in line: the next would get
-/// what is left of it.
+/// Every lease of a cart is extended. One that is to be is not handed over in line: the next would
+/// get what is left of it.
 #[tokio::test]
 async fn carts_and_lines() {
     let server = Server::full(&[]).await;

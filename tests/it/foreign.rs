@@ -20,7 +20,8 @@ const HOLDS: usize = 40;
 /// From when to when somebody held the lock, in nanoseconds of the machine's clock.
 type Hold = (u64, u64);
 
-/// Lets a foreign client hold the lock of `p`, by the name that it has there, and returns when it did.
+/// Lets a foreign client hold the lock of `p`, by the name that it has there, and returns when it
+/// did.
 async fn foreign(client: &str, servers: &str, name: &str) -> Vec<Hold> {
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(format!("{root}/.venv/bin/python"))

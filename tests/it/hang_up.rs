@@ -267,8 +267,8 @@ async fn while_it_waits() {
     }
 }
 
-/// While any command of its tries is delayed, and the lock becomes free meanwhile: it may still buy,
-/// and leaves nothing behind.
+/// While any command of its tries is delayed, and the lock becomes free meanwhile: it may still
+/// buy, and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_try_is_delayed() {
     let each = real_locks().map(async |lock| {

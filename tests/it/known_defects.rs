@@ -150,8 +150,9 @@ async fn renewing_outlives_a_lost_reply_and_a_reconnect() {
     assert_eq!((reply.outcome(), &reply.json["ttl_violated"]), ("sold", &false.into()));
 }
 
-/// An acquire whose reply is lost has made this claim the holder. Sent again, it would find its own lock
-/// taken, or wait behind it: it is undone instead, once, and others come in although the ttl is long.
+/// An acquire whose reply is lost has made this claim the holder. Sent again, it would find its own
+/// lock taken, or wait behind it: it is undone instead, once, and others come in although the ttl
+/// is long.
 #[tokio::test]
 async fn an_acquire_without_an_answer_is_not_sent_again() {
     let farm = Farm::start().await;

@@ -44,7 +44,8 @@ async fn a_purchase_without_a_socket() {
     assert!(lab.close(Instant::now() + Duration::from_secs(10)).await);
 }
 
-/// Servers say which versions they are; one that is away is unknown, and one that there is not is not told.
+/// Servers say which versions they are; one that is away is unknown, and one that there is not is
+/// not told.
 #[tokio::test]
 async fn servers_name_their_versions() {
     let zookeeper = ZooKeeper::shared();

@@ -51,7 +51,8 @@ async fn orders(server: &Server, key: &str, path: &str) -> Vec<Reply> {
     join_all(order).await
 }
 
-/// The lock expires during the work: the next buyer has it too, waits for the row, and finds it sold out.
+/// The lock expires during the work: the next buyer has it too, waits for the row, and finds it
+/// sold out.
 #[tokio::test]
 async fn an_expired_lock_leaves_the_row_lock() {
     let farm = farm().await;
@@ -84,8 +85,8 @@ async fn a_forgotten_row_lock_leaves_the_lock() {
     assert!(server.metric(skipped).await >= 20.0, "it was left out");
 }
 
-/// Redis hangs, or is gone: buyers go on without its lock, are told so, and the row lock alone sells exactly
-/// what there is, however they would have waited for the lock.
+/// Redis hangs, or is gone: buyers go on without its lock, are told so, and the row lock alone
+/// sells exactly what there is, however they would have waited for the lock.
 #[tokio::test]
 async fn without_redis_the_row_lock_sells() {
     for how in ["hung", "gone"] {
@@ -132,7 +133,8 @@ async fn without_redis_the_row_lock_sells() {
     }
 }
 
-/// Redis is gone and the row lock is left out: the table refuses what there is not, and says by which name.
+/// Redis is gone and the row lock is left out: the table refuses what there is not, and says by
+/// which name.
 #[tokio::test]
 async fn without_both_the_table_refuses() {
     let farm = farm().await;

@@ -36,9 +36,9 @@ fn events<'a>(part: &'a Value, kind: &'a str) -> impl Iterator<Item = (&'a str, 
     })
 }
 
-/// Under every lock with fencing tokens: the late work of a stopped leader is refused, and every epoch is
-/// one process's. Without them, it is taken, and work is done twice. The lock service keeps its promise in
-/// every case.
+/// Under every lock with fencing tokens: the late work of a stopped leader is refused, and every
+/// epoch is one process's. Without them, it is taken, and work is done twice. The lock service
+/// keeps its promise in every case.
 #[tokio::test]
 async fn leaders_are_elected_and_struck() {
     let (code, report) =
@@ -89,8 +89,8 @@ async fn without_servers_nothing_is_measured() {
     assert!(checks[0]["seen"].as_str().unwrap().contains("--etcd-endpoints"), "{report:#}");
 }
 
-/// Candidates wait for servers as long as they were told to. Whatever ends the command, none of them
-/// goes on without it.
+/// Candidates wait for servers as long as they were told to. Whatever ends the command, none of
+/// them goes on without it.
 #[tokio::test]
 async fn killed_it_leaves_no_candidate() {
     let flags = ["leader", "--lock", "fenced", "--ttl", "30s", "--command-timeout", "7s"];

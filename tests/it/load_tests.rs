@@ -1,5 +1,5 @@
-//! The k6 scripts against running servers: each in a short form in which it must pass, and in one in
-//! which it must fail. Latency is no assertion here, for other tests share the machine.
+//! The k6 scripts against running servers: each in a short form in which it must pass, and in one
+//! in which it must fail. Latency is no assertion here, for other tests share the machine.
 
 mod relay;
 mod reports;

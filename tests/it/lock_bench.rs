@@ -1,4 +1,5 @@
-//! A lock against real servers, without a locklab around it: for dropping its futures at every await.
+//! A lock against real servers, without a locklab around it: for dropping its futures at every
+//! await.
 
 use std::{future::Future, sync::Arc, task::Poll};
 

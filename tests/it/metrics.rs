@@ -127,7 +127,8 @@ async fn overlaps_are_seen() {
     assert!(handoffs >= 4.0, "{handoffs} handoffs among 20 buyers who wait");
 }
 
-/// A reply that was lost leaves an acquire that nobody knows the end of; a pause is seen while it lasts.
+/// A reply that was lost leaves an acquire that nobody knows the end of; a pause is seen while it
+/// lasts.
 #[tokio::test]
 async fn faults_are_seen() {
     let server = Server::start(&[]);
@@ -158,8 +159,8 @@ async fn evictions_are_counted() {
     until("the eviction is counted", async || server.metric(evicted).await > 0.0).await;
 }
 
-/// A client that hangs up gets no response, and is in the numbers all the same: as 499. What it wanted
-/// goes on.
+/// A client that hangs up gets no response, and is in the numbers all the same: as 499. What it
+/// wanted goes on.
 #[tokio::test]
 async fn clients_that_hang_up_are_counted() {
     let server = Server::start(&[]);

@@ -1,4 +1,5 @@
-//! Waiting for locks: every release is told, and who waits tries only when there is something to win.
+//! Waiting for locks: every release is told, and who waits tries only when there is something to
+//! win.
 
 use std::{pin::pin, sync::Arc};
 
@@ -41,7 +42,8 @@ pub fn claim(ttl: Duration) -> Claim {
     Claim { name: product, token: Token::random(), ttl, extensions: 0, faults }
 }
 
-/// Every lock that can be busy tells when it is released, or cleared, and says how long that can take.
+/// Every lock that can be busy tells when it is released, or cleared, and says how long that can
+/// take.
 #[tokio::test]
 async fn a_release_wakes_a_waiter() {
     for name in ["mutex", "naive", "safe", "watchdog", "fenced"] {

@@ -13,8 +13,8 @@ use crate::{
     server::{Server, count, until},
 };
 
-/// A Redis that hangs: 503 with Retry-After for every strategy that sells from it, then recovery without a
-/// restart.
+/// A Redis that hangs: 503 with Retry-After for every strategy that sells from it, then recovery
+/// without a restart.
 #[tokio::test]
 async fn a_redis_that_hangs() {
     let farm = Farm::start().await;

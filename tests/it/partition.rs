@@ -164,8 +164,8 @@ async fn a_server_stands_still() {
     }
 }
 
-/// The clock of one node steps, and its key ends early: two holders. The store refuses the older one, if
-/// there are fencing tokens.
+/// The clock of one node steps, and its key ends early: two holders. The store refuses the older
+/// one, if there are fencing tokens.
 #[tokio::test]
 async fn a_clock_steps() {
     let (code, report) =

@@ -35,8 +35,8 @@ pub struct Series {
 impl Prometheus {
     /// Starts it as `docker-compose.yml` does, with a server of ours in the place of Compose's.
     pub async fn start(target: &str) -> Self {
-        // It cannot tell which free port it took, so it is given one, which somebody may take before it
-        // does: then it ends, and is given another.
+        // It cannot tell which free port it took, so it is given one, which somebody may take
+        // before it does: then it ends, and is given another.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if let Some(prometheus) = Self::start_on(port, target).await {

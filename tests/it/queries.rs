@@ -38,8 +38,8 @@ pub fn known() -> BTreeSet<String> {
     known
 }
 
-/// Collects what looks like a metric of ours, or a recorded one (`level:metric:operations`), from every
-/// query in a document.
+/// Collects what looks like a metric of ours, or a recorded one (`level:metric:operations`), from
+/// every query in a document.
 pub fn collect_metrics(node: &Value, named: &mut BTreeSet<String>) {
     match node {
         Value::Object(members) => {

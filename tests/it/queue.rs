@@ -12,8 +12,8 @@ use crate::{
 const ELECTIONS: &str = "locklab_queue_elections_total";
 const WAITING: &str = "locklab_queue_waiting";
 
-/// More than may wait are turned away at once, with 429 and when to come back; those who were let in
-/// are served.
+/// More than may wait are turned away at once, with 429 and when to come back; those who were let
+/// in are served.
 #[tokio::test]
 async fn a_full_queue_sheds_early() {
     let server = Server::start(&["--queue-max", "3"]);
@@ -78,8 +78,8 @@ async fn one_consumer_serves_two_servers() {
     until("the consumer has resigned", async || !redis.is_locked("p").await).await;
 }
 
-/// The consumer is killed during the work: the other server's buyers lose the rest of its lease, and
-/// no more. The killed one's own ticket is served as well, once.
+/// The consumer is killed during the work: the other server's buyers lose the rest of its lease,
+/// and no more. The killed one's own ticket is served as well, once.
 #[tokio::test]
 async fn a_killed_consumer_costs_one_lease() {
     let redis = Redis::start().await;
@@ -133,8 +133,8 @@ async fn a_stopped_consumer_is_fenced() {
     assert_eq!((&audit["sold"], &audit["ok"]), (&2.into(), &true.into()), "{audit}");
 }
 
-/// A fault strikes the consumer at the first delivery of a ticket: the ticket is delivered again, and
-/// sold once.
+/// A fault strikes the consumer at the first delivery of a ticket: the ticket is delivered again,
+/// and sold once.
 #[tokio::test]
 async fn a_ticket_is_sold_once_however_often_it_is_delivered() {
     let server = Server::start(&["--command-timeout", "200ms"]);
@@ -175,8 +175,8 @@ async fn whoever_gives_up_buys_nothing() {
     assert_eq!(waiting, 0, "whoever gives up takes nobody's place");
 }
 
-/// A reply to the enqueue that is lost, while the ticket itself fills the queue: the buyer is not told
-/// that it was turned away, for it was not.
+/// A reply to the enqueue that is lost, while the ticket itself fills the queue: the buyer is not
+/// told that it was turned away, for it was not.
 #[tokio::test]
 async fn a_ticket_that_may_be_in_the_queue_is_not_turned_away() {
     let server = Server::start(&["--queue-max", "1"]);

@@ -146,7 +146,8 @@ async fn every_strategy_does_what_it_is_listed_to_do() {
     }
 }
 
-/// The one that oversells is pointed at: by its write, and by who believed to be alone at that time.
+/// The one that oversells is pointed at: by its write, and by who believed to be alone at that
+/// time.
 #[tokio::test]
 async fn the_timeline_points_at_the_write_that_oversold() {
     let (_, report) =
@@ -260,8 +261,8 @@ async fn work_that_outlasts_its_lease_sells_twice_unless_the_store_refuses() {
     assert_eq!((sold("safe"), sold("fenced"), sold("watchdog")), (2, 1, 1));
 }
 
-/// A process that really stood still: its write lands under a lock alone, and is refused where the store
-/// looks at the fencing token.
+/// A process that really stood still: its write lands under a lock alone, and is refused where the
+/// store looks at the fencing token.
 #[tokio::test]
 async fn a_ghost_writes_unless_it_is_fenced() {
     let (code, report) =

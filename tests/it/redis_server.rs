@@ -74,7 +74,8 @@ impl Monitor {
         Self(lines)
     }
 
-    /// The commands since the last question that name the lock of a product, also those inside of scripts.
+    /// The commands since the last question that name the lock of a product, also those inside of
+    /// scripts.
     pub async fn named(&mut self, redis: &Redis, product: &str) -> Vec<String> {
         let (mut named, key) = (Vec::new(), format!("\"lock:{product}\""));
         let () = redis.send(&["ECHO", "so far"]).await;

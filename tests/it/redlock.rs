@@ -30,8 +30,8 @@ async fn occupy(nodes: &[Redis], stranger: &str) {
     }
 }
 
-/// A minority of nodes is away: purchases go on, and say so. A majority is: nothing is sold, at once
-/// or twice. It comes back: they go on.
+/// A minority of nodes is away: purchases go on, and say so. A majority is: nothing is sold, at
+/// once or twice. It comes back: they go on.
 #[tokio::test]
 async fn a_minority_may_be_away() {
     let farm = Farm::voting().await;
@@ -139,8 +139,9 @@ async fn a_lease_without_validity_is_none() {
     assert_eq!(attempts(&server, "late").await, 1.0);
 }
 
-/// "Distributed Locks with Redis", on crash recovery: the third node of a majority forgets its vote,
-/// and gives it to the next. With the delay, it does not vote; without, two buyers hold the lock.
+/// "Distributed Locks with Redis", on crash recovery: the third node of a majority forgets its
+/// vote, and gives it to the next. With the delay, it does not vote; without, two buyers hold the
+/// lock.
 #[tokio::test]
 async fn a_node_that_forgets_does_not_vote() {
     for (delay, expected) in [("60s", "busy"), ("0", "sold")] {
@@ -204,8 +205,8 @@ async fn without_nodes() {
     assert_eq!(server.post("/purchase?product=p").await.outcome(), "sold");
 }
 
-/// A server that has handed a lease over often enough asks the nodes who else waits for the lock; what
-/// they are asked is counted.
+/// A server that has handed a lease over often enough asks the nodes who else waits for the lock;
+/// what they are asked is counted.
 #[tokio::test]
 async fn nodes_are_asked_who_waits_elsewhere() {
     let farm = Farm::voting().await;

@@ -36,7 +36,8 @@ async fn a_dropped_acquire_leaves_no_lock() {
     }
 }
 
-/// Who waits in the queue of a lock service and is dropped there leaves no place that blocks others.
+/// Who waits in the queue of a lock service and is dropped there leaves no place that blocks
+/// others.
 #[tokio::test]
 async fn a_dropped_place_in_a_queue_is_left() {
     for mut bench in benches().await.into_iter().filter(|bench| bench.lock.has_queue()) {

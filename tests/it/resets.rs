@@ -48,8 +48,8 @@ async fn a_reset_during_a_purchase_sells_nothing_of_what_came_after() {
     }
 }
 
-/// A reset that broke off after its first step, for its server was killed: nothing is sold until there
-/// is another reset, for leases may have been forgotten already.
+/// A reset that broke off after its first step, for its server was killed: nothing is sold until
+/// there is another reset, for leases may have been forgotten already.
 #[tokio::test]
 async fn a_reset_that_breaks_off_sells_nothing() {
     let farm = Farm::start().await;
@@ -77,8 +77,9 @@ async fn a_reset_that_breaks_off_sells_nothing() {
 }
 
 /// Resets while buyers come and go: nobody who was granted a lease before a reset sells from the
-/// stock that came after, so no lock that holds is made to oversell by it. One unit shows what is sold
-/// too often; with many, every buyer writes, and whoever writes what it read before a reset is seen.
+/// stock that came after, so no lock that holds is made to oversell by it. One unit shows what is
+/// sold too often; with many, every buyer writes, and whoever writes what it read before a reset is
+/// seen.
 #[tokio::test]
 async fn resets_do_not_make_a_lock_oversell() {
     let server = Server::full(&[]).await;

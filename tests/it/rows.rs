@@ -137,7 +137,8 @@ async fn autocommit_is_not_left_to_the_servers_default() {
     }
 }
 
-/// Many wait for one row, the last of them for too long: none of them for an answer that never comes.
+/// Many wait for one row, the last of them for too long: none of them for an answer that never
+/// comes.
 #[tokio::test]
 async fn whoever_waits_too_long_in_a_queue_for_a_row_is_busy() {
     let farm = farm().await;
@@ -163,8 +164,8 @@ async fn carts(server: &Server, buyers: usize, parameters: &str) -> Vec<Reply> {
     join_all(each).await
 }
 
-/// In the order in which they were given, carts deadlock: the database undoes one, and it is told why, or
-/// tries again until it is sold. In sorted order none ever does.
+/// In the order in which they were given, carts deadlock: the database undoes one, and it is told
+/// why, or tries again until it is sold. In sorted order none ever does.
 #[tokio::test]
 async fn carts_deadlock_as_given_and_never_sorted() {
     let farm = farm().await;
@@ -205,7 +206,8 @@ async fn carts_deadlock_as_given_and_never_sorted() {
     }
 }
 
-/// The connection is killed between the read and the commit: nothing is sold, and nobody is kept out.
+/// The connection is killed between the read and the commit: nothing is sold, and nobody is kept
+/// out.
 #[tokio::test]
 async fn a_connection_killed_before_its_commit_sells_nothing() {
     let farm = farm().await;
@@ -240,8 +242,8 @@ async fn a_connection_killed_before_its_commit_sells_nothing() {
     }
 }
 
-/// The reply to the COMMIT is lost, on demand or in the network: the buyer is told that it is not known, and the
-/// ledger knows that it is sold.
+/// The reply to the COMMIT is lost, on demand or in the network: the buyer is told that it is not
+/// known, and the ledger knows that it is sold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_without_a_reply_is_unknown() {
     let farm = farm().await;
@@ -274,7 +276,8 @@ async fn a_commit_without_a_reply_is_unknown() {
             let unavailable = (StatusCode::SERVICE_UNAVAILABLE, "unavailable");
             assert_eq!(status, unavailable, "{lock}, {how}: {}", reply.text);
             assert!(error(&reply).contains("unknown"), "{lock}, {how}: {}", reply.text);
-            // What happened is in the ledger at once; the history comes when the database answers again.
+            // What happened is in the ledger at once; the history comes when the database answers
+            // again.
             until("the history says that it is not known", async || {
                 let seen = audit(&server, "p", lock).await;
                 seen["sold"] == 1 && seen["unknown"] == 1

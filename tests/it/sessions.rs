@@ -1,5 +1,5 @@
-//! `postgres-advisory` and `mysql-lock`: locks that live as long as a connection. What is done to that
-//! connection is done in plain SQL, as an administrator or a failing network would.
+//! `postgres-advisory` and `mysql-lock`: locks that live as long as a connection. What is done to
+//! that connection is done in plain SQL, as an administrator or a failing network would.
 
 use futures_util::future::join_all;
 use locklab::strategy::table::STRATEGIES;
@@ -24,9 +24,9 @@ fn verdict(audit: &Value) -> (i64, i64, bool) {
     (number("sold"), number("oversold"), audit["ok"].as_bool().unwrap())
 }
 
-/// The connection that holds the lock is killed during the work: a renewal finds out, and the work ends
-/// early; or, when the work is nearly over, the last look before the write does. Nothing is written, and the
-/// next buyer gets in.
+/// The connection that holds the lock is killed during the work: a renewal finds out, and the work
+/// ends early; or, when the work is nearly over, the last look before the write does. Nothing is
+/// written, and the next buyer gets in.
 #[tokio::test]
 async fn a_connection_killed_during_the_work() {
     join_all(Side::both().await.map(async |side| {
@@ -51,8 +51,8 @@ async fn a_connection_killed_during_the_work() {
     .await;
 }
 
-/// The control: it is killed after the last look, when the write is about to go out. The next buyer gets in,
-/// and both sell the same unit. No lock without fencing can prevent that.
+/// The control: it is killed after the last look, when the write is about to go out. The next buyer
+/// gets in, and both sell the same unit. No lock without fencing can prevent that.
 #[tokio::test]
 async fn a_connection_killed_during_the_write_oversells() {
     join_all(Side::both().await.map(async |side| {
@@ -94,8 +94,9 @@ async fn work_longer_than_the_ttl_is_covered() {
     .await;
 }
 
-/// A server process that is stopped for longer than the ttl keeps its lock, for its connection lives: nobody
-/// else gets in. When it goes on, it has heard nothing for too long, and takes the lock for lost.
+/// A server process that is stopped for longer than the ttl keeps its lock, for its connection
+/// lives: nobody else gets in. When it goes on, it has heard nothing for too long, and takes the
+/// lock for lost.
 #[tokio::test]
 async fn a_stopped_server_keeps_its_lock() {
     join_all(Side::both().await.map(async |side| {
@@ -137,8 +138,8 @@ async fn a_dead_server_frees_its_lock() {
     .await;
 }
 
-/// Other programs that take the lock by its documented name, plainly in SQL, keep buyers out, and are kept
-/// out by them; also when the name is longer than MySQL takes it.
+/// Other programs that take the lock by its documented name, plainly in SQL, keep buyers out, and
+/// are kept out by them; also when the name is longer than MySQL takes it.
 #[tokio::test]
 async fn other_programs_contend() {
     join_all(Side::both().await.map(async |side| {
@@ -165,8 +166,8 @@ async fn other_programs_contend() {
     .await;
 }
 
-/// GET_LOCK has a third answer: NULL, when the wait is killed. That is neither a grant nor a busy lock, and
-/// nothing is left of it.
+/// GET_LOCK has a third answer: NULL, when the wait is killed. That is neither a grant nor a busy
+/// lock, and nothing is left of it.
 #[tokio::test]
 async fn a_killed_wait_is_no_busy_lock() {
     let side = Side::mysql().await;
@@ -196,8 +197,8 @@ async fn a_killed_wait_is_no_busy_lock() {
     assert_eq!(server.post(&side.buy("")).await.outcome(), "sold", "1");
 }
 
-/// The connection that holds a lock is nobody else's meanwhile. It goes back to the pool without the lock;
-/// on any doubt it is closed.
+/// The connection that holds a lock is nobody else's meanwhile. It goes back to the pool without
+/// the lock; on any doubt it is closed.
 #[tokio::test]
 async fn a_pinned_connection_is_nobody_elses() {
     join_all(Side::both().await.map(async |side| {
@@ -260,7 +261,8 @@ async fn first_come_first_served_across_servers() {
     .await;
 }
 
-/// Who hangs up while it waits leaves the queue, and neither a lock nor a session that could be granted one.
+/// Who hangs up while it waits leaves the queue, and neither a lock nor a session that could be
+/// granted one.
 #[tokio::test]
 async fn a_waiter_that_hangs_up_leaves_the_queue() {
     join_all(Side::both().await.map(async |side| {
@@ -293,8 +295,8 @@ async fn a_waiter_that_hangs_up_leaves_the_queue() {
     .await;
 }
 
-/// Postgres may grant a lock at the moment at which the wait for it is over, and keep it for the session: so
-/// the connection of a wait that failed is closed, and does not go back to the pool.
+/// Postgres may grant a lock at the moment at which the wait for it is over, and keep it for the
+/// session: so the connection of a wait that failed is closed, and does not go back to the pool.
 #[tokio::test]
 async fn a_wait_that_is_over_closes_its_connection() {
     let side = Side::postgres().await;
@@ -343,7 +345,8 @@ async fn an_exhausted_pool_is_busy() {
     .await;
 }
 
-/// A reset ends whoever holds the lock: the next buyer gets in at once, and the old one sells nothing.
+/// A reset ends whoever holds the lock: the next buyer gets in at once, and the old one sells
+/// nothing.
 #[tokio::test]
 async fn a_reset_ends_holders() {
     join_all(Side::both().await.map(async |side| {

@@ -1,5 +1,5 @@
-//! Purchases that are dropped at whatever await, and what the databases keep of them: no row is left locked,
-//! and no transaction open.
+//! Purchases that are dropped at whatever await, and what the databases keep of them: no row is
+//! left locked, and no transaction open.
 
 use futures_util::future::{join, join_all};
 use locklab::{
@@ -60,7 +60,8 @@ async fn a_dropped_purchase_leaves_no_transaction() {
         until("no transaction is open", async || open(&bench).await == 0).await;
         for product in products {
             let sold = shop.tally(&product, store).await.unwrap().unwrap().sold;
-            // Under its lock, the next one has to wait for a write that may still have been under way.
+            // Under its lock, the next one has to wait for a write that may still have been under
+            // way.
             if strategy != "layered" {
                 let next = shop.purchase(&order(&bench, id, &product)).await;
                 assert_eq!(next.outcome, Outcome::Sold, "{strategy}, after {product}: {next:?}");
@@ -72,7 +73,8 @@ async fn a_dropped_purchase_leaves_no_transaction() {
     }
 }
 
-/// While somebody else keeps it: whoever waited for the row, and was dropped, does not get it later.
+/// While somebody else keeps it: whoever waited for the row, and was dropped, does not get it
+/// later.
 #[tokio::test]
 async fn a_dropped_wait_for_a_row_leaves_no_transaction() {
     for row in sellers() {
@@ -111,7 +113,8 @@ async fn a_dropped_wait_for_a_row_leaves_no_transaction() {
     }
 }
 
-/// A connection that is checked out while nobody wants it any more goes to the next in the pool's line.
+/// A connection that is checked out while nobody wants it any more goes to the next in the pool's
+/// line.
 #[tokio::test]
 async fn a_dropped_place_in_the_pools_line_is_left() {
     for row in row_lockers() {

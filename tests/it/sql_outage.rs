@@ -114,7 +114,8 @@ async fn row(server: &Server, name: &str) -> Value {
     rows.find(|row| row["name"] == name).unwrap().clone()
 }
 
-/// Nothing is sold under these strategies, buyers are told why and to come again; and everything else goes on.
+/// Nothing is sold under these strategies, buyers are told why and to come again; and everything
+/// else goes on.
 async fn assert_away(server: &Server, database: &Database) {
     let name = database.name();
     for lock in database.strategies() {

@@ -1,6 +1,7 @@
-//! Real SQL servers for tests, with everything needed to break them. They take a while to start, so tests
-//! share those that they need not break. Postgres keeps databases apart, and each test has one. MySQL's named
-//! locks are those of the whole server, so each test has a server to itself, which the next one uses again.
+//! Real SQL servers for tests, with everything needed to break them. They take a while to start, so
+//! tests share those that they need not break. Postgres keeps databases apart, and each test has
+//! one. MySQL's named locks are those of the whole server, so each test has a server to itself,
+//! which the next one uses again.
 
 use locklab::{
     backends::Database,
@@ -169,8 +170,8 @@ impl Postgres {
         sqlx::query_scalar(query).fetch_one(&mut self.connect().await).await.unwrap()
     }
 
-    /// Ends the sessions in this database of which that is true, in the words of `pg_stat_activity`, and
-    /// waits until they are gone; says how many there were.
+    /// Ends the sessions in this database of which that is true, in the words of
+    /// `pg_stat_activity`, and waits until they are gone; says how many there were.
     pub async fn end_sessions(&self, condition: &str) -> i64 {
         self.fetch(&format!(
             "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 30000)) FROM pg_stat_activity \

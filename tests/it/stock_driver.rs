@@ -26,7 +26,8 @@ pub enum At {
     Never,
 }
 
-/// An operation. Products are `a` and `b`; of a sale: the product, the stock that was read, how many.
+/// An operation. Products are `a` and `b`; of a sale: the product, the stock that was read, how
+/// many.
 #[derive(Debug, Clone, Copy)]
 pub enum Do {
     Open(&'static str, u64),

@@ -184,8 +184,8 @@ async fn all_stores_answer_the_same() {
     .await;
 }
 
-/// Two servers that bring the first records of a product at the same time, and go on: each is counted once,
-/// and none keeps out what follows.
+/// Two servers that bring the first records of a product at the same time, and go on: each is
+/// counted once, and none keeps out what follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_several_servers_are_all_counted() {
     let (_servers, driven) = stores().await;

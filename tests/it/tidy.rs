@@ -47,7 +47,8 @@ fn sources() -> Vec<(String, String)> {
     [files("src", "rs"), files("crates/locks/src", "rs")].concat()
 }
 
-/// The code without prose, and without imports of our own: a module of ours may share a crate's name.
+/// The code without prose, and without imports of our own: a module of ours may share a crate's
+/// name.
 fn code(text: &str) -> String {
     let mut kept = String::new();
     let mut ours = false;
@@ -101,8 +102,8 @@ fn rooms_stay_apart() {
     }
 }
 
-/// The rooms of the house, from the lowest floor up: a file or a folder of modules each. Whoever is in a
-/// room imports from it and from the floors below, and from no other room of the same floor.
+/// The rooms of the house, from the lowest floor up: a file or a folder of modules each. Whoever is
+/// in a room imports from it and from the floors below, and from no other room of the same floor.
 const FLOORS: &[&[&str]] = &[
     &[
         "crates/locks/src/duration",

@@ -28,8 +28,8 @@ async fn audit(server: &Server, lock: &str) -> Value {
     server.get(&format!("/audit/p?lock={lock}")).await.json
 }
 
-/// Ten buyers who have all read the same: one is sold, and nine are told that somebody was faster; or they
-/// come again, until all are sold.
+/// Ten buyers who have all read the same: one is sold, and nine are told that somebody was faster;
+/// or they come again, until all are sold.
 #[tokio::test]
 async fn conflicts_are_told_and_retried() {
     let farm = farm().await;
@@ -54,7 +54,8 @@ async fn conflicts_are_told_and_retried() {
     }
 }
 
-/// The stock is changed, and changed back, between read and write: it is another version, and a conflict.
+/// The stock is changed, and changed back, between read and write: it is another version, and a
+/// conflict.
 #[tokio::test]
 async fn a_stock_that_was_changed_back_is_another_version() {
     let farm = farm().await;
@@ -96,8 +97,8 @@ async fn connections(server: &Server, state: &str) -> f64 {
     server.metric(&format!("locklab_pool_connections{{{labels}}}")).await
 }
 
-/// Thirty buyers and three connections: how many are in use, how long they are waited for, and who got none
-/// in time can be seen.
+/// Thirty buyers and three connections: how many are in use, how long they are waited for, and who
+/// got none in time can be seen.
 #[tokio::test]
 async fn the_pool_can_be_seen() {
     let farm = farm().await;

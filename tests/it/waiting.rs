@@ -81,8 +81,8 @@ async fn a_client_that_hangs_up_stops_waiting() {
     assert_eq!(server.audit("p").await["sold"], 0);
 }
 
-/// With `notify`, a release wakes one waiter of a server, the one that has waited longest; the others
-/// do not even try.
+/// With `notify`, a release wakes one waiter of a server, the one that has waited longest; the
+/// others do not even try.
 #[tokio::test]
 async fn a_release_wakes_one_waiter() {
     const BUYERS: usize = 40;
@@ -93,8 +93,8 @@ async fn a_release_wakes_one_waiter() {
         let replies = server.race(BUYERS, &query).await;
         assert_eq!(count(&replies, "sold"), BUYERS, "{lock}");
         let attempts = server.attempts(lock).await;
-        // Two each to find out that it is taken, and then one for each release, or a few when who was
-        // woken found somebody new there: with everybody woken, it would be 40² / 2.
+        // Two each to find out that it is taken, and then one for each release, or a few when who
+        // was woken found somebody new there: with everybody woken, it would be 40² / 2.
         assert!(attempts <= 8.0 * BUYERS as f64, "{lock}: {attempts} attempts");
     }
 }
@@ -118,8 +118,8 @@ async fn the_ttl_of_a_dead_holder_ends_the_wait() {
     join_all(each).await;
 }
 
-/// With `fifo`, buyers are served in the order in which they came, and only the first of them tries:
-/// the lease goes from one to the next, so far as it may.
+/// With `fifo`, buyers are served in the order in which they came, and only the first of them
+/// tries: the lease goes from one to the next, so far as it may.
 #[tokio::test]
 async fn first_come_first_served() {
     const BUYERS: usize = 12;
@@ -128,9 +128,9 @@ async fn first_come_first_served() {
     for lock in leasing_locks() {
         server.reset(lock, BUYERS as u64).await;
         let buy = format!("/purchase?product={lock}&lock={lock}&ttl=60s");
-        // Somebody holds the lock until all wait, each of whom came after the one before: at another
-        // server, which is then told to stop. `mutex` does not reach there, and `naive` would be stuck:
-        // these are held here, for a while.
+        // Somebody holds the lock until all wait, each of whom came after the one before: at
+        // another server, which is then told to stop. `mutex` does not reach there, and `naive`
+        // would be stuck: these are held here, for a while.
         let is_here = ["mutex", "naive"].contains(&lock);
         let elsewhere = farm.server(&["--drain-timeout", "0"]);
         let holder = if is_here { &server } else { &elsewhere };

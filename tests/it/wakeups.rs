@@ -57,7 +57,8 @@ pub async fn listeners(redis: &Redis, channel: &str) -> u64 {
     count
 }
 
-/// Waits until all messages that were published so far have been dealt with, for they come in order.
+/// Waits until all messages that were published so far have been dealt with, for they come in
+/// order.
 async fn settle(redis: &Redis, client: &RedisClient) {
     let last = subscribe(client, "last").await;
     let notified = last.notified();
@@ -145,8 +146,8 @@ async fn the_last_one_to_go_unsubscribes() {
     assert!(format!("{:?}", client.wakeups()).contains("channels: 0"), "nothing is kept");
 }
 
-/// Many come, go, and give up while they come, on few channels: who was told that they are subscribed
-/// is, always; and in the end nobody is.
+/// Many come, go, and give up while they come, on few channels: who was told that they are
+/// subscribed is, always; and in the end nobody is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn coming_and_going_at_once_ends_as_wanted() {
     const CHANNELS: [&str; 2] = ["c", "d"];

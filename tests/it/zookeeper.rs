@@ -49,8 +49,8 @@ async fn holder(client: &Client, zookeeper: &ZooKeeper) -> Option<(i64, i64)> {
     Some((stat.ephemeral_owner, stat.czxid))
 }
 
-/// A node as Curator makes it, whose transaction is the fencing token: it grows although the number in
-/// its name begins anew, since ZooKeeper deletes a parent that is empty.
+/// A node as Curator makes it, whose transaction is the fencing token: it grows although the number
+/// in its name begins anew, since ZooKeeper deletes a parent that is empty.
 #[tokio::test]
 async fn the_token_outlives_the_parent() {
     let farm = shared().await;
@@ -81,7 +81,8 @@ async fn the_token_outlives_the_parent() {
     }
 }
 
-/// Others stand in line before us, however their client names its nodes, and only their number counts.
+/// Others stand in line before us, however their client names its nodes, and only their number
+/// counts.
 #[tokio::test]
 async fn whoever_came_before_is_waited_for() {
     let farm = shared().await;
@@ -118,8 +119,8 @@ async fn whoever_came_before_is_waited_for() {
     }
 }
 
-/// The whole server stands still for longer than its session lasts: the next buyer comes in, and the
-/// late one is refused by the store. Then it has another session, and sells.
+/// The whole server stands still for longer than its session lasts: the next buyer comes in, and
+/// the late one is refused by the store. Then it has another session, and sells.
 #[tokio::test]
 async fn a_session_lost_while_paused_is_fenced() {
     let farm = shared().await;
@@ -172,8 +173,9 @@ async fn row(server: &Server) -> Value {
     rows.iter().find(|row| row["name"] == "zookeeper").unwrap().clone()
 }
 
-/// It hangs while a lease is held: nobody can see the node, so the work ends with the lease. Nothing is
-/// sold until it wakes, and then the node is deleted, although its ttl is over and its session is not.
+/// It hangs while a lease is held: nobody can see the node, so the work ends with the lease.
+/// Nothing is sold until it wakes, and then the node is deleted, although its ttl is over and its
+/// session is not.
 #[tokio::test]
 async fn a_zookeeper_that_hangs() {
     let farm = breakable().await;
@@ -211,8 +213,8 @@ async fn a_zookeeper_that_hangs() {
     assert_eq!(server.audit("p").await["ok"], true);
 }
 
-/// The connection is lost when the node has been created, and nobody has been told: it is found by its
-/// GUID, so there is one node, and its buyer gets the lock.
+/// The connection is lost when the node has been created, and nobody has been told: it is found by
+/// its GUID, so there is one node, and its buyer gets the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_without_an_answer_is_found() {
     let farm = shared().await;
@@ -239,8 +241,8 @@ async fn a_create_without_an_answer_is_found() {
     until("nobody holds it", async || farm.zookeeper.nodes("p").await.is_empty()).await;
 }
 
-/// A purchase that crashes keeps others out for the session timeout, whatever its ttl, and no longer;
-/// those of the same server are not concerned.
+/// A purchase that crashes keeps others out for the session timeout, whatever its ttl, and no
+/// longer; those of the same server are not concerned.
 #[tokio::test]
 async fn a_crash_leaves_the_lock_to_its_session() {
     let farm = shared().await;
@@ -285,7 +287,8 @@ fn parent(pid: i32) -> Option<i32> {
     Some(Process::new(pid).and_then(|process| process.stat()).ok()?.ppid)
 }
 
-/// The private one is there without a flag more, and ends with its server, even when that is killed.
+/// The private one is there without a flag more, and ends with its server, even when that is
+/// killed.
 #[tokio::test]
 async fn the_embedded_one() {
     let server = Server::start(&["--embed", "zookeeper"]);
@@ -316,8 +319,8 @@ async fn without_hosts() {
     assert_eq!(server.post("/purchase?product=p").await.outcome(), "sold");
 }
 
-/// The node of a claim is there and first, but was made under another session, which ends when it does:
-/// it is no lease. It is deleted all the same.
+/// The node of a claim is there and first, but was made under another session, which ends when it
+/// does: it is no lease. It is deleted all the same.
 #[tokio::test]
 async fn a_node_of_another_session_is_not_ours() {
     let bench = Bench::new("zookeeper", RedisMode::Multiplexed).await;

@@ -12,8 +12,8 @@ use crate::{
 const LOOKS: &str = "locklab_backend_request_duration_seconds_count\
                      {backend=\"zookeeper\",op=\"acquire\",outcome=\"ok\"}";
 
-/// Whoever waits stands in the queue of ZooKeeper itself, across servers: in the order of arrival, each
-/// watching the one who came just before. One release calls one of them, and no other looks.
+/// Whoever waits stands in the queue of ZooKeeper itself, across servers: in the order of arrival,
+/// each watching the one who came just before. One release calls one of them, and no other looks.
 #[tokio::test]
 async fn the_queue_is_served_in_order() {
     const WAITERS: usize = 6;
@@ -52,8 +52,8 @@ async fn the_queue_is_served_in_order() {
     assert!(watches(0).await, "{}", farm.zookeeper.ask("wchs").await);
 }
 
-/// Who gives up takes the node away, whether time is over or the client has gone; and who waits behind
-/// that node is not called by it.
+/// Who gives up takes the node away, whether time is over or the client has gone; and who waits
+/// behind that node is not called by it.
 #[tokio::test]
 async fn whoever_gives_up_leaves_the_queue() {
     let farm = shared().await;
@@ -83,8 +83,8 @@ async fn whoever_gives_up_leaves_the_queue() {
     queue(0).await;
 }
 
-/// A server stands still while a buyer of its waits, for longer than its session lasts: the node is gone
-/// when it wakes. It does not believe that it is first because nobody is before it.
+/// A server stands still while a buyer of its waits, for longer than its session lasts: the node is
+/// gone when it wakes. It does not believe that it is first because nobody is before it.
 #[tokio::test]
 async fn a_place_lost_while_waiting_is_noticed() {
     let farm = shared().await;

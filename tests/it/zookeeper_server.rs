@@ -1,5 +1,6 @@
-//! A real ZooKeeper for tests, with everything needed to break it. It takes a Java machine, so all tests
-//! share one that need not break it: each below a root of its own, so that their products do not meet.
+//! A real ZooKeeper for tests, with everything needed to break it. It takes a Java machine, so all
+//! tests share one that need not break it: each below a root of its own, so that their products do
+//! not meet.
 
 use locklab::{
     embedded::{self, Embedded},

@@ -32,8 +32,8 @@ pub enum BackendError {
         /// Why.
         cause: Cause,
     },
-    /// Somebody else kept what it needed, a row, a lock or every connection of the pool, until it had
-    /// waited for long enough: nothing happened.
+    /// Somebody else kept what it needed, a row, a lock or every connection of the pool, until it
+    /// had waited for long enough: nothing happened.
     #[error("somebody else kept {backend} busy for too long: {cause}")]
     Contended {
         /// Which server.
@@ -41,8 +41,8 @@ pub enum BackendError {
         /// What was waited for.
         cause: Cause,
     },
-    /// The database has undone the transaction, for it met another one: as the victim of a deadlock, or at
-    /// a constraint. Nothing happened, and nothing is broken.
+    /// The database has undone the transaction, for it met another one: as the victim of a
+    /// deadlock, or at a constraint. Nothing happened, and nothing is broken.
     #[error("{backend} has undone it: {cause}")]
     Undone {
         /// Which server.

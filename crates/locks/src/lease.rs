@@ -118,8 +118,8 @@ impl Lease {
         self.grant.excludes_nobody
     }
 
-    /// Why there is no lock although this is a lease: the lock service did not answer, and the buyer goes on
-    /// without it.
+    /// Why there is no lock although this is a lease: the lock service did not answer, and the
+    /// buyer goes on without it.
     #[must_use]
     pub fn forgone(&self) -> Option<&str> {
         self.forgone.as_deref()
@@ -156,15 +156,15 @@ impl Lease {
         self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Whether the holder must stop, by what is known here: a renewed lease is lost, or the deadline
-    /// of one that nobody renews has passed.
+    /// Whether the holder must stop, by what is known here: a renewed lease is lost, or the
+    /// deadline of one that nobody renews has passed.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.is_lost() || self.is_past_deadline()
     }
 
-    /// Resolves when the holder must stop; see [`Self::has_ended`]. Never, for a lease that does not
-    /// end by itself.
+    /// Resolves when the holder must stop; see [`Self::has_ended`]. Never, for a lease that does
+    /// not end by itself.
     ///
     /// # Cancellation
     /// Dropping the future changes nothing: the lease lasts as long as it would have.

@@ -172,14 +172,14 @@ pub trait Lock: Waitable {
         ttl
     }
 
-    /// Whether a lease that nobody ends goes on after its ttl, for as long as this process lives: then
-    /// the release task must not leave it to its end.
+    /// Whether a lease that nobody ends goes on after its ttl, for as long as this process lives:
+    /// then the release task must not leave it to its end.
     fn outlives_ttl(&self) -> bool {
         false
     }
 
-    /// Whether buyers go on without it when the lock service does not answer, for what they do is guarded
-    /// by something else as well.
+    /// Whether buyers go on without it when the lock service does not answer, for what they do is
+    /// guarded by something else as well.
     fn is_dispensable(&self) -> bool {
         false
     }
@@ -194,13 +194,15 @@ pub trait Lock: Waitable {
     /// May be dropped at any await: the keeper then hands the claim to the release task.
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError>;
 
-    /// Whether the lock service keeps those who wait in order, so that [`Self::queue`] can be asked.
+    /// Whether the lock service keeps those who wait in order, so that [`Self::queue`] can be
+    /// asked.
     fn has_queue(&self) -> bool {
         false
     }
 
-    /// One try that takes a place in the lock service's own queue, and waits there for its turn: until
-    /// a time, or until nobody wants it any more. It has left the queue when it was not granted.
+    /// One try that takes a place in the lock service's own queue, and waits there for its turn:
+    /// until a time, or until nobody wants it any more. It has left the queue when it was not
+    /// granted.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: the claim may be the holder. Any other error promises that it is
@@ -218,7 +220,8 @@ pub trait Lock: Waitable {
     }
 
     /// Makes the claim's lease last longer: until when, as in [`Grant::deadline`]; `None` when the
-    /// claim is not the holder any more. Asked only of locks whose grants say that they are renewed.
+    /// claim is not the holder any more. Asked only of locks whose grants say that they are
+    /// renewed.
     ///
     /// # Errors
     /// The lock service did not say that it did: the lease ends when it would have ended.
@@ -226,8 +229,8 @@ pub trait Lock: Waitable {
         Ok(None)
     }
 
-    /// Just before the write: whether the claim is still the holder, as far as can be known. For locks that
-    /// end with a connection, of which nobody tells the holder.
+    /// Just before the write: whether the claim is still the holder, as far as can be known. For
+    /// locks that end with a connection, of which nobody tells the holder.
     async fn confirm(&self, _claim: &Claim) -> bool {
         true
     }

@@ -1,5 +1,5 @@
-//! What a loser does: pure schedules of delays, and the bounded loops that try again: after a delay,
-//! or when told to.
+//! What a loser does: pure schedules of delays, and the bounded loops that try again: after a
+//! delay, or when told to.
 
 pub mod line;
 mod on_release;

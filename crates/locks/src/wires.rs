@@ -1,5 +1,5 @@
-//! Wires: clients of lock services and databases; how each connects, what its health is, and what its failures
-//! mean.
+//! Wires: clients of lock services and databases; how each connects, what its health is, and what
+//! its failures mean.
 
 pub mod circuit;
 #[cfg(feature = "etcd")]

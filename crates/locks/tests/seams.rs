@@ -1,5 +1,5 @@
-//! The three seams: a lock over pipes in memory, with tokens and delays from a seed, by a clock that
-//! stands still until everybody waits.
+//! The three seams: a lock over pipes in memory, with tokens and delays from a seed, by a clock
+//! that stands still until everybody waits.
 #![cfg(feature = "redis")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
 

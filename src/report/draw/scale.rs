@@ -1,5 +1,6 @@
-//! Axes over numbers: never empty, never with more than can be drawn, and with few round ticks. Those of
-//! the library look for ticks for ever where numbers are too large for the differences between them.
+//! Axes over numbers: never empty, never with more than can be drawn, and with few round ticks.
+//! Those of the library look for ticks for ever where numbers are too large for the differences
+//! between them.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! GET_LOCK lives as long as its connection, and its holder is told nothing of its end. Whoever works over
-//! another connection goes on, beside the next holder.
+//! GET_LOCK lives as long as its connection, and its holder is told nothing of its end. Whoever
+//! works over another connection goes on, beside the next holder.
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
@@ -43,7 +43,8 @@ const WORK: Duration = PATIENCE;
 /// It asks every third of this.
 const TTL: Duration = Duration::from_secs(3);
 
-/// Two buyers of one unit; the connection by which the first holds the lock is killed during its work.
+/// Two buyers of one unit; the connection by which the first holds the lock is killed during its
+/// work.
 pub async fn show(scene: &Scene, ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
     let claim = "the holder works over another connection: both sell the unit";
     race(ledger, part, "elsewhere", (claim, Works::Elsewhere, Ends::Overlap)).await?;

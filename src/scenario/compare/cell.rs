@@ -67,7 +67,8 @@ pub struct Sample {
     pub sold: i64,
     /// Sales that were told within the time in which buyers came, per second.
     pub sold_per_s: f64,
-    /// Of each sale, how long its buyer spent on it apart from its own work: from wanting to having.
+    /// Of each sale, how long its buyer spent on it apart from its own work: from wanting to
+    /// having.
     pub waits_ms: Vec<f64>,
     /// How long each lock was held.
     pub holds_ms: Vec<f64>,

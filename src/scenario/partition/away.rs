@@ -76,8 +76,8 @@ pub async fn minority(
     Ok(())
 }
 
-/// Three of five nodes go away, and come back. Gives how long it took until something was sold again,
-/// in ms.
+/// Three of five nodes go away, and come back. Gives how long it took until something was sold
+/// again, in ms.
 pub async fn majority(
     scene: &Scene<'_>,
     farm: &mut Farm,

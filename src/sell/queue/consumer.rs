@@ -135,8 +135,8 @@ impl Consumers {
         })
     }
 
-    /// Somebody waits for a ticket of a product: this server stands for election until the result is
-    /// dropped. The consumer's lease lasts `ttl`, as the first of them wants it.
+    /// Somebody waits for a ticket of a product: this server stands for election until the result
+    /// is dropped. The consumer's lease lasts `ttl`, as the first of them wants it.
     #[must_use]
     pub fn join(self: &Arc<Self>, product: &Product, ttl: Duration) -> Waiting {
         let mut candidates = self.candidates.lock();

@@ -1,4 +1,5 @@
-//! The queues in Redis: `queue:{product}` is a list of tickets, each with the time at which it ends.
+//! The queues in Redis: `queue:{product}` is a list of tickets, each with the time at which it
+//! ends.
 
 use std::sync::{Arc, LazyLock};
 
@@ -47,8 +48,8 @@ static ENQUEUE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// KEYS: queue. ARGV: the ticket that was answered, or '', and the channel of its buyer. The ticket
-/// that is the head now, and how much of its time is left, in ms; those whose time is over are taken
-/// off.
+/// that is the head now, and how much of its time is left, in ms; those whose time is over are
+/// taken off.
 static NEXT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -148,8 +149,8 @@ impl Tickets {
         Self { redis, most, faults }
     }
 
-    /// Lines up, unless too many do: more than may, or, if each works as long as this one, more than
-    /// can be served before its wait is over.
+    /// Lines up, unless too many do: more than may, or, if each works as long as this one, more
+    /// than can be served before its wait is over.
     ///
     /// # Errors
     /// [`BackendError::Unknown`]: it may be in the queue.

@@ -30,8 +30,8 @@ fn item(number: usize) -> usize {
 }
 
 impl Reply {
-    /// What it means to items of which so many units were wanted; `read` gives the stock that an item
-    /// was read as, if it was read before.
+    /// What it means to items of which so many units were wanted; `read` gives the stock that an
+    /// item was read as, if it was read before.
     ///
     /// # Errors
     /// The reply makes no sense.

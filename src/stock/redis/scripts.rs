@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use redis::Script;
 
 /// KEYS: stock and ledger of each item; then, for an order with a key, where its answer is kept.
-/// ARGV: generation, stock to write, quantity, fencing token or '' of each item; then the answer and
-/// how long it is kept, in ms.
+/// ARGV: generation, stock to write, quantity, fencing token or '' of each item; then the answer
+/// and how long it is kept, in ms.
 ///
 /// The write is blind on purpose: guarding it is the lock's task. Only the ledger is exact. Once
 /// there is a bar, a write without a token is refused as well: it could be anybody's. Tokens are
@@ -65,8 +65,8 @@ pub static RAISE_BAR: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: as [`WRITE`]. ARGV: quantity of each item; then the answer but for its lines, how long it is
-/// kept, in ms, the item that it belongs to, from 1, and the generation which that must be at.
+/// KEYS: as [`WRITE`]. ARGV: quantity of each item; then the answer but for its lines, how long it
+/// is kept, in ms, the item that it belongs to, from 1, and the generation which that must be at.
 pub static TAKE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -122,8 +122,8 @@ pub static CLOSE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: stock, ledger, history, list of histories, number of records. ARGV: stock, generation, 'always'
-/// or 'if absent'.
+/// KEYS: stock, ledger, history, list of histories, number of records. ARGV: stock, generation,
+/// 'always' or 'if absent'.
 pub static RESET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -137,11 +137,11 @@ pub static RESET: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: ledger, history, list of histories, number of records. ARGV: generation or '' for any, the most
-/// records of a product, the most products, how long a history is left alone, in s; then records. The oldest
-/// records go first, and so does the history that was added to the longest time ago. While all of
-/// them are in use, there is none for another product: to take them from each other would leave
-/// nobody anything.
+/// KEYS: ledger, history, list of histories, number of records. ARGV: generation or '' for any, the
+/// most records of a product, the most products, how long a history is left alone, in s; then
+/// records. The oldest records go first, and so does the history that was added to the longest time
+/// ago. While all of them are in use, there is none for another product: to take them from each
+/// other would leave nobody anything.
 pub const RECORD_CODE: &str = r"
         local generation = redis.call('HGET', KEYS[1], 'generation')
         if not generation or (ARGV[1] ~= '' and ARGV[1] ~= generation) then return 0 end
@@ -160,8 +160,8 @@ pub const RECORD_CODE: &str = r"
         return 1
         ";
 
-/// KEYS: where the answer is kept. ARGV: the mark of who carries the order out, how long for, in ms.
-/// '' if that is the caller now, else what is there.
+/// KEYS: where the answer is kept. ARGV: the mark of who carries the order out, how long for, in
+/// ms. '' if that is the caller now, else what is there.
 pub static BEGIN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"

@@ -119,7 +119,8 @@ impl Answers for SqlStock {
         }
         let sql = "SELECT answer FROM locklab_answers WHERE generation = ? AND name = ?";
         let there: Vec<(Option<String>,)> = session.rows(Op::Answer, sql, &place(key)).await?;
-        // What has outlived its time is not there. It was not cleared away yet, so its place is taken.
+        // What has outlived its time is not there. It was not cleared away yet, so its place is
+        // taken.
         let sql = format!(
             "UPDATE locklab_answers SET claim = ?, answer = NULL, until_ms = {now} + ? \
              WHERE generation = ? AND name = ? AND until_ms <= {now}"

@@ -49,7 +49,8 @@ impl SqlStock {
         if there == [(0,)] && !self.make_room(session).await? {
             return Ok(());
         }
-        // Other servers do the same: they wait for the row. What is read after it was locked, stays.
+        // Other servers do the same: they wait for the row. What is read after it was locked,
+        // stays.
         let unless = match session.dialect() {
             Dialect::Postgres => "ON CONFLICT (product) DO UPDATE SET added_ms = excluded.added_ms",
             Dialect::MySql => "ON DUPLICATE KEY UPDATE added_ms = VALUES(added_ms)",
@@ -83,9 +84,9 @@ impl SqlStock {
         Ok(())
     }
 
-    /// Makes room for one more history. The one goes that was added to the longest time ago. While all of
-    /// them are in use, there is none for another product: to take them from each other would leave
-    /// nobody anything.
+    /// Makes room for one more history. The one goes that was added to the longest time ago. While
+    /// all of them are in use, there is none for another product: to take them from each other
+    /// would leave nobody anything.
     async fn make_room(&self, session: &mut Session) -> Result<bool, BackendError> {
         let now = now_ms(session.dialect());
         let sql = format!(
@@ -140,8 +141,8 @@ impl SqlStock {
     }
 }
 
-/// The reset that a product is at now, unless another one is meant, or it was never put on sale. What began
-/// during one knows of none.
+/// The reset that a product is at now, unless another one is meant, or it was never put on sale.
+/// What began during one knows of none.
 async fn at(
     session: &mut Session,
     product: &Product,

@@ -1,5 +1,5 @@
-//! The tables in which databases hold products: files that are carried out once each, in their order, and
-//! never changed.
+//! The tables in which databases hold products: files that are carried out once each, in their
+//! order, and never changed.
 
 use locklab_locks::wires::sql::{Dialect, Table};
 

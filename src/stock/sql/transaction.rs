@@ -1,10 +1,10 @@
 //! Transactions: what every sale from a database is made of.
 //!
-//! Postgres and MySQL differ in a few words, and in that Postgres can change a row, add another one and
-//! answer with both in one statement. All transactions are READ COMMITTED: each statement sees what was
-//! committed when it began, and what it locks, as it is. Under MySQL's default, REPEATABLE READ, a plain
-//! read after FOR UPDATE sees what was there before the wait (InnoDB documentation, "Consistent
-//! Nonlocking Reads"; it oversold tickets in vendure, pull request 4930).
+//! Postgres and MySQL differ in a few words, and in that Postgres can change a row, add another one
+//! and answer with both in one statement. All transactions are READ COMMITTED: each statement sees
+//! what was committed when it began, and what it locks, as it is. Under MySQL's default, REPEATABLE
+//! READ, a plain read after FOR UPDATE sees what was there before the wait (InnoDB documentation,
+//! "Consistent Nonlocking Reads"; it oversold tickets in vendure, pull request 4930).
 
 use std::sync::Arc;
 
@@ -51,7 +51,8 @@ type Columns = (String, i64, i64, i64, i64, Option<i64>);
 const COLUMNS: &str = "SELECT generation, initial, stock, sold, version, bar FROM locklab_products \
                        WHERE product = ?";
 
-/// How much longer than it was asked for a wait for a row may last: MySQL rounds up to whole seconds.
+/// How much longer than it was asked for a wait for a row may last: MySQL rounds up to whole
+/// seconds.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether a row is locked when it is read.
@@ -68,7 +69,8 @@ pub enum Reading {
 pub enum Change {
     /// It becomes this, whatever it is by now.
     To(i64),
-    /// The quantity is subtracted from what it is by now; the table refuses what would be less than nothing.
+    /// The quantity is subtracted from what it is by now; the table refuses what would be less than
+    /// nothing.
     Less,
     /// The stock becomes less by the quantity, if there is as much.
     LessIfEnough,
@@ -102,8 +104,8 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Begins one, on a connection that is waited for until `until`. It will wait for each row as long as
-    /// `wait`; MySQL counts whole seconds.
+    /// Begins one, on a connection that is waited for until `until`. It will wait for each row as
+    /// long as `wait`; MySQL counts whole seconds.
     ///
     /// # Errors
     /// There was no connection, or no answer: nothing happened.
@@ -114,8 +116,8 @@ impl Transaction {
     ) -> Result<Self, BackendError> {
         let mut session = client.session(until).await?;
         let begin = match session.dialect() {
-            // Whoever waits behind others waits for several locks, one after the other, and each has its
-            // own timeout: the statement has one for all of them.
+            // Whoever waits behind others waits for several locks, one after the other, and each
+            // has its own timeout: the statement has one for all of them.
             Dialect::Postgres => format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
                  SET LOCAL statement_timeout = {}",
@@ -136,7 +138,8 @@ impl Transaction {
     /// Reads the row of a product. `None`: it was never put on sale.
     ///
     /// # Errors
-    /// [`BackendError::Contended`]: somebody else kept it locked. After any error, [`Self::give_up`] is due.
+    /// [`BackendError::Contended`]: somebody else kept it locked. After any error,
+    /// [`Self::give_up`] is due.
     pub async fn read(
         &mut self,
         product: &Product,
@@ -168,8 +171,9 @@ impl Transaction {
         changed.map_err(BackendError::into_undone)
     }
 
-    /// The answer that is kept under a key, by now. To be asked once the row of its product is locked, or
-    /// in the statement that follows: so nobody else can keep one until this transaction has ended.
+    /// The answer that is kept under a key, by now. To be asked once the row of its product is
+    /// locked, or in the statement that follows: so nobody else can keep one until this transaction
+    /// has ended.
     ///
     /// # Errors
     /// The database did not answer, or refused: nothing is committed.
@@ -185,11 +189,12 @@ impl Transaction {
         answers::keep(&mut self.session, key, answer).await.map_err(BackendError::into_undone)
     }
 
-    /// Changes the stock and adds the order to the ledger; `None` if the row is not as it must be, and
-    /// nothing has happened.
+    /// Changes the stock and adds the order to the ledger; `None` if the row is not as it must be,
+    /// and nothing has happened.
     ///
     /// # Errors
-    /// The database did not answer, or refused; [`BackendError::Undone`] if the table refuses the new stock.
+    /// The database did not answer, or refused; [`BackendError::Undone`] if the table refuses the
+    /// new stock.
     pub async fn sell(&mut self, sale: &Selling<'_>) -> Result<Option<Entry>, BackendError> {
         let sold = sell(&mut self.session, self.wait, sale).await;
         sold.map_err(BackendError::into_undone)
@@ -198,8 +203,8 @@ impl Transaction {
     /// Commits.
     ///
     /// # Errors
-    /// [`BackendError::Unknown`]: it may be committed, or be about to. A server that is just being ended may
-    /// say so although it has committed.
+    /// [`BackendError::Unknown`]: it may be committed, or be about to. A server that is just being
+    /// ended may say so although it has committed.
     pub async fn commit(mut self) -> Result<(), BackendError> {
         self.session.run(Op::Commit, "COMMIT").await.map_err(or_not)?;
         self.session.holds(false);
@@ -254,8 +259,8 @@ pub async fn look(
     Ok(rows.into_iter().next().map(row))
 }
 
-/// What a sale does to the row, and only if that is as it must be. Everything in it that can race is
-/// changed relative to itself, but for the stock, if the strategy wants it so.
+/// What a sale does to the row, and only if that is as it must be. Everything in it that can race
+/// is changed relative to itself, but for the stock, if the strategy wants it so.
 const UPDATE: &str = "UPDATE locklab_products SET \
                           stock = COALESCE(CAST(? AS {BIGINT}), stock - ?), \
                           sold = sold + ?, version = version + 1, \

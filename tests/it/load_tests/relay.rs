@@ -1,4 +1,5 @@
-//! A TCP relay in front of servers, one after the other: a load balancer, which keeps what it heard.
+//! A TCP relay in front of servers, one after the other: a load balancer, which keeps what it
+//! heard.
 
 use std::sync::Arc;
 

@@ -99,8 +99,8 @@ fn samples(text: &str) -> Vec<Value> {
     lines.filter(|line| line["type"] == "Point").collect()
 }
 
-/// A run has one id, which is on every sample, in every request, and in the report: the one that was
-/// given, or made up, or that of k6's own flag, which wins.
+/// A run has one id, which is on every sample, in every request, and in the report: the one that
+/// was given, or made up, or that of k6's own flag, which wins.
 #[tokio::test]
 async fn every_run_has_an_id() {
     let server = Server::start(&[]);

@@ -22,7 +22,8 @@ use crate::{
     wait::{self, Patience, Policy, Tried},
 };
 
-/// A lock, with the queue to the task that ends what nobody else ends, and its measurements: it gives leases.
+/// A lock, with the queue to the task that ends what nobody else ends, and its measurements: it
+/// gives leases.
 pub struct Keeper {
     lock: Arc<dyn Lock>,
     releases: ReleaseQueue,
@@ -87,8 +88,8 @@ impl Keeper {
     /// Acquires the lock of a product, in the way and for as long as patience wants it.
     ///
     /// # Errors
-    /// The lock service failed. If the claim may nevertheless be the holder, it has been handed to the
-    /// release task before this returns.
+    /// The lock service failed. If the claim may nevertheless be the holder, it has been handed to
+    /// the release task before this returns.
     ///
     /// # Cancellation
     /// Safe: see [`Self::attempt`].
@@ -118,9 +119,9 @@ impl Keeper {
         })
     }
 
-    /// Tries until a try wins or fails, or patience is over. Whoever is to be told waits in the queue of
-    /// the lock service if it has one, and otherwise for the news of a release; everybody else tries again
-    /// after a delay.
+    /// Tries until a try wins or fails, or patience is over. Whoever is to be told waits in the
+    /// queue of the lock service if it has one, and otherwise for the news of a release; everybody
+    /// else tries again after a delay.
     ///
     /// # Cancellation
     /// As safe as `attempt` is.
@@ -144,8 +145,8 @@ impl Keeper {
     /// One try to become the holder, which waits in the queue of the lock service if it is told to.
     ///
     /// # Errors
-    /// The lock service failed. If the claim may nevertheless be the holder, it has been handed to the
-    /// release task before this returns.
+    /// The lock service failed. If the claim may nevertheless be the holder, it has been handed to
+    /// the release task before this returns.
     ///
     /// # Cancellation
     /// The pending claim is registered before the first await, so that dropping this future at any
@@ -221,9 +222,9 @@ async fn granted(mut pending: Lease, grant: Grant) -> Acquired {
     pending.grant = grant;
     pending.granted = true;
     if pending.is_past_deadline() {
-        // Its end is counted from before it was asked for, so whoever waited too long for the answer has
-        // nothing: node-redlock hands such a lock out. It is undone, and not released: by now it may be the
-        // next holder's, which `naive` could not tell.
+        // Its end is counted from before it was asked for, so whoever waited too long for the
+        // answer has nothing: node-redlock hands such a lock out. It is undone, and not released:
+        // by now it may be the next holder's, which `naive` could not tell.
         match pending.lock.undo(&pending.claim).await {
             Ok(_) => pending.ended = true,
             Err(_) => pending.hand_over(Cause::Unknown),

@@ -107,7 +107,8 @@ impl ReleaseTask {
 }
 
 impl Orphan {
-    /// Tries until the lock service has answered for good, or the ttl has freed the claim, if it can.
+    /// Tries until the lock service has answered for good, or the ttl has freed the claim, if it
+    /// can.
     async fn end(&self, sending: &Semaphore, closing: &CancellationToken) {
         if self.cause == Cause::WriteUnknown {
             // The write may still land, and must not land on the next holder's: the lease has to

@@ -1,23 +1,24 @@
 //! `mysql-lock`: a named lock of MySQL (GET_LOCK), on a connection of its own.
 //!
-//! - Algorithm: GET_LOCK('locklab:{product}', 0) (MySQL Reference Manual, "Locking Functions"), on a
-//!   connection that leaves the pool for as long as the lock is held, and is closed on any doubt. Its
-//!   answers 1, 0 and NULL are three different ones. A name may have 64 characters: a longer one is
-//!   `locklab:` and the first 56 hexadecimal digits of its SHA-256. MySQL does not tell upper from lower
-//!   case in names, so products that differ in nothing else wait for each other. With `retry=notify` or
-//!   `fifo`, buyers wait in MySQL's own queue, each on a connection.
-//! - Guarantees: mutual exclusion while the connection lives, however long the work takes: the lock has no
-//!   ttl, and no transaction ends it. The connection is asked for it (IS_USED_LOCK) every ttl/3 and before the
-//!   write, and the work is `lost` when it does not say that it is the holder.
-//! - Does not guarantee: anything once the connection dies: MySQL frees the lock at that moment, and a
-//!   write that is under way lands on the next holder. Nor beyond one server: the lock is not replicated, not
-//!   to replicas, Galera or group replication. Not behind a proxy that multiplexes connections (proxysql #394).
-//!   Before MySQL 5.7, a second GET_LOCK frees the first.
+//! - Algorithm: GET_LOCK('locklab:{product}', 0) (MySQL Reference Manual, "Locking Functions"), on
+//!   a connection that leaves the pool for as long as the lock is held, and is closed on any doubt.
+//!   Its answers 1, 0 and NULL are three different ones. A name may have 64 characters: a longer
+//!   one is `locklab:` and the first 56 hexadecimal digits of its SHA-256. MySQL does not tell
+//!   upper from lower case in names, so products that differ in nothing else wait for each other.
+//!   With `retry=notify` or `fifo`, buyers wait in MySQL's own queue, each on a connection.
+//! - Guarantees: mutual exclusion while the connection lives, however long the work takes: the lock
+//!   has no ttl, and no transaction ends it. The connection is asked for it (IS_USED_LOCK) every
+//!   ttl/3 and before the write, and the work is `lost` when it does not say that it is the holder.
+//! - Does not guarantee: anything once the connection dies: MySQL frees the lock at that moment,
+//!   and a write that is under way lands on the next holder. Nor beyond one server: the lock is not
+//!   replicated, not to replicas, Galera or group replication. Not behind a proxy that multiplexes
+//!   connections (proxysql #394). Before MySQL 5.7, a second GET_LOCK frees the first.
 //! - Clock: a holder that has not heard its connection for a ttl takes the lock for lost.
-//! - Cancellation: safe at every await: the connection is closed. One that waits in the queue is ended by
-//!   the release task (KILL), for MySQL may notice late that it has gone.
-//! - Commands sent: GET_LOCK; IS_USED_LOCK every ttl/3 and before the write; RELEASE_LOCK. By waiters:
-//!   CONNECTION_ID, GET_LOCK with what is left of `wait`, in whole seconds. By a reset: KILL of the holder.
+//! - Cancellation: safe at every await: the connection is closed. One that waits in the queue is
+//!   ended by the release task (KILL), for MySQL may notice late that it has gone.
+//! - Commands sent: GET_LOCK; IS_USED_LOCK every ttl/3 and before the write; RELEASE_LOCK. By
+//!   waiters: CONNECTION_ID, GET_LOCK with what is left of `wait`, in whole seconds. By a reset:
+//!   KILL of the holder.
 //!
 //! # Example
 //!

@@ -1,25 +1,29 @@
 //! `postgres-advisory`: a session-level advisory lock of Postgres, on a connection of its own.
 //!
-//! - Algorithm: pg_try_advisory_lock (PostgreSQL documentation, "Advisory Locks"), on a connection that
-//!   leaves the pool for as long as the lock is held, and is closed on any doubt: a lock survives a
-//!   ROLLBACK, and a connection that went back to the pool with one would be stranded there (what
-//!   authentik #23876 and DistributedLock #168 saw behind PgBouncer, and sqlx #4198 after a dropped future).
-//!   The key is the first 64 bits of SHA-256 of `locklab:{product}`, as a signed number:
-//!   `('x' || left(encode(sha256('locklab:default'), 'hex'), 16))::bit(64)::bigint` in SQL, so that other
-//!   programs can contend. Two of n products share a key with odds of n² / 2⁶⁵: for a million, 1 in 37 million.
-//!   Then they only wait for each other. With `retry=notify` or `fifo`, buyers wait in Postgres' own queue,
-//!   each on a connection: first come, first served, across servers.
-//! - Guarantees: mutual exclusion while the connection lives, however long the work takes: the lock has no
-//!   ttl. The connection is asked every ttl/3 and before the write, and the work is `lost` when it does not
-//!   say that it lives.
-//! - Does not guarantee: anything once the connection dies: Postgres frees the lock at that moment, and a
-//!   write that is under way lands on the next holder. Nor across a failover: the lock is in the memory of
-//!   one server. Not behind a pooler that shares connections between transactions (docs/anomalies.md).
+//! - Algorithm: pg_try_advisory_lock (PostgreSQL documentation, "Advisory Locks"), on a connection
+//!   that leaves the pool for as long as the lock is held, and is closed on any doubt: a lock
+//!   survives a ROLLBACK, and a connection that went back to the pool with one would be stranded
+//!   there (what authentik #23876 and DistributedLock #168 saw behind PgBouncer, and sqlx #4198
+//!   after a dropped future). The key is the first 64 bits of SHA-256 of `locklab:{product}`, as a
+//!   signed number: `('x' || left(encode(sha256('locklab:default'), 'hex'), 16))::bit(64)::bigint`
+//!   in SQL, so that other programs can contend. Two of n products share a key with odds of n² /
+//!   2⁶⁵: for a million, 1 in 37 million. Then they only wait for each other. With `retry=notify`
+//!   or `fifo`, buyers wait in Postgres' own queue, each on a connection: first come, first served,
+//!   across servers.
+//! - Guarantees: mutual exclusion while the connection lives, however long the work takes: the lock
+//!   has no ttl. The connection is asked every ttl/3 and before the write, and the work is `lost`
+//!   when it does not say that it lives.
+//! - Does not guarantee: anything once the connection dies: Postgres frees the lock at that moment,
+//!   and a write that is under way lands on the next holder. Nor across a failover: the lock is in
+//!   the memory of one server. Not behind a pooler that shares connections between transactions
+//!   (docs/anomalies.md).
 //! - Clock: a holder that has not heard its connection for a ttl takes the lock for lost.
-//! - Cancellation: safe at every await: the connection is closed. One that waits in the queue is ended by
-//!   the release task (pg_terminate_backend), for Postgres may notice late that it has gone.
-//! - Commands sent: pg_try_advisory_lock; SELECT 1 every ttl/3 and before the write; pg_advisory_unlock. By
-//!   waiters: pg_backend_pid, SET lock_timeout, pg_advisory_lock. By a reset: pg_terminate_backend of holders.
+//! - Cancellation: safe at every await: the connection is closed. One that waits in the queue is
+//!   ended by the release task (pg_terminate_backend), for Postgres may notice late that it has
+//!   gone.
+//! - Commands sent: pg_try_advisory_lock; SELECT 1 every ttl/3 and before the write;
+//!   pg_advisory_unlock. By waiters: pg_backend_pid, SET lock_timeout, pg_advisory_lock. By a
+//!   reset: pg_terminate_backend of holders.
 //!
 //! # Example
 //!

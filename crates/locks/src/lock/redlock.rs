@@ -4,25 +4,26 @@
 //!   nodes at once, each with its own short timeout; granted by a majority, while the rest of the
 //!   ttl, less 1 % and 2 ms for the drift of clocks, is not over. Whatever the round came to, all
 //!   nodes are asked to forget a claim that was not granted, those that did not answer as well. A
-//!   node that may have lost its memory does not vote: see `backends/redlock.rs`. With `extensions`,
-//!   "Making the algorithm more reliable: Extending the lock": every ttl/3, as often as was asked for, a
-//!   round of votes makes the lease last longer from before it was sent; a node that does not know the
-//!   claim has no vote for it, and learns nothing. A round without a majority leaves the lease as it
-//!   was, and is followed by the next; a lease that ends, or that no majority can know any more, is
-//!   lost, and nothing is written then (`lost`).
-//! - Guarantees: mutual exclusion while every holder finishes within the validity, extended or not, and
-//!   the nodes' clocks run at about the same rate; goes on while a minority of nodes is away.
+//!   node that may have lost its memory does not vote: see `backends/redlock.rs`. With
+//!   `extensions`, "Making the algorithm more reliable: Extending the lock": every ttl/3, as often
+//!   as was asked for, a round of votes makes the lease last longer from before it was sent; a node
+//!   that does not know the claim has no vote for it, and learns nothing. A round without a
+//!   majority leaves the lease as it was, and is followed by the next; a lease that ends, or that
+//!   no majority can know any more, is lost, and nothing is written then (`lost`).
+//! - Guarantees: mutual exclusion while every holder finishes within the validity, extended or not,
+//!   and the nodes' clocks run at about the same rate; goes on while a minority of nodes is away.
 //! - Does not guarantee: anything once work or a pause exceeds the validity, or when a node's clock
-//!   steps: there is no fencing token (Kleppmann, "How to do distributed locking", 2016; antirez, "Is
-//!   Redlock safe?", 2016).
-//! - Clock: deadline = monotonic clock before the first SET, or PEXPIRE, was sent + ttl − drift. Each
-//!   node measures the ttl by its own clock.
-//! - Cancellation: safe at every await; the token is compared and deleted on all nodes by the release
-//!   task, again and again while one does not answer. An extension that arrives later finds no lease.
-//! - Commands sent: to each node, EVALSHA of vote (EXISTS locklab:voter, SET lock:{product} token NX
-//!   PX ttl); EVALSHA of extend (EXISTS locklab:voter, GET, PEXPIRE); EVALSHA of forget (GET, DEL,
-//!   PUBLISH released:{product}); what waiters send, as `safe`; and once a second EVALSHA of mark
-//!   (EXISTS, SET locklab:voter).
+//!   steps: there is no fencing token (Kleppmann, "How to do distributed locking", 2016; antirez,
+//!   "Is Redlock safe?", 2016).
+//! - Clock: deadline = monotonic clock before the first SET, or PEXPIRE, was sent + ttl − drift.
+//!   Each node measures the ttl by its own clock.
+//! - Cancellation: safe at every await; the token is compared and deleted on all nodes by the
+//!   release task, again and again while one does not answer. An extension that arrives later finds
+//!   no lease.
+//! - Commands sent: to each node, EVALSHA of vote (EXISTS locklab:voter, SET lock:{product} token
+//!   NX PX ttl); EVALSHA of extend (EXISTS locklab:voter, GET, PEXPIRE); EVALSHA of forget (GET,
+//!   DEL, PUBLISH released:{product}); what waiters send, as `safe`; and once a second EVALSHA of
+//!   mark (EXISTS, SET locklab:voter).
 //!
 //! # Example
 //!
@@ -105,8 +106,9 @@ static EXTEND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does. Says so on
-/// the channel in any case: a waiter listens at one node, which need not have voted for the holder.
+/// KEYS: lock. ARGV: token, channel. 1: freed; 0: nobody holds it; -1: somebody else does. Says so
+/// on the channel in any case: a waiter listens at one node, which need not have voted for the
+/// holder.
 static FORGET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -132,7 +134,8 @@ pub fn validity(ttl: Duration) -> Duration {
     ttl.saturating_sub(ttl / DRIFT_PER_TTL + DRIFT)
 }
 
-/// When a lease ends that was granted, or extended, by a round whose first command was sent at `sent`.
+/// When a lease ends that was granted, or extended, by a round whose first command was sent at
+/// `sent`.
 fn validity_ends(sent: Instant, ttl: Duration) -> Instant {
     sent + validity(ttl)
 }
@@ -149,8 +152,8 @@ impl RedlockLock {
         Self { nodes }
     }
 
-    /// Has all nodes vote on a claim, and counts what each did. Waits for each that long, or until its
-    /// own timeout.
+    /// Has all nodes vote on a claim, and counts what each did. Waits for each that long, or until
+    /// its own timeout.
     async fn vote(
         &self,
         op: Op,
@@ -222,8 +225,8 @@ impl Lock for RedlockLock {
         let mut is_settled = true;
         if answers.iter().any(|vote| matches!(vote, Ok(true)) || is_unknown(vote)) {
             let forgotten = self.forget(claim).await;
-            // A vote that was not answered may land after it was forgotten; a node that was never asked,
-            // or has refused, has nothing to forget.
+            // A vote that was not answered may land after it was forgotten; a node that was never
+            // asked, or has refused, has nothing to forget.
             is_settled = answers.iter().zip(&forgotten).all(|(vote, forgotten)| match vote {
                 Ok(granted) => !granted || forgotten.is_ok(),
                 Err(_) => !is_unknown(vote),

@@ -4,17 +4,17 @@
 //!   Redis", "Correct Implementation with a Single Instance").
 //! - Guarantees: mutual exclusion while every holder finishes within its ttl and Redis keeps its
 //!   memory; nobody frees a stranger's lock.
-//! - Does not guarantee: anything once work or a pause exceeds the ttl: the next holder comes in and
-//!   the late write still goes through. Nor across a failover, a FLUSHALL or an eviction.
+//! - Does not guarantee: anything once work or a pause exceeds the ttl: the next holder comes in
+//!   and the late write still goes through. Nor across a failover, a FLUSHALL or an eviction.
 //! - Clock: deadline = monotonic clock before SET was sent + ttl. Redis measures the ttl by its own
 //!   clock.
 //! - Cancellation: safe at every await; the token is compared and deleted by the release task.
 //! - Commands sent: SET lock:{product} token NX PX ttl; EVALSHA of compare-and-delete, which also
 //!   sends PUBLISH released:{product} (after NOSCRIPT: SCRIPT LOAD, then EVALSHA). By waiters, with
 //!   `notify` and `fifo`: SUBSCRIBE and UNSUBSCRIBE released:{product}, PTTL lock:{product}; PING
-//!   while that connection is silent; and PUBSUB NUMSUB when a lease was handed over often enough. By
-//!   a reset: EVALSHA of DEL and PUBLISH. Like every lock, a purchase also asks the store for the
-//!   generation, reads, and writes.
+//!   while that connection is silent; and PUBSUB NUMSUB when a lease was handed over often enough.
+//!   By a reset: EVALSHA of DEL and PUBLISH. Like every lock, a purchase also asks the store for
+//!   the generation, reads, and writes.
 //!
 //! # Example
 //!
@@ -140,8 +140,8 @@ pub(super) async fn time_left(
     })
 }
 
-/// What one kind of key lock does in its own way; the others do as `safe`. The name that each step is
-/// given is the one that [`Self::called`] gives.
+/// What one kind of key lock does in its own way; the others do as `safe`. The name that each step
+/// is given is the one that [`Self::called`] gives.
 pub trait Variant: Send + Sync + 'static {
     /// Whether a lease is renewed for as long as it is held.
     const IS_RENEWED: bool = false;

@@ -1,5 +1,5 @@
-//! Locks that a database session holds: each lives as long as its connection. Postgres and MySQL have
-//! them, and differ in their words.
+//! Locks that a database session holds: each lives as long as its connection. Postgres and MySQL
+//! have them, and differ in their words.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -71,7 +71,8 @@ pub struct SessionLock<W> {
     client: Arc<SqlClient>,
     /// By owner id. As many as the pool has connections, at most.
     held: Mutex<HashMap<String, Pinned>>,
-    /// Sessions that wait in the database's queue, which does not notice at once when they have gone.
+    /// Sessions that wait in the database's queue, which does not notice at once when they have
+    /// gone.
     waiting: Mutex<HashMap<String, i64>>,
     words: std::marker::PhantomData<fn() -> W>,
 }
@@ -88,12 +89,13 @@ impl<W: Words + 'static> SessionLock<W> {
         }
     }
 
-    /// Keeps a session that has been granted the lock. From now on, nobody but the claim's owner ends it.
+    /// Keeps a session that has been granted the lock. From now on, nobody but the claim's owner
+    /// ends it.
     fn pin(&self, claim: &Claim, session: Session, since: Instant) -> Attempt {
         let pinned = Arc::new(tokio::sync::Mutex::new(session));
         self.held.lock().insert(claim.token.as_str().to_owned(), pinned);
-        // The database keeps the lock for as long as the connection lives. That it does is known by its
-        // answers, so a holder that has heard nothing for a ttl takes the lock for lost.
+        // The database keeps the lock for as long as the connection lives. That it does is known by
+        // its answers, so a holder that has heard nothing for a ttl takes the lock for lost.
         Attempt::Granted(Grant { renewals_max: u32::MAX, ..Grant::until(since + claim.ttl) })
     }
 
@@ -122,7 +124,8 @@ impl<W: Words + 'static> SessionLock<W> {
         is_held
     }
 
-    /// Ends a session that may wait for the lock, or hold it by now, although its connection is closed.
+    /// Ends a session that may wait for the lock, or hold it by now, although its connection is
+    /// closed.
     async fn end(&self, claim: &Claim, session: i64) -> Result<(), BackendError> {
         let key = W::key(&claim.name);
         let mut other = self.client.session_soon().await?;
@@ -168,7 +171,8 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
         // Until the database says that it is not: dropped before, the connection is closed.
         session.holds(true);
         let answer = number(&mut session, Op::Acquire, W::TRY, &W::values(&key)).await;
-        // A connection that is closed holds nothing: that there was no answer is all there is to know.
+        // A connection that is closed holds nothing: that there was no answer is all there is to
+        // know.
         if is_granted(answer.map_err(BackendError::into_undone)?, self.client.name())? {
             return Ok(self.pin(claim, session, since));
         }
@@ -206,8 +210,9 @@ impl<W: Words + 'static> Lock for SessionLock<W> {
                 session.holds(false);
                 Ok(Attempt::Busy)
             }
-            // Postgres may have granted it at the very moment, and keeps it for the session although it says
-            // that the wait was too long: whatever failed, the connection is closed.
+            // Postgres may have granted it at the very moment, and keeps it for the session
+            // although it says that the wait was too long: whatever failed, the connection is
+            // closed.
             Some(Err(BackendError::Contended { .. })) => Ok(Attempt::Busy),
             Some(Err(error)) if !error.is_outage() => Err(error),
             unanswered => {

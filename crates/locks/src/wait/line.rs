@@ -1,12 +1,12 @@
 //! Lines: first come, first served, among the buyers of one server.
 //!
-//! Who has the turn is the only one of its line at the lock service: the others of this server neither
-//! compete there nor load it. The turn goes to the next when it is dropped, or by
+//! Who has the turn is the only one of its line at the lock service: the others of this server
+//! neither compete there nor load it. The turn goes to the next when it is dropped, or by
 //! [`Turn::hand_over`], with what the next one would otherwise have to get for itself: the lease.
 //!
-//! A turn is never lost. It is a value that passes itself on when it is dropped, wherever it is: with
-//! a purchase that panics, or on its way to a waiter that has just left. So dead waiters block nobody;
-//! that is where fair locks got stuck (Redisson's threads 1104, 3730, 4323, 4595).
+//! A turn is never lost. It is a value that passes itself on when it is dropped, wherever it is:
+//! with a purchase that panics, or on its way to a waiter that has just left. So dead waiters block
+//! nobody; that is where fair locks got stuck (Redisson's threads 1104, 3730, 4323, 4595).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -56,12 +56,12 @@ impl<K: Clone + Eq + Hash, W, T> Lines<K, W, T> {
         Self(Arc::new(Shared { state: Mutex::new(state), suits }))
     }
 
-    /// Waits for the turn; not at all when the line is empty. `None`: the deadline passed, or nobody
-    /// wants it any more.
+    /// Waits for the turn; not at all when the line is empty. `None`: the deadline passed, or
+    /// nobody wants it any more.
     ///
     /// # Cancellation
-    /// Dropping the future leaves the line; a turn that had been given goes to the next. The place in
-    /// the line is taken when the future is first polled.
+    /// Dropping the future leaves the line; a turn that had been given goes to the next. The place
+    /// in the line is taken when the future is first polled.
     pub async fn turn(
         &self,
         key: K,
@@ -199,8 +199,8 @@ impl<K: Clone + Eq + Hash, W, T> Shared<K, W, T> {
     /// An item that cannot be given comes back; the turn then stays where it is.
     fn call_next(self: &Arc<Self>, key: &K, mut item: Option<T>) -> Result<(), T> {
         loop {
-            // No waker is called and nothing of others' is dropped under the lock: either could come
-            // back here.
+            // No waker is called and nothing of others' is dropped under the lock: either could
+            // come back here.
             let waiter = {
                 let mut state = self.state.lock();
                 let line = state.lines.get_mut(key);

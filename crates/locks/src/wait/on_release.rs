@@ -17,8 +17,9 @@ const LOOK_MIN: Duration = Duration::from_millis(1);
 /// second right after it, for a release between the two was told to nobody. While the lock service
 /// does not tell, it is asked every `base` instead.
 ///
-/// Every `cap`, a waiter looks how long the lease will last by now. For the one that it waits for may
-/// have been released by a stranger, who tells nobody, or been followed by one that ends sooner.
+/// Every `cap`, a waiter looks how long the lease will last by now. For the one that it waits for
+/// may have been released by a stranger, who tells nobody, or been followed by one that ends
+/// sooner.
 ///
 /// # Cancellation
 /// As safe as `attempt` is. A wake-up that this waiter does not use goes to the next.

@@ -8,11 +8,12 @@ use crate::{error::BackendError, name::Name, wires::subscription::Subscription};
 /// What can be waited for without asking again and again. By default, nothing can.
 #[async_trait]
 pub trait Waitable: Send + Sync {
-    /// Asks to be told whenever the product is released. Every release after this has returned wakes
-    /// a subscriber. `None`: nobody tells, so ask again and again.
+    /// Asks to be told whenever the product is released. Every release after this has returned
+    /// wakes a subscriber. `None`: nobody tells, so ask again and again.
     ///
-    /// Who notices that they may have missed releases (a connection was lost) must wake a subscriber
-    /// then. That is where others slept until the ttl: Redisson's threads 763, 3891, 4744, 5761.
+    /// Who notices that they may have missed releases (a connection was lost) must wake a
+    /// subscriber then. That is where others slept until the ttl: Redisson's threads 763, 3891,
+    /// 4744, 5761.
     ///
     /// # Errors
     /// The lock service does not tell at the moment.

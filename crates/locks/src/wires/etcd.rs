@@ -1,8 +1,8 @@
 //! etcd: one connection to each member of a cluster, of which one is used.
 //!
 //! A supervisor asks every member for a key again and again, in a way that only a member with a
-//! leader can answer. Commands go to the first member that did: one that hangs, or has lost sight of
-//! the majority, costs the commands that were under way, and no others.
+//! leader can answer. Commands go to the first member that did: one that hangs, or has lost sight
+//! of the majority, costs the commands that were under way, and no others.
 
 use std::{error::Error as _, io, sync::Arc};
 
@@ -109,8 +109,8 @@ impl EtcdClient {
         join_all(ask).await
     }
 
-    /// Waits until a key is deleted after a revision, or until nobody tells any more: whoever waits has
-    /// to look again in any case.
+    /// Waits until a key is deleted after a revision, or until nobody tells any more: whoever waits
+    /// has to look again in any case.
     ///
     /// # Cancellation
     /// Dropping the future ends the watch.

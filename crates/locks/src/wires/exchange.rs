@@ -76,7 +76,8 @@ impl Exchange {
         BackendError::Unknown { backend: self.name(), cause: cause.into() }
     }
 
-    /// A command was answered, or not. A refusal is an answer, and so is that somebody else was first.
+    /// A command was answered, or not. A refusal is an answer, and so is that somebody else was
+    /// first.
     pub(super) fn record<T>(
         &self,
         op: Op,
@@ -122,8 +123,8 @@ impl Exchange {
         self.unavailable(cause)
     }
 
-    /// Waits for a reply, for that long, and records what has come of the command. `classify` says what
-    /// an error of the client's library means.
+    /// Waits for a reply, for that long, and records what has come of the command. `classify` says
+    /// what an error of the client's library means.
     pub(super) async fn observe<T, E>(
         &self,
         op: Op,

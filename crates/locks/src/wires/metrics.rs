@@ -134,7 +134,8 @@ pub struct BackendMetrics {
     /// What errors and metrics call the server.
     pub name: &'static str,
     registry: Arc<Registry>,
-    /// Answered and failed. An operation that its [`Wire`] does not name is there from its first use.
+    /// Answered and failed. An operation that its [`Wire`] does not name is there from its first
+    /// use.
     requests: EnumMap<Op, OnceLock<[Histogram; 2]>>,
     up: Gauge,
     errors: EnumMap<ErrorKind, Counter>,

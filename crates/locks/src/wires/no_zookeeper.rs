@@ -1,4 +1,5 @@
-//! In the place of `zookeeper.rs` in a build without the feature: there is no client, and none is made.
+//! In the place of `zookeeper.rs` in a build without the feature: there is no client, and none is
+//! made.
 
 use std::convert::Infallible;
 

@@ -1,10 +1,10 @@
 //! The nodes of Redlock: independent Redis servers, of which a majority grants a lock.
 //!
-//! A node that has lost its memory (it crashed without a synchronous log, was flushed, was replaced)
-//! would grant a lock that is held. "Distributed Locks with Redis", on crash recovery, has it stay
-//! out for longer than any lease lasts. Here, each node carries a mark without which it does not
-//! vote; the mark is lost with the rest, and a node without one gets it after that time. It is
-//! checked in the same step as the vote, so no restart is too quick to be seen.
+//! A node that has lost its memory (it crashed without a synchronous log, was flushed, was
+//! replaced) would grant a lock that is held. "Distributed Locks with Redis", on crash recovery,
+//! has it stay out for longer than any lease lasts. Here, each node carries a mark without which it
+//! does not vote; the mark is lost with the rest, and a node without one gets it after that time.
+//! It is checked in the same step as the vote, so no restart is too quick to be seen.
 
 use metrics::Counter;
 use metrics::Gauge;

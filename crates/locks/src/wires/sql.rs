@@ -1,8 +1,9 @@
 //! One SQL database, Postgres or MySQL (MariaDB as well), and a pool of connections to it.
 //!
-//! A supervisor has a connection of its own: once a second it asks whether the database answers, brings
-//! its tables up to date whenever it has come back, and tells `/readyz` the result. Everybody else
-//! checks a connection out, and waits when there is none: under row locks, the pool is the real queue.
+//! A supervisor has a connection of its own: once a second it asks whether the database answers,
+//! brings its tables up to date whenever it has come back, and tells `/readyz` the result.
+//! Everybody else checks a connection out, and waits when there is none: under row locks, the pool
+//! is the real queue.
 
 mod error;
 mod migration;
@@ -200,12 +201,12 @@ impl SqlClient {
         is_up.wait_for(|is_up| *is_up == up).await.ok();
     }
 
-    /// Checks a connection out of the pool, which nobody else has until the session is dropped. Who asks
-    /// first is served first.
+    /// Checks a connection out of the pool, which nobody else has until the session is dropped. Who
+    /// asks first is served first.
     ///
     /// # Errors
-    /// [`BackendError::Contended`]: none was free by `until`. [`BackendError::Unavailable`]: the database
-    /// is away. Nothing was sent.
+    /// [`BackendError::Contended`]: none was free by `until`. [`BackendError::Unavailable`]: the
+    /// database is away. Nothing was sent.
     ///
     /// # Cancellation
     /// Safe: whoever is dropped leaves the queue, or the connection to the next.
@@ -256,8 +257,8 @@ impl SqlClient {
         self.session(Instant::now() + self.timeout).await
     }
 
-    /// Whether the pool could have given out another connection all the time, and has not: then nobody was
-    /// waited for but the database.
+    /// Whether the pool could have given out another connection all the time, and has not: then
+    /// nobody was waited for but the database.
     fn has_stalled(&self) -> bool {
         let sessions = self.sessions.lock();
         sessions.now < self.pool_size && sessions.since.elapsed() >= self.timeout

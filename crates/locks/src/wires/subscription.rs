@@ -6,9 +6,9 @@ use tokio::sync::{Notify, futures::Notified};
 
 /// Being told of releases, until dropped.
 ///
-/// A release wakes one waiter of this server, the one that has waited longest: the others would only
-/// find the lock taken by it. So a wake-up must not get lost: who was given one and does not try goes
-/// on to [`Self::pass_on`].
+/// A release wakes one waiter of this server, the one that has waited longest: the others would
+/// only find the lock taken by it. So a wake-up must not get lost: who was given one and does not
+/// try goes on to [`Self::pass_on`].
 pub struct Subscription {
     releases: Arc<Notify>,
     /// Ends the subscription when it is dropped.
@@ -23,8 +23,8 @@ impl Subscription {
         Self { releases, _membership: Box::new(membership) }
     }
 
-    /// The next wake-up. Enable it before a try and await it after: then a release during the try is
-    /// not missed.
+    /// The next wake-up. Enable it before a try and await it after: then a release during the try
+    /// is not missed.
     ///
     /// # Cancellation
     /// A wake-up that reached a future which is then dropped goes to the next waiter.

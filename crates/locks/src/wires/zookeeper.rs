@@ -1,10 +1,10 @@
 //! ZooKeeper: one session, which all locks of this server share, and which a supervisor renews.
 //!
-//! An ensemble allows an address few connections (60 by default), so a session for each purchase is out
-//! of the question. The supervisor asks for a node again and again, as it does for a session that has
-//! ended: its nodes are gone by then, so whoever held a lock under it has lost it. Commands are sent
-//! while the session is connected and answers, and at no other time: none waits in a queue for the
-//! connection to come back, to be carried out when nobody expects it any more.
+//! An ensemble allows an address few connections (60 by default), so a session for each purchase is
+//! out of the question. The supervisor asks for a node again and again, as it does for a session
+//! that has ended: its nodes are gone by then, so whoever held a lock under it has lost it.
+//! Commands are sent while the session is connected and answers, and at no other time: none waits
+//! in a queue for the connection to come back, to be carried out when nobody expects it any more.
 
 mod hosts;
 mod version;
@@ -92,8 +92,8 @@ impl ZooKeeperClient {
         session.ok_or_else(|| self.exchange.not_sent("no session answers"))
     }
 
-    /// A session apart, which nobody closes: it ends at the ensemble's when it is dropped and has not
-    /// been heard of for the session timeout, as that of a process that dies.
+    /// A session apart, which nobody closes: it ends at the ensemble's when it is dropped and has
+    /// not been heard of for the session timeout, as that of a process that dies.
     ///
     /// # Errors
     /// There is none to be had.
@@ -156,8 +156,8 @@ impl ZooKeeperClient {
         }
     }
 
-    /// Waits until a node is deleted, or changes, or nobody tells any more: whoever waits has to look
-    /// again in any case.
+    /// Waits until a node is deleted, or changes, or nobody tells any more: whoever waits has to
+    /// look again in any case.
     ///
     /// # Cancellation
     /// Dropping the future ends the watch.

@@ -1,5 +1,6 @@
 //! A Redis in memory, for tests with a paused clock: strings that expire by tokio's clock, hashes,
-//! messages, transactions, and the scripts that end a lock. Connections are pipes within the process.
+//! messages, transactions, and the scripts that end a lock. Connections are pipes within the
+//! process.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +17,8 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-/// Looks at a command before it is carried out by itself; commands of a transaction it is not shown.
+/// Looks at a command before it is carried out by itself; commands of a transaction it is not
+/// shown.
 pub type Meddler = Box<dyn Fn(&mut Store, &[String]) + Send>;
 
 /// The server. Its clones are the same one.

@@ -54,7 +54,8 @@ fn oldest() -> GetOptions {
     GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend).with_limit(1)
 }
 
-/// Asks for the newest key below a prefix that is older than a revision: the one that is waited for.
+/// Asks for the newest key below a prefix that is older than a revision: the one that is waited
+/// for.
 fn newest_before(revision: i64) -> GetOptions {
     GetOptions::new()
         .with_prefix()
@@ -133,7 +134,8 @@ impl LeaseKey {
         Ok(self.etcd.found(Op::Renew, keep_alive).await?.is_some())
     }
 
-    /// Creates a claim's key, whoever is there already. Says by which revision, and whether nobody is.
+    /// Creates a claim's key, whoever is there already. Says by which revision, and whether nobody
+    /// is.
     async fn enqueue(&self, claim: &Claim) -> Result<(i64, bool), BackendError> {
         let options = PutOptions::new().with_lease(lease_id(&claim.token));
         let put = TxnOp::put(key(claim), "", Some(options));

@@ -1,5 +1,5 @@
-//! The lock of `fenced`, renewed like that of `watchdog`: for who holds it for long, as the consumer of
-//! `queue` does, or an elected leader.
+//! The lock of `fenced`, renewed like that of `watchdog`: for who holds it for long, as the
+//! consumer of `queue` does, or an elected leader.
 
 use super::Fenced;
 use crate::{

@@ -17,9 +17,9 @@ pub fn sequence(name: &str) -> Option<i32> {
     }
 }
 
-/// How far a contender stands before another; not positive, if it does not. After the largest number,
-/// ZooKeeper goes on with the smallest, and never have that many contended at once: the distance is
-/// right across that border, where an order of the numbers is not.
+/// How far a contender stands before another; not positive, if it does not. After the largest
+/// number, ZooKeeper goes on with the smallest, and never have that many contended at once: the
+/// distance is right across that border, where an order of the numbers is not.
 fn lead(of: i32, over: i32) -> i32 {
     over.wrapping_sub(of)
 }

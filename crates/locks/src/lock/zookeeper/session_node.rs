@@ -107,8 +107,8 @@ impl SessionNode {
         Ok(self.zookeeper.found(Op::Acquire, session, list).await?.unwrap_or_default())
     }
 
-    /// The same, including everything that was carried out before, at whatever server: the one that we
-    /// are connected to may be behind.
+    /// The same, including everything that was carried out before, at whatever server: the one that
+    /// we are connected to may be behind.
     async fn all_contenders(
         &self,
         op: Op,
@@ -222,8 +222,8 @@ impl SessionNode {
         let turn = time::timeout_at(until, self.wait_turn(session, claim, &name));
         // If not, it is too late, or nobody wants it any more.
         let is_called = matches!(gone.run_until_cancelled(turn).await, Some(Ok(true)));
-        // It may have waited for longer than a ttl, and its node may have gone just now, or be left of a
-        // session that has ended.
+        // It may have waited for longer than a ttl, and its node may have gone just now, or be left
+        // of a session that has ended.
         if is_called
             && let Some(deadline) = self.renew(claim).await.map_err(BackendError::into_unknown)?
         {

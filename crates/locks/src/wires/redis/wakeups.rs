@@ -3,11 +3,11 @@
 //! It is a connection of its own, made when it is first needed: once subscribed, it takes no other
 //! commands, so bb8, which lends connections and takes them back, cannot own it.
 //!
-//! One task keeps it. Waiters only say in a table which channels are wanted; the task brings Redis in
-//! line with the table, one command at a time, so that no order of subscribing and unsubscribing can
-//! end otherwise than the table says. A message wakes one waiter of its channel. Redis forgets who
-//! listened when the connection breaks: after it has been made again, one waiter of every channel is
-//! woken, for there may have been a message.
+//! One task keeps it. Waiters only say in a table which channels are wanted; the task brings Redis
+//! in line with the table, one command at a time, so that no order of subscribing and unsubscribing
+//! can end otherwise than the table says. A message wakes one waiter of its channel. Redis forgets
+//! who listened when the connection breaks: after it has been made again, one waiter of every
+//! channel is woken, for there may have been a message.
 //!
 //! Channels, unlike keys, are shared by all databases of a server: a message may be about another
 //! one's key. A waiter that it wakes looks, and waits on.
@@ -65,8 +65,8 @@ impl Wakeups {
     }
 
     /// Subscribes to a channel. When this returns, Redis has confirmed it, so every message that is
-    /// published afterwards wakes a subscriber of this process. Subscribers of one channel share one
-    /// subscription; it ends, in the background, when the last of them is dropped.
+    /// published afterwards wakes a subscriber of this process. Subscribers of one channel share
+    /// one subscription; it ends, in the background, when the last of them is dropped.
     ///
     /// # Errors
     /// [`BackendError::Unavailable`]: Redis did not confirm it within the command timeout.
@@ -142,8 +142,8 @@ impl Listener {
         }
     }
 
-    /// Makes the connection and keeps it until it breaks. Says whether Redis had answered any command
-    /// on it, and why it ended.
+    /// Makes the connection and keeps it until it breaks. Says whether Redis had answered any
+    /// command on it, and why it ended.
     async fn listen(&self) -> (bool, Broken) {
         let pubsub = match self.in_time(self.linker.pubsub()).await {
             Ok(pubsub) => pubsub,

@@ -5,8 +5,9 @@ use crate::{
     wires::{exchange::Exchange, metrics::ErrorKind as Kind},
 };
 
-/// SQLSTATE of Postgres: a lock was waited for long enough (55P03, `lock_not_available`), or several locks
-/// by one statement (57014, `query_canceled`). MySQL: 1205 (`ER_LOCK_WAIT_TIMEOUT`), 3572 (`ER_LOCK_NOWAIT`).
+/// SQLSTATE of Postgres: a lock was waited for long enough (55P03, `lock_not_available`), or
+/// several locks by one statement (57014, `query_canceled`). MySQL: 1205 (`ER_LOCK_WAIT_TIMEOUT`),
+/// 3572 (`ER_LOCK_NOWAIT`).
 const CONTENDED: &[&str] = &["55P03", "57014", "1205", "3572"];
 
 /// The database has chosen this transaction to be undone, so that others can go on.
@@ -18,10 +19,10 @@ const VICTIM: &[&str] = &["40P01", "40001", "1213", "3058", "1020"];
 /// key: Postgres 23505, MySQL 1062.
 const CONSTRAINT: &[&str] = &["23514", "3819", "4025", "23505", "1062"];
 
-/// The server cannot do anything now. Postgres: 53300 (`too_many_connections`), 57P01 to 57P03 (it is
-/// being ended, has crashed, starts), 25006 (read only: a standby). MySQL: 1040,
-/// 1203 and 1226 (too many connections), 1053 (shutdown), 1317 (the statement was killed), 1927 (the
-/// connection was), 1290 and 1836 (read only).
+/// The server cannot do anything now. Postgres: 53300 (`too_many_connections`), 57P01 to 57P03 (it
+/// is being ended, has crashed, starts), 25006 (read only: a standby). MySQL: 1040, 1203 and 1226
+/// (too many connections), 1053 (shutdown), 1317 (the statement was killed), 1927 (the connection
+/// was), 1290 and 1836 (read only).
 const AWAY: &[&str] = &[
     "53300", "57P01", "57P02", "57P03", "25006", "1040", "1203", "1226", "1053", "1317", "1927",
     "1290", "1836",

@@ -17,8 +17,8 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// Nobody waits that long: whoever asks has a deadline.
 const ACQUIRE_MAX: Duration = Duration::from_secs(3_600);
 
-/// Whoever waits for a lock, and has gone, is noticed by Postgres after this time. Older versions than 14
-/// do not know the setting: they notice when the wait is over.
+/// Whoever waits for a lock, and has gone, is noticed by Postgres after this time. Older versions
+/// than 14 do not know the setting: they notice when the wait is over.
 const NOTICE_WHO_HAS_GONE: &str = "SET client_connection_check_interval = '1s'";
 
 /// A statement outside of a transaction is one of its own, whatever the server's default is: with
@@ -57,7 +57,8 @@ fn check<C: Connection<Database: sqlx::Database<Connection = C>>>(
 impl Pool {
     /// A pool that connects when it is first asked.
     pub(super) fn new(target: &Target, size: u32, timeout: Duration) -> Self {
-        // For statements that are transactions of their own; others say themselves how long they wait.
+        // For statements that are transactions of their own; others say themselves how long they
+        // wait.
         let patience =
             format!("SET lock_timeout = {}", timeout.as_millis().clamp(1, i32::MAX as u128));
         match target {

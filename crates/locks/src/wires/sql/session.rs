@@ -51,9 +51,9 @@ pub trait Row: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send
 
 impl<T> Row for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, MySqlRow> + Send + Unpin {}
 
-/// A connection, from its check-out until this is dropped. Then it goes back to the pool, unless there is
-/// any doubt about its state: a statement was not answered or not waited for, or a transaction or a lock
-/// is open. Then it is closed, and whatever it held is freed by the server.
+/// A connection, from its check-out until this is dropped. Then it goes back to the pool, unless
+/// there is any doubt about its state: a statement was not answered or not waited for, or a
+/// transaction or a lock is open. Then it is closed, and whatever it held is freed by the server.
 pub struct Session {
     link: Option<Link>,
     client: Arc<SqlClient>,
@@ -75,8 +75,8 @@ impl Session {
         self.client.dialect
     }
 
-    /// The session holds something by now, or no more, that would be left behind in the pool: a lock, or
-    /// an open transaction.
+    /// The session holds something by now, or no more, that would be left behind in the pool: a
+    /// lock, or an open transaction.
     pub fn holds(&mut self, holds: bool) {
         self.holds = holds;
     }
@@ -170,9 +170,9 @@ impl Session {
         .await
     }
 
-    /// Sends one statement without values as a text, and reads the rows of its answer. A pooler that gives
-    /// each transaction another session passes that on; what [`Self::rows`] prepares in one is unknown to
-    /// the next.
+    /// Sends one statement without values as a text, and reads the rows of its answer. A pooler
+    /// that gives each transaction another session passes that on; what [`Self::rows`] prepares in
+    /// one is unknown to the next.
     ///
     /// # Errors
     /// As [`Self::rows`].

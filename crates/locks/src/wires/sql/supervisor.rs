@@ -1,5 +1,5 @@
-//! Knows whether the database answers, on a connection of its own: that all of the pool are in use does not
-//! mean that it is away.
+//! Knows whether the database answers, on a connection of its own: that all of the pool are in use
+//! does not mean that it is away.
 
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ async fn ask(connection: Option<Own>, target: &Target) -> Result<Answered, sqlx:
     Ok(Answered { connection, is_new })
 }
 
-/// Brings the tables up to date. In MySQL, a change of tables that breaks off in the middle has to be
-/// mended by hand: this is not the place for short patience.
+/// Brings the tables up to date. In MySQL, a change of tables that breaks off in the middle has to
+/// be mended by hand: this is not the place for short patience.
 async fn migrate(connection: &mut Own, tables: &'static [Table]) -> Result<(), Cause> {
     let migrated = async {
         match connection {

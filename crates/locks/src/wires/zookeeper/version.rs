@@ -1,5 +1,5 @@
-//! What the servers of an ensemble say that they are. The protocol of clients does not tell; the four
-//! letters `srvr` do, unless they are forbidden.
+//! What the servers of an ensemble say that they are. The protocol of clients does not tell; the
+//! four letters `srvr` do, unless they are forbidden.
 
 use std::io;
 

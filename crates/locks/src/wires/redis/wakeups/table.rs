@@ -114,8 +114,8 @@ impl Table {
         rows.changed = rows.channels.keys().cloned().collect();
     }
 
-    /// What to subscribe to and what to unsubscribe from, after which `live` is true. A channel that
-    /// was dropped and wanted again meanwhile is subscribed to still.
+    /// What to subscribe to and what to unsubscribe from, after which `live` is true. A channel
+    /// that was dropped and wanted again meanwhile is subscribed to still.
     pub(super) fn changes(&self, live: &mut HashSet<Arc<str>>) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let mut rows = self.rows.lock();
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
