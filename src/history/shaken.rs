@@ -14,7 +14,7 @@ impl Shop {
         self.records_by(&CLOCKS)
     }
 
-    /// The same, on these clocks.
+    /// The history on these clocks.
     pub fn records_by(&self, clocks: &[(&str, u64); 2]) -> Vec<Record> {
         let lanes = self.orders.iter().flat_map(|order| {
             order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
@@ -35,7 +35,7 @@ impl Shop {
 }
 
 impl Event {
-    /// The same event on a clock that shows so much more.
+    /// An event on a clock that shows so much more.
     fn later(&self, by_ns: u64) -> Self {
         let mut kind = self.kind.clone();
         match &mut kind {
@@ -51,7 +51,7 @@ impl Event {
     }
 }
 
-/// The same events, split, some of them sent twice, and shuffled.
+/// The events of a history, split, some of them sent twice, and shuffled.
 pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut shaken = split(records, &mut rng);
@@ -61,7 +61,7 @@ pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     shaken
 }
 
-/// The same events, split, without the oldest parts. Parts come in as they end.
+/// The events of a history, split, without the oldest parts. Parts come in as they end.
 pub fn drop_oldest(records: &[Record], seed: u64) -> (Vec<Record>, u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut parts = split(records, &mut rng);

@@ -15,7 +15,7 @@ pub struct Part {
     pub checks: Vec<Check>,
     /// What was measured.
     pub figures: Vec<Figure>,
-    /// The same side by side.
+    /// Figures side by side.
     pub tables: Vec<Table>,
     /// What can be seen of it.
     pub pictures: Vec<Picture>,

@@ -31,7 +31,7 @@ pub struct Conditions {
 pub enum Promise {
     /// No unit is sold twice, whatever happens: each run has to show it.
     Exact,
-    /// The same, as long as no lease is outlived.
+    /// No unit is sold twice, as long as no lease is outlived.
     ExactWithinTtl,
     /// Units are sold twice: one run is enough to show it.
     Oversell,

@@ -157,7 +157,7 @@ fn mark_overlaps(lanes: &mut [Lane]) {
     }
 }
 
-/// The same time, in as few spans as possible.
+/// The time of some spans, in as few of them as possible.
 fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.from_ns);
     let mut joined: Vec<Span> = Vec::new();

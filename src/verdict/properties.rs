@@ -192,7 +192,7 @@ proptest! {
         prop_assert!(kinds(&verdict).is_subset(&found), "{verdict:#?}");
     }
 
-    /// The same units to two buyers: each was told that they are its own.
+    /// Units are sold to two buyers: each was told that they are its own.
     #[test]
     fn units_sold_to_two_buyers_are_found(mut shop in shops(), at: Index) {
         let sold: Vec<Event> = events(&mut shop)

@@ -195,6 +195,26 @@ fn files_stay_short() {
     assert!(lines <= 181, "README.md has {lines} lines beside its table of strategies");
 }
 
+/// Comments say their own noun, and fit a narrow window.
+#[test]
+fn prose_is_plain() {
+    for (name, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let Some((_, prose)) = line.split_once("//") else { continue };
+            let place = format!("{name}:{}: {line}", number + 1);
+            if line.trim_start().starts_with("//") {
+                // A table cannot be broken.
+                let fits = line.chars().count() <= 100 || prose.starts_with("! |");
+                assert!(fits, "more than 100 columns: {place}");
+            }
+            let sends_upward = ["/ The same", "! The same", "/ As ", "! As "]
+                .iter()
+                .any(|it| prose.starts_with(it));
+            assert!(!sends_upward, "sends the reader upward: {place}");
+        }
+    }
+}
+
 /// Every strategy's file begins with the same headings.
 #[test]
 fn strategies_say_what_they_guarantee() {

@@ -139,7 +139,7 @@ pub struct Tried<T, E> {
 /// time that is left.
 ///
 /// # Cancellation
-/// As safe as `attempt` is.
+/// Dropping the future drops the `attempt` that is under way: it is as safe as that is.
 pub async fn retry<T, E, F: Future<Output = Result<Option<T>, E>>>(
     patience: &Patience,
     rng: &mut impl Rng,

@@ -42,7 +42,7 @@ impl Ends {
 pub struct Case<'a> {
     /// What was expected.
     pub claim: &'a str,
-    /// The same, to be checked.
+    /// What was expected, in a form that can be checked.
     pub ends: Ends,
     /// What happened before anybody decided.
     pub story: String,

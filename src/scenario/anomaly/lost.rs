@@ -118,7 +118,7 @@ struct Asked {
     tally: Tally,
 }
 
-/// The same, under the strategy, in a lab that sells from that MySQL.
+/// What the database answers is asked under the strategy, in a lab that sells from that MySQL.
 async fn ask_first(scene: &Scene, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     let url = scene.mysql_url()?.clone();
     let config = scene.config.with_servers(&[(Backend::MySql, url)]);

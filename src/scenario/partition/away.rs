@@ -25,7 +25,7 @@ use crate::{
     strategy::StrategyId,
 };
 
-/// As many purchases are watched of which each has to fail.
+/// So many purchases are watched, each of which has to fail.
 const WATCHED: usize = 20;
 /// Nodes that are a minority, and a majority, of five.
 const MINORITY: usize = 2;

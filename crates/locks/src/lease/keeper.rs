@@ -124,7 +124,7 @@ impl Keeper {
     /// else tries again after a delay.
     ///
     /// # Cancellation
-    /// As safe as `attempt` is.
+    /// Dropping the future drops the `attempt` that is under way: it is as safe as that is.
     pub async fn contend<'a, T, E, F: Future<Output = Result<Option<T>, E>>>(
         &self,
         name: &Name,

@@ -94,8 +94,8 @@ static VOTE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The same for a lease that is to last longer. 1: it does; 0: this node does not know it; -1: this
-/// node does not vote.
+/// KEYS: lock, mark. ARGV: token, ttl in ms, whether a node without the mark may vote. Makes a
+/// lease last longer. 1: it does; 0: this node does not know it; -1: this node does not vote.
 static EXTEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -272,7 +272,7 @@ impl Lock for RedlockLock {
         Ok(if stolen > 0 { Release::Stolen } else { Release::Expired })
     }
 
-    /// As a release, but for all nodes: one that has not answered may have the claim.
+    /// Asks all nodes to forget the claim: one that has not answered may have the claim.
     async fn undo(&self, claim: &Claim) -> Result<Release, BackendError> {
         let answers = self.forget(claim).await;
         if answers.iter().any(Result::is_err) {

@@ -22,7 +22,8 @@ const LOOK_MIN: Duration = Duration::from_millis(1);
 /// sooner.
 ///
 /// # Cancellation
-/// As safe as `attempt` is. A wake-up that this waiter does not use goes to the next.
+/// Dropping the future drops the `attempt` that is under way: it is as safe as that is. A wake-up
+/// that this waiter does not use goes to the next.
 pub async fn on_release<T, E, F: Future<Output = Result<Option<T>, E>>>(
     patience: &Patience,
     lock: &dyn Waitable,

@@ -150,10 +150,10 @@ impl EtcdClient {
         })
     }
 
-    /// The same, for a command about a lease that may be gone: `None` if it is.
+    /// Sends one command about a lease that may be gone: `None` if it is.
     ///
     /// # Errors
-    /// As [`Self::command`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     pub async fn found<T>(
         &self,
         op: Op,

@@ -191,10 +191,10 @@ impl RedisClient {
         self.observe(op, async |conn| cmd.query_async(conn).await).await
     }
 
-    /// Sends several commands in one round trip; as [`Self::command`].
+    /// Sends several commands in one round trip.
     ///
     /// # Errors
-    /// As [`Self::command`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     pub async fn pipeline<T: FromRedisValue>(
         &self,
         op: Op,
@@ -204,10 +204,10 @@ impl RedisClient {
     }
 
     /// Runs a script by its hash, loading it when the server does not know it (after a restart or a
-    /// failover); as [`Self::command`].
+    /// failover).
     ///
     /// # Errors
-    /// As [`Self::command`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     pub async fn script<T: FromRedisValue>(
         &self,
         op: Op,

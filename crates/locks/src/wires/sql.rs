@@ -246,13 +246,14 @@ impl SqlClient {
         }
     }
 
-    /// The same, for who asks the database something that waits for no lock.
+    /// Checks a connection out for who asks the database something that waits for no lock.
     ///
     /// # Errors
-    /// As [`Self::session`].
+    /// [`BackendError::Contended`]: none was free in time. [`BackendError::Unavailable`]: the
+    /// database is away. Nothing was sent.
     ///
     /// # Cancellation
-    /// As [`Self::session`].
+    /// Safe: whoever is dropped leaves the queue, or the connection to the next.
     pub async fn session_soon(self: &Arc<Self>) -> Result<Session, BackendError> {
         self.session(Instant::now() + self.timeout).await
     }

@@ -129,10 +129,10 @@ impl ZooKeeperClient {
         })
     }
 
-    /// The same, for a command about a node that may be gone: `None` if it is.
+    /// Sends one command about a node that may be gone: `None` if it is.
     ///
     /// # Errors
-    /// As [`Self::command`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     pub async fn found<T>(
         &self,
         op: Op,

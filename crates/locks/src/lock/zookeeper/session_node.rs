@@ -107,8 +107,8 @@ impl SessionNode {
         Ok(self.zookeeper.found(Op::Acquire, session, list).await?.unwrap_or_default())
     }
 
-    /// The same, including everything that was carried out before, at whatever server: the one that
-    /// we are connected to may be behind.
+    /// All contenders, including everything that was carried out before, at whatever server: the
+    /// one that we are connected to may be behind.
     async fn all_contenders(
         &self,
         op: Op,
@@ -210,7 +210,7 @@ impl SessionNode {
         Ok(granted(deadline, &stat))
     }
 
-    /// The same, waiting for its turn.
+    /// One try in a given session, which waits for its turn.
     async fn queue_in(
         &self,
         session: &Client,

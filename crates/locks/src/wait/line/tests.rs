@@ -196,7 +196,7 @@ async fn the_order_is_that_of_arrival() {
     }
 }
 
-/// The same on two threads, where everything meets everything.
+/// Lines on two threads, where everything meets everything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_between_threads() {
     const KEYS: [&str; 2] = ["p", "q"];

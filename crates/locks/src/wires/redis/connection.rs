@@ -66,10 +66,10 @@ pub struct Exclusive<'a> {
 }
 
 impl Exclusive<'_> {
-    /// As [`RedisClient::pipeline`], on this connection.
+    /// Sends several commands in one round trip, on this connection.
     ///
     /// # Errors
-    /// As there.
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     pub async fn pipeline<T: FromRedisValue>(
         &mut self,
         op: Op,

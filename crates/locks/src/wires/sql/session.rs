@@ -97,13 +97,13 @@ impl Session {
         self.rows_within(Duration::ZERO, op, sql, values).await
     }
 
-    /// The same, for a statement that may wait for a lock for so long.
+    /// Sends one statement that may wait for a lock for so long, and reads the rows of its answer.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     ///
     /// # Cancellation
-    /// As [`Self::rows`].
+    /// Dropping the future closes the connection: what was sent may be carried out.
     pub async fn rows_within<T: Row>(
         &mut self,
         wait: Duration,
@@ -129,10 +129,10 @@ impl Session {
     /// Sends one statement, and says how many rows it found to change.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     ///
     /// # Cancellation
-    /// As [`Self::rows`].
+    /// Dropping the future closes the connection: what was sent may be carried out.
     pub async fn change(
         &mut self,
         wait: Duration,
@@ -158,10 +158,10 @@ impl Session {
     /// Sends several statements at once, which have no values and whose answers nobody reads.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     ///
     /// # Cancellation
-    /// As [`Self::rows`].
+    /// Dropping the future closes the connection: what was sent may be carried out.
     pub async fn run(&mut self, op: Op, sql: &str) -> Result<(), BackendError> {
         self.observe(op, Duration::ZERO, async |link| match link {
             Link::Postgres(connection) => connection.execute(sql).await.map(|_| ()),
@@ -175,10 +175,10 @@ impl Session {
     /// one is unknown to the next.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// See [`BackendError`]: not sent, reply lost, or refused.
     ///
     /// # Cancellation
-    /// As [`Self::rows`].
+    /// Dropping the future closes the connection: what was sent may be carried out.
     pub async fn rows_of_text<T: Row>(
         &mut self,
         op: Op,
@@ -244,7 +244,7 @@ where
     Ok(arguments)
 }
 
-/// As Postgres wants it: `$1`, `$2`, … for each `?`.
+/// The statement in the words of Postgres: `$1`, `$2`, … for each `?`.
 fn numbered(sql: &str) -> String {
     let mut numbered = String::with_capacity(sql.len() + 16);
     for (number, part) in sql.split('?').enumerate() {
