@@ -29,10 +29,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 # Debian rather than distroless: without REDIS_URL, locklab starts its own private Redis, and who types
 # `docker run` expects the first purchase to work. That takes redis-server, which distroless has no way
-# to install. The release is the builder's, because the binary links to its glibc.
+# to install. The release is the builder's, because the binary links to its glibc. A database whose
+# certificate is to be verified (sslmode=verify-full) takes the authorities of ca-certificates.
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends redis-server \
+    && apt-get install --yes --no-install-recommends ca-certificates redis-server \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/locklab /usr/local/bin/locklab
 

@@ -231,11 +231,11 @@ impl Shop {
         self.stock(store)?.tally(product).await
     }
 
-    /// As [`Self::tally`], together with the history, into which everything goes first that this
+    /// The numbers of a product at one instant, together with its history, into which everything goes first that this
     /// server has to add.
     ///
     /// # Errors
-    /// As [`Self::tally`].
+    /// The store could not be read.
     pub async fn evidence(
         &self,
         product: &Product,

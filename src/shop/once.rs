@@ -32,7 +32,8 @@ impl Shop {
     /// that is found.
     ///
     /// # Cancellation
-    /// As [`Self::purchase`]. Until the time is over that the order could have taken, others with the
+    /// Dropping the future leaves a lease that may be held to the release task, and does not recall a
+    /// write that has been sent. Until the time is over that the order could have taken, others with the
     /// same key are told that it is being carried out.
     pub async fn purchase_once(&self, order: &mut Order, name: IdempotencyKey) -> Receipt {
         let started = Instant::now();

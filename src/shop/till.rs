@@ -41,7 +41,7 @@ impl<'a> Till<'a> {
     /// Reads the stock of a product.
     ///
     /// # Errors
-    /// As [`Stock::read`].
+    /// The store could not be read.
     pub async fn read(&mut self, product: &Product) -> Result<Option<Seen>, BackendError> {
         match self {
             Self::Plain(stock) => stock.read(product).await,
@@ -55,7 +55,7 @@ impl<'a> Till<'a> {
     /// Writes the sales of an order, and commits.
     ///
     /// # Errors
-    /// As [`Stock::write`].
+    /// [`BackendError::Unknown`]: the sales may stand, or may still come to stand.
     pub async fn write(
         self,
         order_id: &Token,

@@ -18,7 +18,7 @@ pub struct Visit<'a> {
     pub keeper: &'a Keeper,
     pub lines: &'a BuyerLines,
     pub stock: &'a dyn Stock,
-    /// The same, if it is in rows that can be locked.
+    /// The stock in rows that can be locked, if it is there.
     pub rows: Option<&'a SqlStock>,
     pub metrics: &'a ShopMetrics,
     pub receipt: &'a mut Receipt,

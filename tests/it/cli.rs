@@ -2,10 +2,14 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     process::{Command, Output, Stdio},
 };
 
-use crate::server::{Server, command};
+use crate::{
+    redis_server::Redis,
+    server::{Server, command},
+};
 
 fn run(arguments: &[&str]) -> Output {
     // A port that somebody else uses would be a failure of another kind.
@@ -115,6 +119,21 @@ fn a_missing_redis_says_how_to_install_one() {
         shown.contains("--redis-url") && shown.contains("apt-get install redis-server"),
         "{shown}"
     );
+}
+
+/// A MariaDB comes in packages, and is not tried where the one that is needed to fill its folder is missing.
+#[tokio::test]
+async fn half_a_mariadb_says_how_to_install_the_rest() {
+    let redis = Redis::start().await;
+    let path = tempfile::tempdir().unwrap();
+    symlink("/bin/true", path.path().join("mariadbd")).unwrap();
+    let scenario = ["oversell", "--lock=mysql-row", "--json", "--redis-url", &redis.url()];
+    let output = command(&scenario).env("PATH", path.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for told in ["my_print_defaults", "apt-get install mariadb-server-core mariadb-client-core"] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What a duration may look like, in words.
 pub const DURATION_VALID: &str = "a whole number with a unit, such as 250us, 5ms or 2s";
-/// The same as a regular expression, for the API description.
+/// What a duration may look like as a regular expression, for an API description.
 pub const DURATION_PATTERN: &str = "^[0-9]+(us|ms|s)?$";
 
 /// The unit of a number that has none. Milliseconds everywhere except for `delay`, which the

@@ -59,7 +59,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// The same failure, after an earlier command has had an effect already.
+    /// This failure of a command, when an earlier one has had an effect already: unknown.
     #[must_use]
     pub fn into_unknown(self) -> Self {
         match self {
@@ -72,7 +72,7 @@ impl BackendError {
         }
     }
 
-    /// The same failure, of a statement whose transaction was not committed: it had no effect for sure.
+    /// This failure of a statement whose transaction was not committed: it had no effect for sure.
     #[must_use]
     pub fn into_undone(self) -> Self {
         match self {

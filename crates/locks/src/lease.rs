@@ -136,7 +136,7 @@ impl Lease {
         self.watchdog.as_ref().map(Watchdog::deadline).or(self.grant.deadline)
     }
 
-    /// The same, for a lease that nobody renews.
+    /// When a lease ends that nobody renews; `None` for one that is renewed, or does not end.
     #[must_use]
     pub fn fixed_deadline(&self) -> Option<Instant> {
         self.grant.deadline.filter(|_| !self.grant.is_renewed())
@@ -236,7 +236,7 @@ impl Drop for Lease {
 /// How one try to become the holder ended.
 #[derive(Debug)]
 pub enum Acquired {
-    /// As the holder.
+    /// The caller is the holder.
     Lease(Box<Lease>),
     /// Somebody else is.
     Busy,

@@ -104,7 +104,7 @@ impl Votes {
 }
 
 impl Attempt {
-    /// The same, for a lease that is to be renewed for as long as it is held.
+    /// This answer, with a lease that is to be renewed for as long as it is held.
     #[must_use]
     pub fn renewed(self) -> Self {
         match self {
@@ -189,7 +189,7 @@ pub trait Lock: Waitable {
     /// not: an attempt of several commands must not return one after the first has had an effect.
     ///
     /// # Cancellation
-    /// May be dropped at any await: [`crate::lease::acquire`] then hands the claim to the release task.
+    /// May be dropped at any await: the keeper then hands the claim to the release task.
     async fn attempt(&self, claim: &Claim) -> Result<Attempt, BackendError>;
 
     /// Whether the lock service keeps those who wait in order, so that [`Self::queue`] can be asked.
@@ -201,10 +201,11 @@ pub trait Lock: Waitable {
     /// a time, or until nobody wants it any more. It has left the queue when it was not granted.
     ///
     /// # Errors
-    /// As [`Self::attempt`].
+    /// [`BackendError::Unknown`]: the claim may be the holder. Any other error promises that it is
+    /// not.
     ///
     /// # Cancellation
-    /// As [`Self::attempt`].
+    /// May be dropped at any await: the keeper then hands the claim to the release task.
     async fn queue(
         &self,
         claim: &Claim,

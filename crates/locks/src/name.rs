@@ -9,7 +9,7 @@ pub const NAME_MAX: usize = 64;
 
 /// What a name may be, in words and as a pattern.
 pub const NAME_VALID: &str = "1 to 64 of the characters A-Z a-z 0-9 _ . : -";
-/// The same as a regular expression, for the API description.
+/// What a name may be as a regular expression, for an API description.
 pub const NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]{1,64}$";
 
 /// The name of what is locked. Cheap to clone: every claim carries it.
