@@ -65,7 +65,7 @@ impl Cli {
     /// Reads the command line.
     ///
     /// # Errors
-    /// It is not valid, or it asks for help.
+    /// The command line is not valid, or asks for help.
     pub fn read() -> Result<Self, clap::Error> {
         let mut command = Self::command_line();
         let matches = command.try_get_matches_from_mut(std::env::args_os())?;

@@ -63,7 +63,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Whether the server that listens on `listen` says that it is ready.
 ///
 /// # Errors
-/// It does not answer, or it answers that it is not ready.
+/// The server does not answer, or answers that it is not ready.
 pub async fn check(listen: SocketAddr) -> Result<(), Cause> {
     let asked = time::timeout(TIMEOUT, ready(listen)).await;
     let status = asked.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|error| {

@@ -135,9 +135,9 @@ impl Runs {
 pub struct Value<T> {
     /// The value.
     pub value: T,
-    /// Its name on the command line.
+    /// What the command line calls the value.
     pub name: String,
-    /// What it means.
+    /// What the value means.
     pub help: String,
 }
 

@@ -18,7 +18,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The whole body.
 ///
 /// # Errors
-/// It is too large, took too long, or broke off.
+/// The body is too large, took too long, or broke off.
 pub async fn read(body: Body) -> Result<Vec<u8>, Problem> {
     if body.size_hint().lower() > DISCARDED_MAX {
         return Err(too_large());

@@ -15,7 +15,7 @@ use crate::{
 /// The items of an order, and whether they were given as a cart.
 ///
 /// # Errors
-/// They are not valid, or there are several and the strategy sells one product at a time.
+/// The items are not valid, or there are several and the strategy sells one product at a time.
 pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item>, bool), Problem> {
     let is_cart = fields.has(&ITEMS);
     if !is_cart {

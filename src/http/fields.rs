@@ -66,7 +66,7 @@ impl Fields {
     /// The value of a parameter, if it was given.
     ///
     /// # Errors
-    /// It was given and is not valid.
+    /// The parameter was given and is not valid.
     pub fn take<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Option<T>, Problem> {
         Ok(self.take_all(parameter)?.pop())
     }
@@ -74,7 +74,7 @@ impl Fields {
     /// The values of a parameter that may be given several times.
     ///
     /// # Errors
-    /// One of them is not valid.
+    /// One of the values is not valid.
     pub fn take_all<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Vec<T>, Problem> {
         let given = self.0.remove(parameter.name).unwrap_or_default();
         let most = parameter.most;

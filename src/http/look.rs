@@ -27,7 +27,7 @@ pub const ONE_STORE: &str = "with lock=, only the store of that strategy is aske
 pub struct LookParameters;
 
 impl LookParameters {
-    /// All of them.
+    /// All parameters of a look.
     pub const ALL: Parameters = &[&STORE_OF.any];
 }
 
@@ -56,7 +56,7 @@ pub type InPath = Result<Path<String>, PathRejection>;
 /// The product in the path, and what the query says of it.
 ///
 /// # Errors
-/// One of them is not valid.
+/// The product or a parameter is not valid.
 pub fn look(path: InPath, uri: &Uri, known: Parameters) -> Result<(Product, Fields), Problem> {
     let product = path.ok().and_then(|Path(name)| Product::parse(&name)).ok_or_else(|| {
         let detail = "the product in the path is not a product name";

@@ -26,7 +26,7 @@ use locklab_locks::{
 
 /// A parameter, whatever its type.
 pub struct AnyParameter {
-    /// Its name.
+    /// The name of the parameter.
     pub name: &'static str,
     alias: Option<&'static str>,
     about: &'static str,
@@ -154,12 +154,12 @@ pub const FORMAT: Parameter<Format> = Parameter::new(
 pub const STOCK: Parameter<Units> = Parameter::new("stock", Some("1"), "Units to put on sale.");
 
 impl AnyParameter {
-    /// Its names: the one that the PHP lab gave it is among them.
+    /// The names of the parameter, that of the PHP lab included.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         [self.name].into_iter().chain(self.alias)
     }
 
-    /// Its value and purpose, for the API description.
+    /// What the parameter holds and is good for, for the API description.
     fn describe(&self) -> Schema {
         let default = self.default.map(|text| match (self.schema)().build().schema_type {
             SchemaType::Type(Type::Integer | Type::Boolean) => {
