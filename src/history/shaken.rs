@@ -3,12 +3,12 @@
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::history::{Event, Kind, Record, simulated::Shop};
+use crate::history::{Event, Kind, Record, simulated::SimulatedShop};
 
 /// What the clocks of the machines show when the simulation begins.
 const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
 
-impl Shop {
+impl SimulatedShop {
     /// What the history holds, in the order in which it came in.
     pub fn records(&self) -> Vec<Record> {
         self.records_by(&CLOCKS)

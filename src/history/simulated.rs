@@ -76,7 +76,7 @@ pub struct Lane {
 
 /// An order that was simulated.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct SimulatedOrder {
     /// Its name.
     pub order_id: String,
     /// Who recorded it.
@@ -96,11 +96,11 @@ pub struct Counts {
 
 /// What happened in a simulation.
 #[derive(Debug, Clone)]
-pub struct Shop {
+pub struct SimulatedShop {
     /// What the store says at the end.
     pub counts: Counts,
     /// Every order.
-    pub orders: Vec<Order>,
+    pub orders: Vec<SimulatedOrder>,
     /// How many buyers were not told how it ended.
     pub unknown: u64,
     /// Units that the ledger has and of which nobody was told.
@@ -146,11 +146,11 @@ fn buyer() -> impl Strategy<Value = Buyer> {
 }
 
 /// A shop that has served some buyers.
-pub fn shops() -> impl Strategy<Value = Shop> {
-    (0..60_i64, buyers()).prop_map(|(initial, buyers)| Shop::simulate(initial, &buyers))
+pub fn shops() -> impl Strategy<Value = SimulatedShop> {
+    (0..60_i64, buyers()).prop_map(|(initial, buyers)| SimulatedShop::simulate(initial, &buyers))
 }
 
-impl Shop {
+impl SimulatedShop {
     /// Serves buyers, one after the other.
     pub fn simulate(initial: i64, buyers: &[Buyer]) -> Self {
         let counts = Counts { initial, stock: initial, sold: 0 };
@@ -210,7 +210,7 @@ impl Shop {
         for lane in &mut lanes {
             lane.events.sort();
         }
-        self.orders.push(Order { order_id: format!("order-{number:04}"), lanes });
+        self.orders.push(SimulatedOrder { order_id: format!("order-{number:04}"), lanes });
     }
 
     /// The next moment at which something happens.

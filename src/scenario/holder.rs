@@ -12,7 +12,7 @@ use super::{
 use crate::{
     fault::{Action, Fault},
     measure::clock,
-    report::Entry,
+    report::RunEntry,
     step::Step,
     strategy::StrategyId,
     wait::{Patience, Policy},
@@ -48,7 +48,7 @@ impl Holder {
     }
 
     /// What became of its purchase, when it goes on.
-    pub async fn entry(mut self) -> Result<Entry, ScenarioError> {
+    pub async fn entry(mut self) -> Result<RunEntry, ScenarioError> {
         let entries = self.crew.entries().await?;
         self.crew.end().await?;
         only(entries, "the holder")
@@ -66,7 +66,7 @@ pub fn first_of(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
 }
 
 /// One purchase of this process, now. It has to be decided, for which its servers have to be there.
-pub async fn buy(ground: &Ground, plan: Plan) -> Result<Entry, ScenarioError> {
+pub async fn buy(ground: &Ground, plan: Plan) -> Result<RunEntry, ScenarioError> {
     let (shop, faults) = (ground.lab.shop(), ground.lab.faults());
     let entry = only(buyers::buy(shop, faults, plan, Instant::now()).await, "a purchase")?;
     if entry.is_decided() {
@@ -76,7 +76,7 @@ pub async fn buy(ground: &Ground, plan: Plan) -> Result<Entry, ScenarioError> {
     Err(ScenarioError::NotMeasured(format!("a purchase was not decided: {why}")))
 }
 
-fn only(entries: Vec<Entry>, whose: &str) -> Result<Entry, ScenarioError> {
+fn only(entries: Vec<RunEntry>, whose: &str) -> Result<RunEntry, ScenarioError> {
     let first = entries.into_iter().next();
     first.ok_or_else(|| ScenarioError::NotMeasured(format!("{whose} told nothing")))
 }

@@ -8,7 +8,7 @@ use crate::{
     history::Record,
     lab::Lab,
     product::Product,
-    report::{Entry, Run, numbers},
+    report::{Run, RunEntry, numbers},
     stock::ledger::Tally,
     strategy::StrategyId,
     verdict::{self, Audit, Verdict},
@@ -76,7 +76,7 @@ impl Recorded {
     }
 
     /// A run of these purchases.
-    pub fn run(&self, entries: Vec<Entry>) -> Run {
+    pub fn run(&self, entries: Vec<RunEntry>) -> Run {
         Run::new(self.lock.row().name, &self.tally, self.audit(), entries)
     }
 }

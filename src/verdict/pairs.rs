@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     history::{Kind, Record, simulated::event},
     stock::ledger::Tally,
-    verdict::{evidence::TOLD_MAX, judge},
+    verdict::{findings::TOLD_MAX, judge},
 };
 
 /// A lease: its clock, its token, and when it was granted, released, and over.

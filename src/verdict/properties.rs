@@ -9,7 +9,7 @@ use crate::{
     history::{
         Event, Kind,
         shaken::{drop_oldest, shake},
-        simulated::{Counts, Lane, Order, Shop, event, shops},
+        simulated::{Counts, Lane, SimulatedOrder, SimulatedShop, event, shops},
     },
     outcome::Outcome,
     stock::ledger::Tally,
@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// What the store of a shop says.
-fn tally(shop: &Shop) -> Tally {
+fn tally(shop: &SimulatedShop) -> Tally {
     let Counts { initial, stock, sold } = shop.counts;
     Tally { initial, stock, sold }
 }
 
-fn verdict(shop: &Shop) -> Verdict {
+fn verdict(shop: &SimulatedShop) -> Verdict {
     let records = shop.records();
     judge(&tally(shop), &records, records.len() as u64)
 }
@@ -33,7 +33,7 @@ fn kinds(verdict: &Verdict) -> BTreeSet<&str> {
 }
 
 /// Every event of a shop, to be changed.
-fn events(shop: &mut Shop) -> Vec<&mut Event> {
+fn events(shop: &mut SimulatedShop) -> Vec<&mut Event> {
     let lanes = shop.orders.iter_mut().flat_map(|order| &mut order.lanes);
     let mut events: Vec<&mut Event> = lanes.flat_map(|lane| &mut lane.events).collect();
     events.sort_by_key(|event| event.at_ns);
@@ -41,7 +41,7 @@ fn events(shop: &mut Shop) -> Vec<&mut Event> {
 }
 
 /// Every sale whose read was recorded: the count that it read, and its own.
-fn sales_with_reads(shop: &mut Shop) -> Vec<(&mut i64, i64)> {
+fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
     let mut found = Vec::new();
     for lane in shop.orders.iter_mut().flat_map(|order| &mut order.lanes) {
         let mut read = None;
@@ -57,7 +57,7 @@ fn sales_with_reads(shop: &mut Shop) -> Vec<(&mut i64, i64)> {
 }
 
 /// Every exclusive lease: its server, when it was granted, and until when it stood at least.
-fn holds(shop: &Shop) -> Vec<(usize, u64, u64)> {
+fn holds(shop: &SimulatedShop) -> Vec<(usize, u64, u64)> {
     let mut found = Vec::new();
     for lane in shop.orders.iter().flat_map(|order| &order.lanes) {
         let granted = lane.events.iter().find(|it| matches!(it.kind, Kind::Granted { .. }));
@@ -169,7 +169,7 @@ proptest! {
             event(used_ns + 2, Kind::Fail { outcome: Outcome::Lost }),
         ];
         let lanes = vec![Lane { server, lock: "safe", events }];
-        shop.orders.push(Order { order_id: "intruder".to_owned(), lanes });
+        shop.orders.push(SimulatedOrder { order_id: "intruder".to_owned(), lanes });
         let verdict = verdict(&shop);
         prop_assert!(verdict.ok, "{verdict:#?}");
         prop_assert_eq!(verdict.overlaps.grants, 1, "{:#?}", verdict);
@@ -203,7 +203,7 @@ proptest! {
         prop_assume!(!sold.is_empty());
         let again = vec![at.get(&sold).clone()];
         let lanes = vec![Lane { server: 0, lock: "atomic", events: again }];
-        shop.orders.push(Order { order_id: "again".to_owned(), lanes });
+        shop.orders.push(SimulatedOrder { order_id: "again".to_owned(), lanes });
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok);
         prop_assert!(kinds(&verdict).contains("sold twice"), "{verdict:#?}");

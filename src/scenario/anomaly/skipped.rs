@@ -2,7 +2,7 @@
 //! does not: what was sold and is being packed is not counted, and sold once more (The-Leetcode-City 1654).
 
 use super::{
-    judge::{Case, Ends},
+    judge::{Ends, Trial},
     ledger::{Ledger, Writes},
     purchase::Look,
 };
@@ -60,14 +60,14 @@ async fn count(
     let look = buyer.look(item, &left, &[units.into(), item.into()]).await?;
     let bought = buyer.decide(item, look, Writes::Sale).await;
     packer.run("COMMIT").await?;
-    let case = Case {
+    let trial = Trial {
         claim,
         ends,
         story: format!("{UNITS} are sold, one of them locked by session {}", packer.id),
         purchases: vec![bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }
 
@@ -96,13 +96,13 @@ async fn pick(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
         }
         purchases.push(buyer.decide(item, look, Writes::Sale).await);
     }
-    let case = Case {
+    let trial = Trial {
         claim: "control, each buyer picks one of many rows with SKIP LOCKED: each is sold once",
         ends: Ends::TurnedAway,
         story: "all pick before anybody commits".to_owned(),
         purchases,
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::hand_off::hand_offs;
 use crate::{
     lab::Lab,
     measure::{cpu, sample},
-    report::Entry,
+    report::RunEntry,
     scenario::{
         error::ScenarioError,
         ground::Ground,
@@ -184,7 +184,7 @@ impl Cell {
         self,
         load: &Load,
         run: u32,
-        entries: &[Entry],
+        entries: &[RunEntry],
         recorded: &Recorded,
         (here, servers): Used,
     ) -> Sample {

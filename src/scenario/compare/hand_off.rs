@@ -2,7 +2,7 @@
 
 use crate::history::{
     Record,
-    lease::Lease,
+    lease::HeldLease,
     trace::{Trace, Traces},
 };
 
@@ -13,7 +13,7 @@ use crate::history::{
 pub fn hand_offs(history: &[Record]) -> Vec<f64> {
     let traces = Traces::new(history);
     let leases = traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive);
-    let mut leases: Vec<Lease<'_>> = leases.collect();
+    let mut leases: Vec<HeldLease<'_>> = leases.collect();
     leases.sort_by_key(|lease| (lease.clock, lease.at_ns));
     let pairs = leases.windows(2).filter_map(|pair| {
         let [one, next] = pair else { return None };

@@ -33,7 +33,7 @@ const MAJORITY: usize = 3;
 const WORK: Duration = Duration::from_millis(10);
 
 /// What was seen.
-struct Seen {
+struct Outage {
     /// Purchases that began after the nodes had gone away.
     began: Vec<Attempt>,
     /// Those among them that ended before the nodes were back, if that was waited for.
@@ -108,7 +108,7 @@ async fn go_away(
     farm: &mut Farm,
     how: How,
     away: usize,
-) -> Result<Seen, ScenarioError> {
+) -> Result<Outage, ScenarioError> {
     let (args, lock, product) = (scene.args, StrategyId::Redlock, Product::default());
     let shops: Vec<_> = farm.labs.iter().map(|lab| Arc::clone(lab.shop())).collect();
     shops[0].reset(&product, args.purchases, Some(lock)).await?;
@@ -150,7 +150,7 @@ async fn go_away(
     farm.until_back().await?;
     let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     let began = attempts.into_iter().filter(|it| it.began >= broken).collect();
-    Ok(Seen { began, ended, recovery, recorded })
+    Ok(Outage { began, ended, recovery, recorded })
 }
 
 /// How purchases ended, and how many of them.
