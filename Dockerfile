@@ -16,23 +16,24 @@ COPY . .
 # Shown by locklab_build_info. Declared here, so that another revision repeats no step above.
 ARG LOCKLAB_REVISION=unknown
 
-# The caches outlive this layer: a change to the sources compiles our crate, not its dependencies. Cargo
+# The caches outlive this layer: a change to the sources compiles our crates, not their dependencies. Cargo
 # judges by file times, and a checkout can be older than the cache, hence the touch. `target` is a
 # cache and not part of the layer, hence the copy out of it; one folder per architecture.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,sharing=locked \
     set -eu; \
     out="/target/$(uname -m)"; \
-    touch src/lib.rs src/main.rs; \
+    touch src/lib.rs src/main.rs crates/locks/src/lib.rs; \
     cargo build --release --locked --bin locklab --target-dir "$out"; \
     install -D "$out/release/locklab" /out/locklab
 
 # Debian rather than distroless: without REDIS_URL, locklab starts its own private Redis, and who types
 # `docker run` expects the first purchase to work. That takes redis-server, which distroless has no way
-# to install. The release is the builder's, because the binary links to its glibc.
+# to install. The release is the builder's, because the binary links to its glibc. A database whose
+# certificate is to be verified (sslmode=verify-full) takes the authorities of ca-certificates.
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends redis-server \
+    && apt-get install --yes --no-install-recommends ca-certificates redis-server \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/locklab /usr/local/bin/locklab
 

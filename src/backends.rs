@@ -5,17 +5,14 @@ pub mod version;
 use std::sync::Arc;
 
 use tokio::time::Duration;
-use utoipa::ToSchema;
 
-use crate::{
-    strategy::{
-        Strategy,
-        server::{Backend, Store},
-    },
-    wires::{
-        circuit, etcd::EtcdClient, redis::RedisClient, redlock::Nodes, sql::SqlClient,
-        zookeeper::ZooKeeperClient,
-    },
+use crate::strategy::{
+    Strategy,
+    server::{Backend, Store},
+};
+use locklab_locks::wires::{
+    circuit, etcd::EtcdClient, redis::RedisClient, redlock::Nodes, sql::SqlClient,
+    zookeeper::ZooKeeperClient,
 };
 
 /// The two pools of connections to one database: those that hold locks must not keep the others from

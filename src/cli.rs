@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod databases;
 mod embed;
+mod leader;
 mod manual;
 mod output;
 mod parsers;
@@ -26,6 +27,7 @@ pub use self::compare::CompareArgs;
 pub use self::config::{Config, LogFormat, RedisMode};
 pub use self::databases::DatabaseArgs;
 pub use self::embed::Embed;
+pub use self::leader::{Candidacy, LeaderArgs};
 pub use self::manual::{CompletionsArgs, ManArgs};
 pub use self::output::OutputArgs;
 pub use self::partition::{How, PartName, PartitionArgs, Via};
@@ -33,15 +35,18 @@ pub use self::race::{
     CrashArgs, DeadlockArgs, Expect, OversellArgs, PauseArgs, RetryArgs, RunArgs,
 };
 pub use self::run_all::{RunAllArgs, Simulation};
-pub use self::scenarios::{Candidacy, LeaderArgs, Scenario};
+pub use self::scenarios::Scenario;
 pub use self::secret::Secret;
 
 /// The exit code for invalid usage or configuration: `EX_USAGE` of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
 
+/// The exit code for what did not work.
+pub const EXIT_FAILURE: u8 = 1;
+
 /// What follows all help.
-const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something could \
-                          not be measured; 64 invalid usage.";
+const EXIT_CODES: &str = "Exit codes: 0 all went well, and as expected; 1 it did not; 2 something \
+                          could not be measured; 64 invalid usage.";
 
 /// Sells one scarce item over HTTP under whichever distributed lock you name, and tells the truth
 /// about what happened.
@@ -67,10 +72,10 @@ impl Cli {
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 
-    /// What the command line may be, with every flag and subcommand.
+    /// What the command line may be: every subcommand takes every flag of the configuration.
     #[must_use]
     pub fn command_line() -> clap::Command {
-        manual::with_inherited_flags(Self::command())
+        manual::with_inherited_flags(Self::command().mut_args(|flag| flag.global(true)))
     }
 }
 
@@ -86,9 +91,10 @@ pub enum Command {
     Scenario(Scenario),
     /// Print a script by which a shell completes flags and subcommands
     ///
-    /// For this session of bash: source <(locklab completions bash). For all of them, write it where the
-    /// shell looks for completions: ~/.local/share/bash-completion/completions/locklab for bash,
-    /// ~/.config/fish/completions/locklab.fish for fish, a file _locklab in a folder of $fpath for zsh.
+    /// For this session of bash: source <(locklab completions bash). For all of them, write it
+    /// where the shell looks for completions: ~/.local/share/bash-completion/completions/locklab
+    /// for bash, ~/.config/fish/completions/locklab.fish for fish, a file _locklab in a folder of
+    /// $fpath for zsh.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one of each subcommand
     ///

@@ -1,18 +1,47 @@
-//! One request to a Locklab server, for whoever has no curl.
+//! One request over HTTP, for whoever has no curl: to a Locklab server, or to a collector of traces.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::SocketAddr;
-use tokio::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, Response, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time};
+use locklab_locks::error::Cause;
+use tokio::{
+    net::{TcpStream, ToSocketAddrs},
+    time::{self, Duration},
+};
 
-use crate::error::Cause;
+/// Sends a request over a connection of its own, and gives the whole reply. The URI is a path, and the
+/// headers name the host.
+///
+/// # Errors
+/// The server does not answer, or not in HTTP.
+///
+/// # Cancellation
+/// Dropping the future closes the connection.
+pub async fn send(
+    address: impl ToSocketAddrs,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, Cause> {
+    let stream = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let exchange = async {
+        let response = sender.send_request(request.map(Full::new)).await?;
+        let (head, body) = response.into_parts();
+        Ok::<_, hyper::Error>(Response::from_parts(head, body.collect().await?.to_bytes()))
+    };
+    let mut connection = std::pin::pin!(connection);
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        response = &mut exchange => Ok(response?),
+        closed = &mut connection => {
+            closed?;
+            Ok(exchange.await?)
+        }
+    }
+}
 
-/// Sends a request without a body over a connection of its own; the status and the body of the reply.
+/// Asks a server something, without a body; the status and the body of the reply.
 ///
 /// # Errors
 /// The server does not answer, or not in HTTP.
@@ -21,16 +50,10 @@ pub async fn ask(
     method: Method,
     path: &str,
 ) -> Result<(StatusCode, Bytes), Cause> {
-    let stream = TokioIo::new(TcpStream::connect(address).await?);
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    let connection = tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path);
-    let request = request.header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    connection.abort();
-    Ok((status, body))
+    let request = request.header(header::HOST, address.to_string()).body(Bytes::new())?;
+    let (head, body) = send(address, request).await?.into_parts();
+    Ok((head.status, body))
 }
 
 /// A server that takes longer is not well.

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
-use crate::{outcome::Outcome, run::RunId, step::Step};
+use crate::{outcome::Outcome, run::RunId};
+use locklab_locks::step::Step;
 
 /// What one server recorded of one order: all of it, or, of a long one, a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ pub use axum::Router;
 
 pub use self::serve::serve;
 use self::{app::App, problem::Problem};
-use crate::http::metrics::HttpMetrics;
+use crate::{http::metrics::HttpMetrics, verdict::Overlaps};
 
 /// Every route, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -68,11 +68,11 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         history::EventReply,
         problem::Problem,
         product::AuditReply,
-        product::OverlapsReply,
         product::ResetReply,
         product::StockReply,
         reply::ItemReply,
         reply::PurchaseReply,
+        Overlaps,
     )),
     modifiers(&AdminToken)
 )]
@@ -116,8 +116,8 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// What a request counts as whose client hung up before there was a response: nobody gets it, and it
-/// is nginx's name for that.
+/// What a request counts as whose client hung up before there was a response: nobody gets it, and
+/// it is nginx's name for that.
 const CLIENT_GONE: u16 = 499;
 
 /// Starts the series of every reply that a route can give, and of giving none.
@@ -157,8 +157,8 @@ fn known_route(path: &str) -> Option<&'static str> {
     ROUTES.into_iter().find(|route| *route == path)
 }
 
-/// A request under way. It is measured when it is dropped: with its response, or without one, for then
-/// the server has dropped it because its client hung up.
+/// A request under way. It is measured when it is dropped: with its response, or without one, for
+/// then the server has dropped it because its client hung up.
 struct Measured {
     app: Arc<App>,
     method: &'static str,

@@ -19,10 +19,8 @@ use crate::{
     backends::Backends,
     cli::Config,
     embedded::Embedded,
-    fault::FaultMetrics,
     http::{self, app::App, metrics::HttpMetrics},
     lab::{error::LabError, servers::Servers},
-    lease::release,
     measure::exporter::Exporter,
     order::{log::PurchaseLog, recorder},
     product::Product,
@@ -33,6 +31,7 @@ use crate::{
     stock::stocks::Stocks,
     strategy::server::{Backend, Store},
 };
+use locklab_locks::{fault::FaultMetrics, lease::release};
 
 /// How often recorded samples are moved into their buckets.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -3,34 +3,34 @@
 //!
 //! # Where things are
 //!
+//! Two packages: [`locklab_locks`] (`crates/locks/`) acquires, renews and releases a lock under any
+//! protocol; this one is everything else, and uses it as anybody else would.
+//!
 //! `POST /purchase?lock=safe` passes four rooms: `http/purchase.rs` parses and validates it,
-//! [`shop`] is the critical section, `lock/safe.rs` grants and ends the lease, `stock/redis.rs`
-//! reads, writes and keeps the ledger.
+//! [`shop`] is the critical section, the keeper of `crates/locks/src/lock/safe.rs` grants and ends the
+//! lease, `stock/redis.rs` reads, writes and keeps the ledger. A scenario of the command line enters
+//! at the shop, so both exercise one code.
+//!
+//! Every room imports only rooms below it in this table; `tests/it/tidy.rs` holds each file to that.
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
-//! | [`server`], [`healthcheck`], [`ask`] | the subcommands, and one request to a server |
+//! | [`server`], [`telemetry`] | `locklab serve`; its log lines and spans |
+//! | [`scenario`] | what the command line shows of locks |
 //! | [`lab`] | puts the parts together, and takes them apart in the right order |
-//! | [`scenario`], [`report`] | what the command line shows of locks, and how it is told |
-//! | [`http`] | router, handlers, errors: the only place that names axum |
-//! | [`shop`] | the critical section; no axum, no redis, no clap |
-//! | [`order`] | orders, outcomes, receipts |
-//! | [`lock`] | the list of strategies, and what a lock must do; one file per strategy |
-//! | [`lease`] | being the holder: how a lease is acquired, watched and released |
-//! | [`strategy`] | what a strategy says of itself |
-//! | [`fault`] | named steps, and what can be made to go wrong at them |
-//! | [`wait`] | what losers do: schedules of delays, being told of a release, the loops that try again |
-//! | [`mod@line`] | first come, first served, within one server |
-//! | [`release`], [`renewal`] | end claims that nobody else will end; keep leases alive |
-//! | [`stock`] | the racy stock and the exact ledger, one file per store |
-//! | [`history`], [`recorder`] | what every purchase did, step by step, and how it gets to the store |
-//! | [`answer`] | the answers to orders with an idempotency key |
+//! | [`http`] | requests to orders, receipts to replies: the only place that names axum |
+//! | [`shop`] | the critical section; `shop/shelf.rs` builds each strategy |
+//! | [`sell`] | the strategies that need no lease, one file each |
+//! | [`report`] | how findings are told, as text, JSON and pages |
+//! | [`cli`] | flags, environment variables, subcommands; nothing else reads the environment |
 //! | [`verdict`] | pure judgement over what was recorded |
-//! | [`backends`], [`circuit`] | connections, health, embedded servers; the circuit breaker |
-//! | [`metrics`] | every name, help, label and bucket |
-//! | [`telemetry`], [`span`], [`purchase_log`] | log lines, and spans for OpenTelemetry |
-//! | [`product`], [`token`], [`run`], [`duration`], [`clock`], [`cpu`], [`sample`] | small things that everybody uses |
+//! | [`order`] | an order, its receipt, and how both are logged, traced and recorded |
+//! | [`stock`] | the racy stock and the exact ledger, one file per store; answers to idempotency keys |
+//! | [`history`] | what every purchase did, step by step |
+//! | [`backends`], [`embedded`] | the configured servers; private servers that Locklab starts |
+//! | [`strategy`] | the names of strategies, and what each says of itself: one table |
+//! | [`measure`] | metrics and their exporter, clocks, processor time, samples |
+//! | [`client`], [`outcome`], [`product`], [`run`] | small things that everybody uses |
 //!
 //! # Invariants
 //!
@@ -42,17 +42,11 @@
 pub mod backends;
 pub mod cli;
 pub mod client;
-pub mod duration;
 pub mod embedded;
-pub mod error;
-pub mod fault;
 pub mod history;
 pub mod http;
 pub mod lab;
-pub mod lease;
-pub mod lock;
 pub mod measure;
-pub mod name;
 pub mod order;
 pub mod outcome;
 pub mod product;
@@ -62,11 +56,10 @@ pub mod scenario;
 pub mod sell;
 pub mod server;
 pub mod shop;
-pub mod step;
 pub mod stock;
 pub mod strategy;
 pub mod telemetry;
-pub mod token;
 pub mod verdict;
-pub mod wait;
-pub mod wires;
+
+// Paths by which tests, documents and users of this library name the locks.
+pub use locklab_locks::{duration, error, fault, lease, lock, name, step, token, wait, wires};

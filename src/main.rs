@@ -6,7 +6,7 @@ use std::{
 };
 
 use locklab::{
-    cli::{Cli, Command, EXIT_USAGE},
+    cli::{Cli, Command, EXIT_FAILURE, EXIT_USAGE},
     client, scenario, server,
 };
 
@@ -20,33 +20,30 @@ async fn main() -> ExitCode {
         }
     };
     let (config, command) = (cli.config, cli.command.unwrap_or(Command::Serve));
-    let (message, code) = match command {
-        Command::Serve => match server::run(&config).await {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) if error.is_usage() => (error.to_string(), EXIT_USAGE.into()),
-            Err(error) => (error.to_string(), ExitCode::FAILURE),
-        },
-        Command::Completions(args) => match print(&args.script(&Cli::command_line())) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (error.to_string(), ExitCode::FAILURE),
-        },
-        Command::Man(args) => {
-            match args.write(&Cli::command_line()).and_then(|page| print(&page)) {
-                Ok(()) => return ExitCode::SUCCESS,
-                Err(error) => (error.to_string(), ExitCode::FAILURE),
-            }
+    let done = match command {
+        Command::Serve => {
+            let served = server::run(&config).await.map(|()| 0);
+            served.map_err(|error| (error.to_string(), error.exit()))
         }
-        Command::Healthcheck => match client::check(config.listen).await {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (error.to_string(), ExitCode::FAILURE),
-        },
-        Command::Scenario(scenario) => match scenario::run(&config, &scenario).await {
-            Ok(code) => return code.into(),
-            Err(error) => (error.to_string(), error.exit().into()),
-        },
+        Command::Completions(args) => succeeded(print(&args.script(&Cli::command_line()))),
+        Command::Man(args) => {
+            succeeded(args.write(&Cli::command_line()).and_then(|page| print(&page)))
+        }
+        Command::Healthcheck => succeeded(client::check(config.listen).await),
+        Command::Scenario(asked) => {
+            scenario::run(&config, &asked).await.map_err(|error| (error.to_string(), error.exit()))
+        }
     };
-    writeln!(io::stderr(), "locklab: {message}").ok();
-    code
+    let code = done.unwrap_or_else(|(message, code)| {
+        writeln!(io::stderr(), "locklab: {message}").ok();
+        code
+    });
+    code.into()
+}
+
+/// The exit code of whatever fails in one way only, and what it says then.
+fn succeeded(done: Result<(), impl ToString>) -> Result<u8, (String, u8)> {
+    done.map(|()| 0).map_err(|error| (error.to_string(), EXIT_FAILURE))
 }
 
 /// Whoever asked for it need not read to the end.

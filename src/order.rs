@@ -7,18 +7,14 @@ pub mod span;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
-use utoipa::ToSchema;
 
 use crate::{
-    fault::Faults,
-    lease::keeper::Wish,
     product::{Item, Product},
     run::RunId,
     stock::answer::Key,
     strategy::StrategyId,
-    token::Token,
-    wait::Patience,
 };
+use locklab_locks::{fault::Faults, lease::keeper::Wish, token::Token, wait::Patience};
 
 /// What a buyer wants.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::name::{
+pub use locklab_locks::name::{
     InvalidName as InvalidProduct, NAME_MAX as PRODUCT_NAME_MAX,
     NAME_PATTERN as PRODUCT_NAME_PATTERN, NAME_VALID as PRODUCT_NAME_VALID, Name as Product,
 };

@@ -9,7 +9,7 @@ pub const RUN_ID_MAX: usize = 64;
 
 /// What a run id may be, in words and as a pattern.
 pub const RUN_ID_VALID: &str = "1 to 64 of the characters A-Z a-z 0-9 _ . -";
-/// The same as a regular expression, for the API description.
+/// What a run id may be as a regular expression, for the API description.
 pub const RUN_ID_PATTERN: &str = "^[A-Za-z0-9_.-]{1,64}$";
 
 /// What a client calls its load test: k6's `testid`. It comes with the header `X-Run-Id`.

@@ -39,13 +39,13 @@ pub async fn run(config: &Config, scenario: &Scenario) -> Result<u8, ScenarioErr
         Scenario::Candidate(candidacy) => {
             leader::candidate::run(config, candidacy).await.map(|()| 0)
         }
-        Scenario::Oversell(args) => tell(&args.report, oversell::run(config, args)).await,
-        Scenario::Deadlock(args) => tell(&args.report, deadlock::run(config, args)).await,
-        Scenario::Crash(args) => tell(&args.report, crash::run(config, args)).await,
-        Scenario::Retry(args) => tell(&args.report, retry::run(config, args)).await,
-        Scenario::Pause(args) => tell(&args.report, pause::run(config, args)).await,
+        Scenario::Oversell(args) => tell(&args.run.report, oversell::run(config, args)).await,
+        Scenario::Deadlock(args) => tell(&args.run.report, deadlock::run(config, args)).await,
+        Scenario::Crash(args) => tell(&args.run.report, crash::run(config, args)).await,
+        Scenario::Retry(args) => tell(&args.run.report, retry::run(config, args)).await,
+        Scenario::Pause(args) => tell(&args.run.report, pause::run(config, args)).await,
         Scenario::Compare(args) => tell(&args.report, compare::run(config, args)).await,
-        Scenario::RunAll(args) => tell(&args.report, run_all::run(config, args)).await,
+        Scenario::RunAll(args) => tell(&args.run.report, run_all::run(config, args)).await,
         Scenario::Leader(args) => tell(&args.report, leader::run(config, args)).await,
         Scenario::Partition(args) => tell(&args.report, partition::run(config, args)).await,
         Scenario::Anomaly(args) => tell(&args.report, anomaly::run(config, args)).await,

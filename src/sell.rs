@@ -2,6 +2,8 @@
 
 pub mod atomic;
 pub mod metrics;
+pub mod mysql_atomic;
+pub mod mysql_optimistic;
 pub mod mysql_row;
 pub mod optimistic;
 pub mod postgres_atomic;

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::Config,
+    cli::{Config, EXIT_FAILURE, EXIT_USAGE},
     lab::{Lab, error::LabError},
     telemetry::{Telemetry, TelemetryError},
 };
@@ -42,13 +42,13 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// Whether the configuration is to blame.
+    /// The exit code that says so.
     #[must_use]
-    pub fn is_usage(&self) -> bool {
+    pub fn exit(&self) -> u8 {
         match self {
-            Self::Telemetry(_) => true,
-            Self::Lab(error) => error.is_usage(),
-            Self::Listen { .. } | Self::System(_) => false,
+            Self::Telemetry(_) => EXIT_USAGE,
+            Self::Lab(error) if error.is_usage() => EXIT_USAGE,
+            Self::Lab(_) | Self::Listen { .. } | Self::System(_) => EXIT_FAILURE,
         }
     }
 }

@@ -20,10 +20,7 @@ use tokio::time::Instant;
 
 use self::{buyers::BuyerLines, visit::Visit};
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::keeper::Keeper,
-    lock::Lock,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -35,10 +32,10 @@ use crate::{
         metrics::ShopMetrics,
         shelf::{Method, Parts},
     },
-    step::Step,
     stock::{Evidence, Stock, ledger::Tally, stocks::Stocks},
     strategy::{StrategyId, server::Store},
 };
+use locklab_locks::{error::BackendError, lease::keeper::Keeper, step::Step};
 
 /// Why a product could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -234,11 +231,11 @@ impl Shop {
         self.stock(store)?.tally(product).await
     }
 
-    /// As [`Self::tally`], together with the history, into which everything goes first that this
+    /// The numbers of a product at one instant, together with its history, into which everything goes first that this
     /// server has to add.
     ///
     /// # Errors
-    /// As [`Self::tally`].
+    /// The store could not be read.
     pub async fn evidence(
         &self,
         product: &Product,

@@ -15,7 +15,6 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use crate::{
-    error::BackendError,
     history::Record,
     product::{Item, Product},
     stock::{
@@ -23,8 +22,8 @@ use crate::{
         ledger::{Generation, Sale, Seen, Sold, Tally},
     },
     strategy::server::Store,
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 
 /// The most units a product can start with.
 pub const STOCK_MAX: u64 = 1_000_000_000;
@@ -160,10 +159,10 @@ pub trait Stock: Answers + Send + Sync {
     /// [`BackendError::Unknown`]: it may have happened.
     async fn reset(&self, product: &Product, stock: u64) -> Result<(), BackendError>;
 
-    /// As [`Self::reset`], but only if the product is not on sale yet; says whether it did.
+    /// Puts `stock` units on sale, if the product is not on sale yet; says whether it did.
     ///
     /// # Errors
-    /// As [`Self::reset`].
+    /// [`BackendError::Unknown`]: it may have happened.
     async fn open(&self, product: &Product, stock: u64) -> Result<bool, BackendError>;
 
     /// Reads stock and ledger at one instant. `None`: the product was never put on sale.
@@ -172,7 +171,8 @@ pub trait Stock: Answers + Send + Sync {
     /// The store could not be read.
     async fn tally(&self, product: &Product) -> Result<Option<Tally>, BackendError>;
 
-    /// As [`Self::tally`], together with the history.
+    /// Reads stock and ledger at one instant, together with the history. `None`: the product was
+    /// never put on sale.
     ///
     /// # Errors
     /// The store could not be read.

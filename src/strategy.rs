@@ -11,7 +11,7 @@ use strum::IntoStaticStr;
 
 pub use self::id::StrategyId;
 use self::server::{Backend, Store};
-use crate::{lock::redlock, step::Step};
+use locklab_locks::{lock::redlock, step::Step};
 
 /// A named way to sell under contention: one row of the registry.
 #[derive(Debug, Clone, Copy)]

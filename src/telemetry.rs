@@ -2,13 +2,26 @@
 
 use std::io::{self, IsTerminal};
 
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hyper::{
+    Request, Response, Uri,
+    body::Bytes,
+    header::{AUTHORIZATION, HOST, HeaderValue},
+};
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tokio::time::Duration;
+use tokio::{
+    runtime::Handle,
+    time::{self, Duration},
+};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{ParseError, filter_fn},
@@ -19,6 +32,7 @@ use url::Url;
 
 use crate::{
     cli::{Config, LogFormat, Secret},
+    client,
     order::span,
 };
 
@@ -36,8 +50,8 @@ pub enum TelemetryError {
     Log(#[from] ParseError),
     /// The collector's address is not one. It is not repeated, for it may hold a password.
     #[error(
-        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a collector \
-         beside locklab"
+        "--otlp-endpoint (LOCKLAB_OTLP_ENDPOINT): expected http://host:port; for TLS, run a \
+         collector beside locklab"
     )]
     Endpoint,
     /// The exporter could not be built.
@@ -54,8 +68,8 @@ impl Telemetry {
     /// Starts to log to stderr, and to send spans to the collector, if there is to be one.
     ///
     /// # Errors
-    /// The configuration is not valid. A collector that is away is not an error: spans that cannot be
-    /// sent are dropped, and the log says so.
+    /// The configuration is not valid. A collector that is away is not an error: spans that cannot
+    /// be sent are dropped, and the log says so.
     pub fn start(config: &Config) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&config.log)?;
         let spans = config.otlp_endpoint().map(|url| provider(url, config.otlp_sample));
@@ -103,6 +117,7 @@ fn provider(endpoint: &Secret, sample: f64) -> Result<SdkTracerProvider, Telemet
     let endpoint = url.ok_or(TelemetryError::Endpoint)?;
     let exporter = SpanExporter::builder()
         .with_http()
+        .with_http_client(Collector::at(&endpoint)?)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{}/v1/traces", endpoint.as_str().trim_end_matches('/')))
         .with_timeout(EXPORT_TIMEOUT)
@@ -114,4 +129,55 @@ fn provider(endpoint: &Secret, sample: f64) -> Result<SdkTracerProvider, Telemet
         .with_sampler(sampler)
         .with_resource(resource.build());
     Ok(provider.build())
+}
+
+/// A collector of traces. Batches are sent by a thread that has no runtime, so on the server's.
+#[derive(Debug)]
+struct Collector {
+    runtime: Handle,
+    host: String,
+    port: u16,
+    authorization: Option<HeaderValue>,
+}
+
+impl Collector {
+    fn at(endpoint: &Url) -> Result<Self, TelemetryError> {
+        let host = endpoint.host_str().ok_or(TelemetryError::Endpoint)?;
+        let (user, password) = (endpoint.username(), endpoint.password().unwrap_or_default());
+        let authorization = match (user, password) {
+            ("", "") => None,
+            _ => {
+                let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
+                let basic = HeaderValue::try_from(format!("Basic {pair}"));
+                Some(basic.map_err(|_| TelemetryError::Endpoint)?)
+            }
+        };
+        Ok(Self {
+            runtime: Handle::current(),
+            // As a socket's address has it: an IPv6 address without its brackets.
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: endpoint.port_or_known_default().unwrap_or(80),
+            authorization,
+        })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let authority = request.uri().authority().map(|it| it.as_str().to_owned());
+        let host = authority.unwrap_or_default();
+        let host = host.rsplit_once('@').map_or(host.as_str(), |(_, host)| host);
+        request.headers_mut().insert(HOST, HeaderValue::try_from(host)?);
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = Uri::try_from(path)?;
+        let address = (self.host.clone(), self.port);
+        let sent = self.runtime.spawn(async move {
+            time::timeout(EXPORT_TIMEOUT, client::send(address, request)).await
+        });
+        sent.await??
+    }
 }

@@ -21,6 +21,7 @@ mod properties;
 mod tests;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::findings::Findings;
 use crate::{
@@ -54,12 +55,14 @@ pub struct Verdict {
     pub gaps: Vec<String>,
 }
 
-/// Counts of what overlapped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// What overlapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = OverlapsReply)]
 pub struct Overlaps {
-    /// Pairs of leases that certainly stood at the same time.
+    /// Pairs of leases that stood at the same time: the lock service broke its promise.
     pub grants: u64,
-    /// Pairs of leases whose holders believed at the same time to be alone.
+    /// Pairs of holders who believed at the same time to be alone: normal for a lease that ends by
+    /// itself.
     pub beliefs: u64,
     /// Sales between whose read and write somebody else sold.
     pub effects: u64,

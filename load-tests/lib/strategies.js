@@ -9,7 +9,7 @@ import { someOf } from './config.js';
 const KNOWN = [
   'none', 'mutex', 'naive', 'safe', 'watchdog', 'fenced', 'redlock', 'etcd', 'zookeeper',
   'postgres-advisory', 'mysql-lock', 'layered', 'optimistic', 'atomic', 'queue', 'postgres-row',
-  'mysql-row', 'postgres-optimistic', 'postgres-atomic',
+  'mysql-row', 'postgres-optimistic', 'mysql-optimistic', 'postgres-atomic', 'mysql-atomic',
 ];
 const chosen = someOf('LOCKS', KNOWN);
 

@@ -7,13 +7,11 @@ use serde::Serialize;
 use tokio::time::{self, Duration};
 
 use super::{Backends, Database};
-use crate::{
-    strategy::server::Backend,
-    wires::{
-        metrics::Op,
-        redis::RedisClient,
-        sql::{Dialect, SqlClient},
-    },
+use crate::strategy::server::Backend;
+use locklab_locks::wires::{
+    metrics::Op,
+    redis::RedisClient,
+    sql::{Dialect, SqlClient},
 };
 
 /// How long a server may take to say it. It is asked beside the point.

@@ -5,8 +5,12 @@ use serde::Serialize;
 use strum::IntoStaticStr;
 use tokio::time::Duration;
 
-use super::{output::OutputArgs, parsers::positive_duration};
-use crate::{duration, strategy::server::Backend};
+use super::{
+    output::OutputArgs,
+    parsers::{positive_duration, random},
+};
+use crate::strategy::server::Backend;
+use locklab_locks::duration;
 
 /// The most who want the same thing at once.
 pub const WANTING_MAX: u32 = 1_000_000;
@@ -42,26 +46,19 @@ pub struct AdviseArgs {
     #[arg(long, value_enum, value_delimiter = ',')]
     pub servers: Option<Vec<Runs>>,
 
-    /// How long a lease lasts, and so how long others wait for a holder that died (a bare number is in
-    /// ms); `locklab choose-ttl` measures what it should be
+    /// How long a lease lasts, and so how long others wait for a holder that died (a bare number is
+    /// in ms); `locklab choose-ttl` measures what it should be
     #[arg(long, default_value = "5s", value_parser = positive_duration)]
     pub ttl: Duration,
 
-    /// What the order of buyers and their random delays are drawn from; random, and shown, without it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    /// What the order of buyers and their random delays are drawn from; random, and shown, without
+    /// it
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
-}
-
-impl AdviseArgs {
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
 }
 
 /// What it costs when two hold the lock at once.

@@ -11,7 +11,7 @@ pub struct AnomalyArgs {
     #[arg(value_name = "NAME")]
     names: Vec<AnomalyName>,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }

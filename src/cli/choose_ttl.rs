@@ -8,7 +8,10 @@ use clap::{
 };
 use tokio::time::Duration;
 
-use super::{output::OutputArgs, parsers::positive_duration};
+use super::{
+    output::OutputArgs,
+    parsers::{positive_duration, random},
+};
 use crate::strategy::{Expected, StrategyId};
 
 /// The longest median, and p99, of work: a run is to end.
@@ -32,7 +35,8 @@ pub struct ChooseTtlArgs {
     pub lock: StrategyId,
 
     /// Purchases whose hold time is measured
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
+    #[arg(long, default_value_t = 3_000,
+          value_parser = clap::value_parser!(u32).range(20..=1_000_000))]
     pub samples: u32,
 
     /// The median of the work that is drawn, at most 2s (a bare number is in ms)
@@ -52,20 +56,12 @@ pub struct ChooseTtlArgs {
     pub purchases: u32,
 
     /// What work is drawn from; random, and shown, without it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
-}
-
-impl ChooseTtlArgs {
-    /// What work is drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
 }
 
 /// The locks whose leases end by themselves.

@@ -5,9 +5,10 @@ use tokio::time::Duration;
 
 use super::{
     output::OutputArgs,
-    parsers::{policy, positive_duration, processes, strategy, work_in_micros},
+    parsers::{each_once, policy, positive_duration, processes, random, strategy, work_in_micros},
 };
-use crate::{strategy::StrategyId, wait::Policy};
+use crate::strategy::StrategyId;
+use locklab_locks::wait::Policy;
 
 /// What losers do, if nobody says: one of each kind. The others are variants of a back-off.
 const POLICIES: [Policy; 5] =
@@ -62,11 +63,12 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// What the order of combinations and random delays are drawn from; random, and shown, without it
-    #[arg(long, value_name = "NUMBER")]
-    seed: Option<u64>,
+    /// What the order of combinations and random delays are drawn from; random, and shown, without
+    /// it
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }
@@ -83,22 +85,6 @@ impl CompareArgs {
     pub fn policies(&self) -> Vec<Policy> {
         each_once(if self.retry.is_empty() { &POLICIES } else { &self.retry })
     }
-
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
-}
-
-fn each_once<T: Copy + PartialEq>(named: &[T]) -> Vec<T> {
-    let mut once = Vec::new();
-    for one in named {
-        if !once.contains(one) {
-            once.push(*one);
-        }
-    }
-    once
 }
 
 fn measured(text: &str) -> Result<Duration, String> {

@@ -11,7 +11,8 @@ use super::{
     parsers::{address, micros, positive_duration, ratio},
     secret::Secret,
 };
-use crate::{duration, stock::STOCK_MAX, strategy::server::Backend, wires::redis};
+use crate::{stock::STOCK_MAX, strategy::server::Backend};
+use locklab_locks::{duration, wires};
 
 /// The flags of servers, in help.
 pub(super) const SERVERS: &str = "Servers";
@@ -24,34 +25,28 @@ pub(super) const LOGS: &str = "Logs and traces";
 #[command(next_help_heading = SERVERS)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_LISTEN", default_value = "127.0.0.1:8080", help_heading = SERVING,
           value_parser = address)]
     pub listen: SocketAddr,
 
     /// The Redis that holds stock and locks: redis://[user:password@]host:port[/db]; without it, or
     /// empty, a private one is started
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
 
     /// The nodes of Redlock, three to nine independent Redis, separated by commas
-    #[arg(
-        long,
-        env = "REDLOCK_URLS",
-        hide_env_values = true,
-        global = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "REDLOCK_URLS", hide_env_values = true, value_delimiter = ',')]
     redlock_urls: Vec<Secret>,
 
     /// The longest wait for a node of Redlock, to connect and to answer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_REDLOCK_TIMEOUT", default_value = "50ms", hide_short_help = true,
           value_parser = positive_duration)]
     pub redlock_timeout: Duration,
 
-    /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets it
-    /// vote at once, and two buyers hold one lock
-    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s", global = true, hide_short_help = true,
-          value_parser = duration::parse_flag)]
+    /// How long a node of Redlock that has lost its memory does not vote: the longest ttl; 0 lets
+    /// it vote at once, and two buyers hold one lock
+    #[arg(long, env = "LOCKLAB_REDLOCK_RESTART_DELAY", default_value = "60s",
+          hide_short_help = true, value_parser = duration::parse_flag)]
     pub redlock_restart_delay: Duration,
 
     /// Whether nobody has ever used the nodes that are named; see `RedlockOptions::are_new`
@@ -59,36 +54,30 @@ pub struct Config {
     pub redlock_new: bool,
 
     /// The members of an etcd cluster, http://host:port, separated by commas
-    #[arg(
-        long,
-        env = "ETCD_ENDPOINTS",
-        hide_env_values = true,
-        global = true,
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "ETCD_ENDPOINTS", hide_env_values = true, value_delimiter = ',')]
     etcd_endpoints: Vec<String>,
 
     /// The longest wait for etcd, to connect and to answer: a write waits for the disks of most
     /// members (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_ETCD_TIMEOUT", default_value = "2s", hide_short_help = true,
           value_parser = positive_duration)]
     pub etcd_timeout: Duration,
 
-    /// The servers of a ZooKeeper ensemble, host:port, separated by commas; /root at the end is the node
-    /// below which all locks are
-    #[arg(long, env = "ZOOKEEPER_HOSTS", global = true)]
+    /// The servers of a ZooKeeper ensemble, host:port, separated by commas; /root at the end is the
+    /// node below which all locks are
+    #[arg(long, env = "ZOOKEEPER_HOSTS")]
     zookeeper_hosts: Option<String>,
 
-    /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of most
-    /// servers (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", global = true, hide_short_help = true,
+    /// The longest wait for ZooKeeper, to connect and to answer: a write waits for the disks of
+    /// most servers (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_TIMEOUT", default_value = "2s", hide_short_help = true,
           value_parser = positive_duration)]
     pub zookeeper_timeout: Duration,
 
-    /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has died;
-    /// ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s", global = true, hide_short_help = true,
-          value_parser = positive_duration)]
+    /// How long a session with ZooKeeper, and the locks held under it, outlive a locklab that has
+    /// died; ZooKeeper has the last word, and no lease lasts longer (a bare number is in ms)
+    #[arg(long, env = "LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", default_value = "6s",
+          hide_short_help = true, value_parser = positive_duration)]
     pub zookeeper_session_timeout: Duration,
 
     /// The databases that some strategies sell from.
@@ -96,77 +85,71 @@ pub struct Config {
     pub databases: DatabaseArgs,
 
     /// Servers to start privately where no URL names others, separated by commas; empty means none
-    #[arg(long, env = "LOCKLAB_EMBED", global = true, value_delimiter = ',')]
+    #[arg(long, env = "LOCKLAB_EMBED", value_delimiter = ',')]
     embed: Vec<Embed>,
 
     /// How commands share connections; pooled is an exhibit of unfair queueing
-    #[arg(
-        long,
-        env = "LOCKLAB_REDIS_MODE",
-        default_value = "multiplexed",
-        global = true,
-        hide_short_help = true
-    )]
+    #[arg(long, env = "LOCKLAB_REDIS_MODE", default_value = "multiplexed", hide_short_help = true)]
     pub redis_mode: RedisMode,
 
     /// Connections to Redis with --redis-mode pooled
-    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_REDIS_POOL_SIZE", default_value_t = 10, hide_short_help = true,
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub redis_pool_size: u32,
 
     /// The longest wait for a connection to a backend, and for a reply (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", global = true, hide_short_help = true,
+    #[arg(long, env = "LOCKLAB_COMMAND_TIMEOUT", default_value = "500ms", hide_short_help = true,
           value_parser = positive_duration)]
     pub command_timeout: Duration,
 
     /// Units of the product "default" to put on sale at the start, unless it is on sale already
-    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_STOCK", default_value_t = 100, help_heading = SERVING,
           value_parser = clap::value_parser!(u64).range(0..=STOCK_MAX))]
     pub stock: u64,
 
     /// Purchases in flight at once; more are answered with 503
-    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_MAX_IN_FLIGHT", default_value_t = 4_096, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
 
     /// Records of purchases that are kept of each of a hundred products; 0 records nothing
-    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_HISTORY", default_value_t = 1_000, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub history: u32,
 
     /// Tickets that may wait in the queue of a product; more are answered with 429
-    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_QUEUE_MAX", default_value_t = 1_000, help_heading = SERVING,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub queue_max: u32,
 
     /// How long to finish what is under way when told to stop (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", global = true, help_heading = SERVING,
+    #[arg(long, env = "LOCKLAB_DRAIN_TIMEOUT", default_value = "10s", help_heading = SERVING,
           value_parser = duration::parse_flag)]
     pub drain_timeout: Duration,
 
     /// Makes /reset and fault= demand this as a bearer token; empty means none
-    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, global = true, help_heading = SERVING)]
+    #[arg(long, env = "LOCKLAB_ADMIN_TOKEN", hide_env_values = true, help_heading = SERVING)]
     admin_token: Option<Secret>,
 
     /// What to log: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_LOG", default_value = "info", help_heading = LOGS)]
     pub log: String,
 
     /// How to log
-    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_LOG_FORMAT", default_value = "human", help_heading = LOGS)]
     pub log_format: LogFormat,
 
     /// Log purchases that take at least this long (a bare number is in ms)
-    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", global = true, help_heading = LOGS,
+    #[arg(long, env = "LOCKLAB_LOG_SLOW", default_value = "1s", help_heading = LOGS,
           value_parser = duration::parse_flag)]
     pub log_slow: Duration,
 
     /// Where a collector takes OpenTelemetry traces, as OTLP over HTTP: http://host:4318
-    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, global = true, help_heading = LOGS)]
+    #[arg(long, env = "LOCKLAB_OTLP_ENDPOINT", hide_env_values = true, help_heading = LOGS)]
     otlp_endpoint: Option<Secret>,
 
     /// Which part of purchases to trace, from 0 to 1, unless their traceparent decides
-    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, global = true, help_heading = LOGS,
+    #[arg(long, env = "LOCKLAB_OTLP_SAMPLE", default_value_t = 1.0, help_heading = LOGS,
           value_parser = ratio)]
     pub otlp_sample: f64,
 }
@@ -180,7 +163,7 @@ pub enum RedisMode {
     Pooled,
 }
 
-impl From<RedisMode> for redis::RedisMode {
+impl From<RedisMode> for wires::redis::RedisMode {
     fn from(mode: RedisMode) -> Self {
         match mode {
             RedisMode::Multiplexed => Self::Multiplexed,
@@ -229,13 +212,13 @@ impl Config {
         self.embed.iter().any(|it| *it == embed || *it == Embed::All)
     }
 
-    /// The same, with these started where no URL names others.
+    /// This configuration, with these servers started where no URL names others.
     #[must_use]
     pub fn embedding(self, embed: Vec<Embed>) -> Self {
         Self { embed, ..self }
     }
 
-    /// The same, with at least so many records kept of each product.
+    /// This configuration, with at least so many records kept of each product.
     #[must_use]
     pub fn keeping(self, records: u32) -> Self {
         Self { history: self.history.max(records), ..self }
@@ -256,25 +239,22 @@ impl Config {
 
 /// What a scenario needs that breaks its servers, and sells from several Locklabs.
 impl Config {
-    /// The same with these servers, and no others.
+    /// This configuration with these servers, and no others.
     #[must_use]
     pub fn with_servers(&self, servers: &[(Backend, String)]) -> Self {
-        let urls = |backend| {
-            let named = servers.iter().filter(move |(it, _)| *it == backend);
-            named.flat_map(|(_, urls)| urls.split(','))
+        let named =
+            |backend| servers.iter().find(|(it, _)| *it == backend).map(|(_, urls)| urls.clone());
+        let all = |backend| -> Vec<String> {
+            named(backend).iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
         };
-        let secrets = |backend| urls(backend).map(|url| Secret(url.to_owned()));
         Self {
-            redis_url: secrets(Backend::Redis).next(),
-            redlock_urls: secrets(Backend::Redlock).collect(),
-            etcd_endpoints: urls(Backend::Etcd).map(str::to_owned).collect(),
-            zookeeper_hosts: servers
-                .iter()
-                .find(|(backend, _)| *backend == Backend::ZooKeeper)
-                .map(|(_, hosts)| hosts.clone()),
+            redis_url: named(Backend::Redis).map(Secret),
+            redlock_urls: all(Backend::Redlock).into_iter().map(Secret).collect(),
+            etcd_endpoints: all(Backend::Etcd),
+            zookeeper_hosts: named(Backend::ZooKeeper),
             databases: DatabaseArgs {
-                postgres_url: secrets(Backend::Postgres).next(),
-                mysql_url: secrets(Backend::MySql).next(),
+                postgres_url: named(Backend::Postgres).map(Secret),
+                mysql_url: named(Backend::MySql).map(Secret),
                 ..self.databases.clone()
             },
             embed: Vec::new(),
@@ -282,73 +262,40 @@ impl Config {
         }
     }
 
-    /// The variables that give a process which this one starts the same configuration: what it is
-    /// not to share is empty. They are not flags, because everybody can see those of a process, and
-    /// there are passwords in URLs.
+    /// The variables that give a process which this one starts its own configuration, but for what
+    /// a child must not share. They are no flags, because everybody can see the flags of a process,
+    /// and URLs hold passwords.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        // Whoever adds a flag decides here whether children share it.
-        let Self {
-            // No two processes listen on one address.
-            listen: _,
-            // Children use the servers that this process has started.
-            embed: _,
-            // What is on sale is this process's business.
-            stock: _,
-            // Only this process knows where its children are.
-            admin_token: _,
-            // No flag. This process has used the nodes.
-            redlock_new: _,
-            redis_url,
-            redlock_urls,
-            redlock_timeout,
-            redlock_restart_delay,
-            etcd_endpoints,
-            etcd_timeout,
-            zookeeper_hosts,
-            zookeeper_timeout,
-            zookeeper_session_timeout,
-            databases,
-            redis_mode,
-            redis_pool_size,
-            command_timeout,
-            max_in_flight,
-            history,
-            queue_max,
-            drain_timeout,
-            log,
-            log_format,
-            log_slow,
-            otlp_endpoint,
-            otlp_sample,
-        } = self;
-        let nodes: Vec<&str> = redlock_urls.iter().map(Secret::expose).collect();
-        let mut variables = databases.environment();
+        let nodes: Vec<&str> = self.redlock_urls.iter().map(Secret::expose).collect();
+        let mut variables = self.databases.environment();
         variables.extend([
+            // They use the servers that this process has started, and sell what it puts on sale.
             ("LOCKLAB_EMBED", String::new()),
             ("LOCKLAB_STOCK", "0".to_owned()),
+            // Nobody but this process knows where they are.
             ("LOCKLAB_ADMIN_TOKEN", String::new()),
-            ("REDIS_URL", Secret::text(redis_url.as_ref())),
+            ("REDIS_URL", Secret::text(self.redis_url.as_ref())),
             ("REDLOCK_URLS", nodes.join(",")),
-            ("LOCKLAB_REDLOCK_TIMEOUT", micros(redlock_timeout)),
-            ("LOCKLAB_REDLOCK_RESTART_DELAY", micros(redlock_restart_delay)),
-            ("ETCD_ENDPOINTS", etcd_endpoints.join(",")),
-            ("LOCKLAB_ETCD_TIMEOUT", micros(etcd_timeout)),
-            ("ZOOKEEPER_HOSTS", zookeeper_hosts.clone().unwrap_or_default()),
-            ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(zookeeper_timeout)),
-            ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(zookeeper_session_timeout)),
-            ("LOCKLAB_REDIS_MODE", name(redis_mode)),
-            ("LOCKLAB_REDIS_POOL_SIZE", redis_pool_size.to_string()),
-            ("LOCKLAB_COMMAND_TIMEOUT", micros(command_timeout)),
-            ("LOCKLAB_MAX_IN_FLIGHT", max_in_flight.to_string()),
-            ("LOCKLAB_HISTORY", history.to_string()),
-            ("LOCKLAB_QUEUE_MAX", queue_max.to_string()),
-            ("LOCKLAB_DRAIN_TIMEOUT", micros(drain_timeout)),
-            ("LOCKLAB_LOG", log.clone()),
-            ("LOCKLAB_LOG_FORMAT", name(log_format)),
-            ("LOCKLAB_LOG_SLOW", micros(log_slow)),
-            ("LOCKLAB_OTLP_ENDPOINT", Secret::text(otlp_endpoint.as_ref())),
-            ("LOCKLAB_OTLP_SAMPLE", otlp_sample.to_string()),
+            ("LOCKLAB_REDLOCK_TIMEOUT", micros(self.redlock_timeout)),
+            ("LOCKLAB_REDLOCK_RESTART_DELAY", micros(self.redlock_restart_delay)),
+            ("ETCD_ENDPOINTS", self.etcd_endpoints.join(",")),
+            ("LOCKLAB_ETCD_TIMEOUT", micros(self.etcd_timeout)),
+            ("ZOOKEEPER_HOSTS", self.zookeeper_hosts.clone().unwrap_or_default()),
+            ("LOCKLAB_ZOOKEEPER_TIMEOUT", micros(self.zookeeper_timeout)),
+            ("LOCKLAB_ZOOKEEPER_SESSION_TIMEOUT", micros(self.zookeeper_session_timeout)),
+            ("LOCKLAB_REDIS_MODE", name(&self.redis_mode)),
+            ("LOCKLAB_REDIS_POOL_SIZE", self.redis_pool_size.to_string()),
+            ("LOCKLAB_COMMAND_TIMEOUT", micros(self.command_timeout)),
+            ("LOCKLAB_MAX_IN_FLIGHT", self.max_in_flight.to_string()),
+            ("LOCKLAB_HISTORY", self.history.to_string()),
+            ("LOCKLAB_QUEUE_MAX", self.queue_max.to_string()),
+            ("LOCKLAB_DRAIN_TIMEOUT", micros(self.drain_timeout)),
+            ("LOCKLAB_LOG", self.log.clone()),
+            ("LOCKLAB_LOG_FORMAT", name(&self.log_format)),
+            ("LOCKLAB_LOG_SLOW", micros(self.log_slow)),
+            ("LOCKLAB_OTLP_ENDPOINT", Secret::text(self.otlp_endpoint.as_ref())),
+            ("LOCKLAB_OTLP_SAMPLE", self.otlp_sample.to_string()),
         ]);
         variables
     }

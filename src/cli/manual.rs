@@ -18,8 +18,8 @@ pub struct CompletionsArgs {
 /// Where manual pages go.
 #[derive(Debug, Clone, Args)]
 pub struct ManArgs {
-    /// Write a page of each subcommand into this folder, which is made if need be; without it, the page
-    /// of locklab is printed
+    /// Write a page of each subcommand into this folder, which is made if need be; without it, the
+    /// page of locklab is printed
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -60,14 +60,16 @@ fn write_pages(folder: &Path, pages: Command) -> io::Result<()> {
     clap_mangen::generate_to(pages, folder)
 }
 
-/// What has a page. A page is not short: it tells of every flag what help tells only when it is long.
+/// What has a page. A page is not short: it tells of every flag what help tells only when it is
+/// long.
 fn pages(command_line: &Command) -> Command {
     let tell = |arg: Arg| arg.hide_short_help(false);
     let pages = public(command_line).disable_help_subcommand(true).mut_args(tell);
     pages.mut_subcommands(|subcommand| subcommand.mut_args(tell))
 }
 
-/// Gives every subcommand the flags of the configuration. Its short help is about those that it uses.
+/// Gives every subcommand the flags of the configuration. Its short help is about those that it
+/// uses.
 pub fn with_inherited_flags(command: Command) -> Command {
     let under = |heading| {
         let global = command.get_arguments().filter(|arg| arg.is_global_set());

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use tokio::time::Duration;
 
 use super::{output::OutputArgs, parsers::positive_duration};
-use crate::duration;
+use locklab_locks::duration;
 
 /// What is to be broken, and how.
 #[derive(Debug, Clone, Args)]
@@ -34,8 +34,8 @@ pub struct PartitionArgs {
     #[arg(long, default_value = "3s", value_parser = positive_duration)]
     pub ttl: Duration,
 
-    /// How long a node that has lost its memory does not vote: at least the ttl, or 0, which lets it
-    /// vote at once (a bare number is in ms)
+    /// How long a node that has lost its memory does not vote: at least the ttl, or 0, which lets
+    /// it vote at once (a bare number is in ms)
     #[arg(long, default_value = "3s", value_parser = duration::parse_flag)]
     pub restart_delay: Duration,
 
@@ -43,7 +43,7 @@ pub struct PartitionArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// How it is told.
+    /// How the report is told.
     #[command(flatten)]
     pub report: OutputArgs,
 }

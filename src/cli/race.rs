@@ -8,30 +8,28 @@ use tokio::time::Duration;
 
 use super::{
     output::OutputArgs,
-    parsers::{policy, processes, strategy, ttl, work, work_in_micros},
+    parsers::{each_once, policy, processes, random, strategy, ttl, work, work_in_micros},
 };
-use crate::{stock::STOCK_MAX, strategy::StrategyId, wait::Policy};
+use crate::{stock::STOCK_MAX, strategy::StrategyId};
+use locklab_locks::wait::Policy;
 
 /// The most buyers at once.
 const BUYERS_MAX: i64 = 2_000;
-/// How often something is done, and from what random things are drawn.
+/// How often a scenario runs, from what random things are drawn, and how its report is told.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// How often everything is done
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
 
-    /// What the order of buyers and their random delays are drawn from; random, and shown, without it
-    #[arg(long, value_name = "NUMBER")]
-    pub(super) seed: Option<u64>,
-}
+    /// What the order of buyers and their random delays are drawn from; random, and shown, without
+    /// it
+    #[arg(long, value_name = "NUMBER", default_value_t = random(), hide_default_value = true)]
+    pub seed: u64,
 
-impl RunArgs {
-    /// What random things are drawn from.
-    #[must_use]
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| rand::random::<u32>().into())
-    }
+    /// How the report is told.
+    #[command(flatten)]
+    pub report: OutputArgs,
 }
 
 /// What is to come out of a race.
@@ -62,7 +60,8 @@ pub struct OversellArgs {
     pub stock: u64,
 
     /// Buyers, who all come at the same instant
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
+    #[arg(long, default_value_t = 50,
+          value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
     pub concurrency: u32,
 
     /// Work between read and write (a bare number is in µs)
@@ -81,8 +80,8 @@ pub struct OversellArgs {
     #[arg(long, value_enum)]
     pub(super) expect: Option<Expect>,
 
-    /// Write what became of every purchase to this file, as JSON; with several strategies or runs, to
-    /// files of that name with the strategy and the run before it
+    /// Write what became of every purchase to this file, as JSON; with several strategies or runs,
+    /// to files of that name with the strategy and the run before it
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -90,13 +89,9 @@ pub struct OversellArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 impl OversellArgs {
@@ -134,13 +129,9 @@ pub struct DeadlockArgs {
           value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// What `locklab crash` is to do.
@@ -163,20 +154,17 @@ pub struct CrashArgs {
           value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// What `locklab retry` is to do.
 #[derive(Debug, Clone, Args)]
 pub struct RetryArgs {
     /// Buyers, who all come at the same instant
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
+    #[arg(long, default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..=BUYERS_MAX))]
     pub concurrency: u32,
 
     /// Units on sale
@@ -207,24 +195,17 @@ pub struct RetryArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 impl RetryArgs {
-    /// What losers do, in turn.
+    /// What losers do, each once and in turn.
     pub fn policies(&self) -> impl Iterator<Item = Policy> {
-        let all = Policy::VARIANTS.iter().filter(|policy| **policy != Policy::None);
-        let all = all.filter(|_| self.retry.is_empty());
-        // What is named twice is done once.
-        let named = self.retry.iter().enumerate();
-        let named = named.filter(|(at, policy)| !self.retry[..*at].contains(policy));
-        all.chain(named.map(|(_, policy)| policy)).copied()
+        let all =
+            Policy::VARIANTS.iter().filter(|it| self.retry.is_empty() && **it != Policy::None);
+        all.copied().chain(each_once(&self.retry))
     }
 }
 
@@ -240,11 +221,7 @@ pub struct PauseArgs {
           hide_possible_values = true, value_parser = strategy())]
     pub lock: Vec<StrategyId>,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }

@@ -10,13 +10,14 @@ use super::{
     parsers::processes,
     race::{CrashArgs, DeadlockArgs, Expect, OversellArgs, RetryArgs, RunArgs},
 };
-use crate::{strategy::StrategyId, wait::Policy};
+use crate::strategy::StrategyId;
+use locklab_locks::wait::Policy;
 
 /// What `locklab run-all` is to do.
 #[derive(Debug, Clone, Args)]
 pub struct RunAllArgs {
-    /// Write what became of every purchase of the races for one unit into this folder, as JSON; with
-    /// several runs, to files with the run before their names
+    /// Write what became of every purchase of the races for one unit into this folder, as JSON;
+    /// with several runs, to files with the run before their names
     #[arg(long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 
@@ -24,13 +25,9 @@ pub struct RunAllArgs {
     #[arg(long, default_value_t = 1, value_parser = processes())]
     pub processes: u32,
 
-    /// How often.
+    /// How often the scenario runs, and how its report is told.
     #[command(flatten)]
     pub run: RunArgs,
-
-    /// How it is told.
-    #[command(flatten)]
-    pub report: OutputArgs,
 }
 
 /// A simulation of the PHP lab, with its figures.
@@ -49,14 +46,10 @@ pub enum Simulation {
 impl RunAllArgs {
     /// What the PHP lab did, with its figures.
     #[must_use]
-    pub fn parts(&self, seed: Option<u64>) -> Vec<Simulation> {
-        let run = RunArgs { seed, ..self.run.clone() };
-        let named = |names: &[&str]| {
-            StrategyId::all().filter(|id| names.contains(&id.row().name)).collect::<Vec<_>>()
-        };
-        let (safe, report) = (named(&["safe"]), self.report.clone());
+    pub fn parts(&self) -> Vec<Simulation> {
+        let run = &self.run;
         let oversell = OversellArgs {
-            lock: named(&["none", "naive", "safe"]),
+            lock: vec![StrategyId::None, StrategyId::Naive, StrategyId::Safe],
             all: false,
             stock: 1,
             concurrency: 50,
@@ -66,25 +59,25 @@ impl RunAllArgs {
             expect: Some(Expect::Listed),
             output: None,
             processes: self.processes,
-            run: run.clone(),
             // It told the numbers only.
-            report: OutputArgs { quiet: true, ..report.clone() },
+            run: RunArgs {
+                report: OutputArgs { quiet: true, ..run.report.clone() },
+                ..run.clone()
+            },
         };
         let deadlock = |mitigate| DeadlockArgs {
             mitigate,
             processes: 2,
             ttl: Duration::from_secs(3),
-            lock: safe.clone(),
+            lock: vec![StrategyId::Safe],
             run: run.clone(),
-            report: report.clone(),
         };
         let crash = |ttl_edge, ttl_ms| CrashArgs {
             ttl_edge,
             ttl: Duration::from_millis(ttl_ms),
             work: Duration::from_secs(3),
-            lock: safe.clone(),
+            lock: vec![StrategyId::Safe],
             run: run.clone(),
-            report: report.clone(),
         };
         let retry = RetryArgs {
             concurrency: 20,
@@ -92,11 +85,10 @@ impl RunAllArgs {
             max_retries: 15,
             ttl: Duration::from_secs(2),
             delay: Duration::from_millis(1),
-            lock: StrategyId::default(),
+            lock: StrategyId::Safe,
             retry: vec![Policy::Fixed, Policy::Exponential, Policy::Jitter],
             processes: self.processes,
             run: run.clone(),
-            report: report.clone(),
         };
         vec![
             Simulation::Oversell(oversell),

@@ -6,7 +6,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::{
     Embedded, EmbeddedError, Ending, QUESTION, folder, free_address, is_installed, on_free_ports,
 };
-use crate::token::Token;
+use locklab_locks::token::Token;
 
 const PROGRAM: &str = "etcd";
 

@@ -6,8 +6,8 @@ use super::{Embedded, EmbeddedError, Ending, folder, free_address, on_free_ports
 
 const PROGRAM: &str = "locklab";
 
-/// Starts this very program as a server with these variables on a free loopback port, and waits until
-/// `is_ready` says that whoever listens there is ready.
+/// Starts this very program as a server with these variables on a free loopback port, and waits
+/// until `is_ready` says that whoever listens there is ready.
 ///
 /// # Errors
 /// It did not start.

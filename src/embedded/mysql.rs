@@ -7,7 +7,7 @@ use sqlx::{Connection, MySqlConnection};
 
 use super::{
     Embedded, EmbeddedError, Ending, account::Account, folder, free_address, installed,
-    on_free_ports,
+    is_installed, on_free_ports,
 };
 
 /// The programs that can serve, each with what fills its folder first, where `$1` is the program. MariaDB
@@ -15,17 +15,23 @@ use super::{
 /// the user of the system, and not by a password.
 const PROGRAMS: [(&str, &str); 2] = [
     (
-        "mariadbd",
+        MARIADB,
         "mariadb-install-db --no-defaults --auth-root-authentication-method=normal \
          --skip-name-resolve --skip-test-db",
     ),
     ("mysqld", r#""$1" --no-defaults --initialize-insecure"#),
 ];
+const MARIADB: &str = "mariadbd";
+/// What `mariadb-install-db` runs, and distributions count among the clients.
+const MARIADB_HELPER: &str = "my_print_defaults";
 /// It only runs as root when told to; its package creates this user.
 const SYSTEM_USER: &str = "mysql";
 
 const MISSING: &str = "no MySQL or MariaDB: give --mysql-url (MYSQL_URL), or install one for the embedded server \
-     (Debian, Ubuntu: apt-get install mariadb-server; macOS: brew install mariadb)";
+     (Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core; macOS: brew install mariadb)";
+const NO_HELPER: &str = "MariaDB is installed without my_print_defaults, which mariadb-install-db needs: give --mysql-url \
+     (MYSQL_URL), or install it for the embedded server (Debian, Ubuntu: apt-get install \
+     mariadb-server-core mariadb-client-core; macOS: brew install mariadb)";
 
 /// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. It reads the
 /// statements before it takes connections; over TCP `root` comes from an address, for which nobody
@@ -68,7 +74,7 @@ const SETTINGS: [&str; 11] = [
 /// `locklab`, and waits until it answers.
 ///
 /// # Errors
-/// None is installed, or it did not start.
+/// None is installed, or not all of it, or it did not start.
 ///
 /// # Cancellation
 /// Dropping the future ends the server.
@@ -77,6 +83,9 @@ pub async fn start() -> Result<Embedded, EmbeddedError> {
         .into_iter()
         .filter_map(|(program, fill)| Some((program, installed(program)?, fill)));
     let (program, server, fill) = found.next().ok_or(EmbeddedError::NotInstalled(MISSING))?;
+    if program == MARIADB && !is_installed(MARIADB_HELPER) {
+        return Err(EmbeddedError::NotInstalled(NO_HELPER));
+    }
     on_free_ports(|| start_once(program, &server, fill)).await
 }
 

@@ -34,8 +34,8 @@ use crate::{
         trace::{End, Trace, TracedEvent, Traces, last_read},
     },
     outcome::Outcome,
-    step::Step,
 };
+use locklab_locks::step::Step;
 
 /// Which order an operation belongs to, and who recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,8 +10,8 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     history::{Event, Kind},
     outcome::Outcome,
-    step::Step,
 };
+use locklab_locks::step::Step;
 
 /// How long a lease lasts: longer than any buyer takes, unless it sleeps.
 const TTL_NS: u64 = 1_000;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use crate::{
     history::{Event, Kind, Record},
     outcome::Outcome,
-    step::Step,
 };
+use locklab_locks::step::Step;
 
 /// An event, and who recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

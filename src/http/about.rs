@@ -17,13 +17,12 @@ use crate::{
         json::Json,
         problem::{Problem, Responses, describe_responses},
     },
-    step::Step,
     strategy::{
         StrategyId,
         server::{Backend, Store},
     },
-    wires::circuit,
 };
+use locklab_locks::{step::Step, wires::circuit};
 
 /// Every strategy.
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,7 +126,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
         return Err(Problem::draining("the server is stopping"));
     }
     let health = app.backends.health();
-    // Without Redis most strategies cannot sell, the default among them; without another backend, some.
+    // Without Redis most strategies cannot sell, the default among them; without another backend,
+    // some.
     let is_redis = |health: &&Health| health.backend == Backend::Redis;
     if health.iter().filter(is_redis).any(|health| !health.is_reachable()) {
         return Err(Problem::unavailable("redis does not answer"));
@@ -146,7 +146,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Json<HealthReply>, Pr
     tag = "about",
     responses(
         (status = 200, description = "Every series", body = String, content_type = "text/plain"),
-        (status = 500, description = "They could not be rendered", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "They could not be rendered", body = Problem,
+         content_type = "application/problem+json"),
     )
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {

@@ -12,12 +12,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backends::Backends,
-    fault::FaultMetrics,
     http::{metrics::HttpMetrics, problem::Problem},
     measure::exporter::Exporter,
     order::log::PurchaseLog,
     shop::Shop,
 };
+use locklab_locks::fault::FaultMetrics;
 
 /// The handles that every handler works with.
 pub struct App {

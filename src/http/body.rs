@@ -9,8 +9,8 @@ use crate::http::problem::Problem;
 
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
-/// How much of a larger one is read and thrown away. Whoever is still writing when its connection is
-/// closed sees that, and not the reply which says why.
+/// How much of a larger one is read and thrown away. Whoever is still writing when its connection
+/// is closed sees that, and not the reply which says why.
 const DISCARDED_MAX: u64 = 4 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use crate::{
         fields::Fields,
         input::{item::CartItem, names::LockOrder},
         parameter::{ITEMS, ORDER, PRODUCT, QUANTITY},
-        problem::{Problem, Valid},
+        problem::Problem,
     },
     product::Item,
     stock::QUANTITY_MAX,
@@ -13,6 +13,9 @@ use crate::{
 };
 
 /// The items of an order, and whether they were given as a cart.
+///
+/// # Errors
+/// They are not valid, or there are several and the strategy sells one product at a time.
 pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item>, bool), Problem> {
     let is_cart = fields.has(&ITEMS);
     if !is_cart {
@@ -25,8 +28,7 @@ pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item
     let beside = [(PRODUCT.name, fields.has(&PRODUCT)), (QUANTITY.name, fields.has(&QUANTITY))];
     if let Some((name, _)) = beside.into_iter().find(|(_, given)| *given) {
         let detail = format!("parameter {name:?} is given beside \"items\"");
-        let valid = Valid::Words("either items, or product and quantity".to_owned());
-        return Err(Problem::invalid_parameter(detail).blame(name, valid));
+        return Err(Problem::invalid(name, detail, "either items, or product and quantity"));
     }
     let mut items: Vec<Item> = Vec::new();
     for CartItem(item) in fields.take_all(&ITEMS)? {
@@ -37,20 +39,19 @@ pub fn take_items(fields: &mut Fields, strategy: StrategyId) -> Result<(Vec<Item
         }
     }
     let too_many = items.iter().find(|item| item.quantity > QUANTITY_MAX);
-    let refuse = |detail: String, valid: String| {
-        Err(Problem::invalid_parameter(detail).blame(ITEMS.name, Valid::Words(valid)))
-    };
+    let refuse = |detail: &str, valid: &str| Err(Problem::invalid(ITEMS.name, detail, valid));
     if items.is_empty() {
-        return refuse("parameter \"items\" is empty".to_owned(), "at least one item".to_owned());
+        return refuse("parameter \"items\" is empty", "at least one item");
     }
     if let Some(Item { product, quantity }) = too_many {
         let valid = format!("at most {QUANTITY_MAX} units of a product");
-        return refuse(format!("items: {quantity} units of {product}; expected {valid}"), valid);
+        let detail = format!("items: {quantity} units of {product}; expected {valid}");
+        return refuse(&detail, &valid);
     }
     let row = strategy.row();
     if items.len() > 1 && !row.sells_carts {
-        let valid = "one product per purchase".to_owned();
-        return refuse(format!("items: {} sells {valid}", row.name), valid);
+        let valid = "one product per purchase";
+        return refuse(&format!("items: {} sells {valid}", row.name), valid);
     }
     if fields.take(&ORDER)?.unwrap_or(LockOrder::Sorted) == LockOrder::Sorted {
         items.sort_unstable_by(|one, other| one.product.cmp(&other.product));

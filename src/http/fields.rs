@@ -48,7 +48,7 @@ impl Fields {
     /// Reads a query string alone.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Says which parameter is to blame and what is valid.
     pub fn query(query: Option<&str>, known: Parameters) -> Result<Self, Problem> {
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -59,8 +59,8 @@ impl Fields {
 
     /// Whether a parameter was given.
     #[must_use]
-    pub fn has(&self, parameter: &dyn AnyParameter) -> bool {
-        self.0.contains_key(parameter.name())
+    pub fn has(&self, parameter: &AnyParameter) -> bool {
+        self.0.contains_key(parameter.name)
     }
 
     /// The value of a parameter, if it was given.
@@ -77,12 +77,11 @@ impl Fields {
     /// One of them is not valid.
     pub fn take_all<T: Input>(&mut self, parameter: &Parameter<T>) -> Result<Vec<T>, Problem> {
         let given = self.0.remove(parameter.name).unwrap_or_default();
-        let most = parameter.most();
+        let most = parameter.most;
         if given.len() > most {
             let name = parameter.name;
             let detail = format!("parameter {name:?} is given {} times", given.len());
-            let valid = Valid::Words(format!("at most {most} times"));
-            return Err(Problem::invalid_parameter(detail).blame(name, valid));
+            return Err(Problem::invalid(name, detail, format!("at most {most} times")));
         }
         let parse = |field: Field| {
             let text = match &field {
@@ -103,51 +102,43 @@ fn insert(
     name: &str,
     field: Field,
 ) -> Result<(), Problem> {
-    let parameter = known.iter().find(|it| it.name() == name || it.alias() == Some(name));
-    let Some(parameter) = parameter else {
+    let Some(parameter) = known.iter().find(|it| it.names().any(|it| it == name)) else {
         let name = shorten(name);
-        let names = || known.iter().flat_map(|it| std::iter::once(it.name()).chain(it.alias()));
-        let valid = names().collect::<Vec<_>>().join(", ");
-        let valid = if valid.is_empty() { "none".to_owned() } else { valid };
+        let names: Vec<&str> = known.iter().flat_map(|it| it.names()).collect();
+        let valid = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let detail = format!("unknown parameter {name:?}; valid: {valid}");
-        let names = names().map(str::to_owned).collect();
-        return Err(Problem::invalid_parameter(detail).blame(&name, Valid::OneOf(names)));
+        let names = names.into_iter().map(str::to_owned).collect();
+        return Err(Problem::invalid(&name, detail, Valid::OneOf(names)));
     };
-    let given = fields.entry(parameter.name()).or_default();
-    if parameter.most() > 1 {
+    let given = fields.entry(parameter.name).or_default();
+    if parameter.most > 1 {
         match field {
             Field::Body(Value::Array(several)) => {
                 given.extend(several.into_iter().map(Field::Body));
             }
             Field::Query(text) => given.push(Field::Query(text)),
             single @ Field::Body(_) => {
-                let valid = Valid::Words("an array".to_owned());
-                return Err(invalid(parameter.name(), &single, valid));
+                return Err(invalid(parameter.name, &single, "an array".into()));
             }
         }
         return Ok(());
     }
     given.push(field);
     if given.len() > 1 {
-        let name = parameter.name();
+        let name = parameter.name;
         let detail = format!("parameter {name:?} is given more than once");
-        let valid = Valid::Words("at most once, under one of its names".to_owned());
-        return Err(Problem::invalid_parameter(detail).blame(name, valid));
+        return Err(Problem::invalid(name, detail, "at most once, under one of its names"));
     }
     Ok(())
 }
 
 fn invalid(name: &str, field: &Field, valid: Valid) -> Problem {
-    let expected = match &valid {
-        Valid::Words(words) => words.clone(),
-        Valid::OneOf(several) => format!("one of {}", several.join(", ")),
-    };
     let given = match field {
         Field::Query(text) => format!("{:?}", shorten(text)),
         Field::Body(value) => shorten(&value.to_string()),
     };
-    let detail = format!("parameter {name:?}: expected {expected}; got {given}");
-    Problem::invalid_parameter(detail).blame(name, valid)
+    let detail = format!("parameter {name:?}: expected {valid}; got {given}");
+    Problem::invalid(name, detail, valid)
 }
 
 /// Keeps a reply, and a log, from repeating kilobytes of nonsense.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
+    extract::State,
     http::{Uri, header},
     response::{IntoResponse, Response},
 };
@@ -20,13 +20,13 @@ use crate::{
     history::{Event, Record, edn::edn},
     http::{
         app::App,
-        fields::Fields,
         input::names::Format,
-        look::{describe_look, in_path},
+        look::{InPath, describe_look, evidence, look},
         parameter::{FORMAT, Parameters, STORE_OF},
         problem::{Problem, Responses, describe_responses},
     },
     run::RunId,
+    stock::Evidence,
 };
 
 const JSON_LINES: &str = "application/jsonl";
@@ -36,7 +36,7 @@ const EDN: &str = "application/edn";
 pub struct HistoryParameters;
 
 impl HistoryParameters {
-    const ALL: Parameters = &[&STORE_OF, &FORMAT];
+    const ALL: Parameters = &[&STORE_OF.any, &FORMAT.any];
 }
 
 impl IntoParams for HistoryParameters {
@@ -95,20 +95,13 @@ impl IntoResponses for HistoryReply {
     params(HistoryParameters),
     responses(HistoryReply)
 )]
-pub async fn get(
-    State(app): State<Arc<App>>,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let product = in_path(path)?;
-    let mut fields = Fields::query(uri.query(), HistoryParameters::ALL)?;
-    let (strategy, format) = (fields.take(&STORE_OF)?, fields.take(&FORMAT)?);
-    let store = app.shop.where_sold(&product, strategy).await?;
-    let evidence = app.shop.evidence(&product, store).await?;
-    let evidence = evidence.ok_or_else(|| Problem::absent(&product))?;
+pub async fn get(State(app): State<Arc<App>>, path: InPath, uri: Uri) -> Result<Response, Problem> {
+    let (product, mut fields) = look(path, &uri, HistoryParameters::ALL)?;
+    let (store_of, format) = (fields.take(&STORE_OF)?, fields.take(&FORMAT)?);
+    let (_, Evidence { history, .. }) = evidence(&app, &product, store_of).await?;
     let (media_type, text) = match format.unwrap_or(Format::Jsonl) {
-        Format::Jsonl => (JSON_LINES, lines(&evidence.history)),
-        Format::Edn => (EDN, edn(&evidence.history)),
+        Format::Jsonl => (JSON_LINES, lines(&history)),
+        Format::Edn => (EDN, edn(&history)),
     };
     Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
 }
@@ -119,12 +112,8 @@ fn lines(history: &[Record]) -> String {
     events.sort_unstable();
     // What was sent twice, for want of an answer, happened once.
     events.dedup();
-    let mut lines = String::new();
-    for line in events.iter().filter_map(|reply| serde_json::to_string(reply).ok()) {
-        lines.push_str(&line);
-        lines.push('\n');
-    }
-    lines
+    let lines = events.iter().filter_map(|reply| serde_json::to_string(reply).ok());
+    lines.map(|line| line + "\n").collect()
 }
 
 fn replies(record: &Record) -> impl Iterator<Item = EventReply<'_>> {

@@ -4,31 +4,29 @@ pub mod item;
 pub mod names;
 
 use serde_json::Value;
-use strum::VariantArray;
 use tokio::time::Duration;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::{
-    duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
-    fault::{FAULT_PATTERN, FAULT_VALID, Fault},
     http::problem::Valid,
     product::{PRODUCT_NAME_PATTERN, PRODUCT_NAME_VALID, Product},
     stock::{QUANTITY_MAX, STOCK_MAX},
-    strategy::StrategyId,
-    wait::Policy,
+};
+use locklab_locks::{
+    duration::{self, BareUnit, DURATION_PATTERN, DURATION_VALID},
+    fault::{FAULT_PATTERN, FAULT_VALID, Fault},
 };
 
 /// The longest work between read and write.
-pub const DELAY_MAX: Duration = Duration::from_secs(60);
+const DELAY_MAX: Duration = Duration::from_secs(60);
 /// The longest lease.
-pub const TTL_MAX: Duration = Duration::from_secs(600);
-
+const TTL_MAX: Duration = Duration::from_secs(600);
 /// The longest time to wait for a lock, and the longest delay between tries.
-pub const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most tries after the first.
-pub const RETRIES_MAX: u32 = 1_000;
+const RETRIES_MAX: u64 = 1_000;
 /// How often a lease may be extended: whoever could go on for ever would lock for ever.
-pub const EXTENSIONS_MAX: u32 = 10;
+pub const EXTENSIONS_MAX: u64 = 10;
 
 /// A type that a parameter can have.
 pub trait Input: Sized {
@@ -36,41 +34,36 @@ pub trait Input: Sized {
     fn parse(text: &str) -> Option<Self>;
     /// What can be read.
     fn valid() -> Valid;
-    /// The same for the API description. Its types decide which JSON values are taken.
+    /// What can be read, for the API description. Its types decide which JSON values are taken.
     fn schema() -> ObjectBuilder;
 }
 
+/// A whole number from `MIN` to `MAX`.
+pub struct Whole<T, const MIN: u64, const MAX: u64>(pub T);
+
 /// Units of one purchase.
-pub struct Quantity(pub u32);
-
-impl Input for Quantity {
-    fn parse(text: &str) -> Option<Self> {
-        whole(text, 1..=QUANTITY_MAX.into()).and_then(|units| units.try_into().ok()).map(Self)
-    }
-
-    fn valid() -> Valid {
-        Valid::Words(format!("a whole number from 1 to {QUANTITY_MAX}"))
-    }
-
-    fn schema() -> ObjectBuilder {
-        integer().minimum(Some(1)).maximum(Some(QUANTITY_MAX))
-    }
-}
-
+pub type Quantity = Whole<u32, 1, { QUANTITY_MAX as u64 }>;
 /// Units of a reset.
-pub struct Units(pub u64);
+pub type Units = Whole<u64, 0, STOCK_MAX>;
+/// Tries after the first.
+pub type Retries = Whole<u32, 0, RETRIES_MAX>;
+/// Extensions of a lease.
+pub type Extensions = Whole<u32, 0, EXTENSIONS_MAX>;
 
-impl Input for Units {
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> Input for Whole<T, MIN, MAX> {
     fn parse(text: &str) -> Option<Self> {
-        whole(text, 0..=STOCK_MAX).map(Self)
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|it| digits && (MIN..=MAX).contains(it))?;
+        T::try_from(number).ok().map(Self)
     }
 
     fn valid() -> Valid {
-        Valid::Words(format!("a whole number from 0 to {STOCK_MAX}"))
+        format!("a whole number from {MIN} to {MAX}").into()
     }
 
     fn schema() -> ObjectBuilder {
-        integer().minimum(Some(0)).maximum(Some(STOCK_MAX))
+        let integer = ObjectBuilder::new().schema_type(Type::Integer);
+        integer.minimum(Some(MIN)).maximum(Some(MAX))
     }
 }
 
@@ -83,7 +76,7 @@ impl Input for Delay {
     }
 
     fn valid() -> Valid {
-        Valid::Words(format!("{DURATION_VALID}, or in µs; at most {}s", DELAY_MAX.as_secs()))
+        format!("{DURATION_VALID}, or in µs; at most {}s", DELAY_MAX.as_secs()).into()
     }
 
     fn schema() -> ObjectBuilder {
@@ -103,7 +96,7 @@ impl Input for Ttl {
 
     fn valid() -> Valid {
         let most = TTL_MAX.as_secs();
-        Valid::Words(format!("{DURATION_VALID}, or in ms; whole ms from 1ms to {most}s"))
+        format!("{DURATION_VALID}, or in ms; whole ms from 1ms to {most}s").into()
     }
 
     fn schema() -> ObjectBuilder {
@@ -120,60 +113,11 @@ impl Input for Wait {
     }
 
     fn valid() -> Valid {
-        Valid::Words(format!("{DURATION_VALID}, or in ms; at most {}s", WAIT_MAX.as_secs()))
+        format!("{DURATION_VALID}, or in ms; at most {}s", WAIT_MAX.as_secs()).into()
     }
 
     fn schema() -> ObjectBuilder {
         duration_schema().minimum(Some(0)).maximum(Some(WAIT_MAX.as_millis() as u64))
-    }
-}
-
-/// Tries after the first.
-pub struct Retries(pub u32);
-
-impl Input for Retries {
-    fn parse(text: &str) -> Option<Self> {
-        whole(text, 0..=RETRIES_MAX.into()).and_then(|retries| retries.try_into().ok()).map(Self)
-    }
-
-    fn valid() -> Valid {
-        Valid::Words(format!("a whole number from 0 to {RETRIES_MAX}"))
-    }
-
-    fn schema() -> ObjectBuilder {
-        integer().minimum(Some(0)).maximum(Some(RETRIES_MAX))
-    }
-}
-
-/// Extensions of a lease.
-pub struct Extensions(pub u32);
-
-impl Input for Extensions {
-    fn parse(text: &str) -> Option<Self> {
-        whole(text, 0..=EXTENSIONS_MAX.into()).and_then(|most| most.try_into().ok()).map(Self)
-    }
-
-    fn valid() -> Valid {
-        Valid::Words(format!("a whole number from 0 to {EXTENSIONS_MAX}"))
-    }
-
-    fn schema() -> ObjectBuilder {
-        integer().minimum(Some(0)).maximum(Some(EXTENSIONS_MAX))
-    }
-}
-
-impl Input for Policy {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn valid() -> Valid {
-        Valid::OneOf(Policy::VARIANTS.iter().map(|policy| policy.name().to_owned()).collect())
-    }
-
-    fn schema() -> ObjectBuilder {
-        let names = Policy::VARIANTS.iter().map(|policy| policy.name());
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
     }
 }
 
@@ -183,7 +127,7 @@ impl Input for Fault {
     }
 
     fn valid() -> Valid {
-        Valid::Words(FAULT_VALID.to_owned())
+        FAULT_VALID.into()
     }
 
     fn schema() -> ObjectBuilder {
@@ -214,7 +158,7 @@ impl Input for Product {
     }
 
     fn valid() -> Valid {
-        Valid::Words(PRODUCT_NAME_VALID.to_owned())
+        PRODUCT_NAME_VALID.into()
     }
 
     fn schema() -> ObjectBuilder {
@@ -224,31 +168,6 @@ impl Input for Product {
             .pattern(Some(PRODUCT_NAME_PATTERN))
             .minimum(Some(0))
     }
-}
-
-impl Input for StrategyId {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn valid() -> Valid {
-        Valid::OneOf(StrategyId::names().iter().map(|&name| name.to_owned()).collect())
-    }
-
-    fn schema() -> ObjectBuilder {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(StrategyId::names().iter().copied()))
-    }
-}
-
-fn whole(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| digits && range.contains(number))
-}
-
-fn integer() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::Integer)
 }
 
 fn duration_schema() -> ObjectBuilder {

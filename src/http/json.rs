@@ -20,7 +20,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// The JSON text of a value, with a line feed at its end.
-pub fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+pub(super) fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line)

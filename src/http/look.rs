@@ -8,14 +8,16 @@ use utoipa::{IntoParams, openapi};
 
 use crate::{
     http::{
+        app::App,
         fields::Fields,
         input::Input,
         parameter::{PRODUCT, Parameters, STORE_OF, describe_query},
-        problem::{Problem, Valid},
+        problem::Problem,
     },
     product::Product,
     shop::LookError,
-    strategy::StrategyId,
+    stock::Evidence,
+    strategy::{StrategyId, server::Store},
 };
 
 /// What to do when one of several stores is away.
@@ -25,7 +27,8 @@ pub const ONE_STORE: &str = "with lock=, only the store of that strategy is aske
 pub struct LookParameters;
 
 impl LookParameters {
-    const ALL: Parameters = &[&STORE_OF];
+    /// All of them.
+    pub const ALL: Parameters = &[&STORE_OF.any];
 }
 
 impl IntoParams for LookParameters {
@@ -47,22 +50,33 @@ pub fn describe_look(query: Parameters) -> Vec<openapi::path::Parameter> {
     std::iter::once(product.build()).chain(describe_query(query)).collect()
 }
 
-/// The product in the path.
-pub fn in_path(path: Result<Path<String>, PathRejection>) -> Result<Product, Problem> {
-    path.ok().and_then(|Path(name)| Product::parse(&name)).ok_or_else(|| {
+/// The product in the path, if it is one.
+pub type InPath = Result<Path<String>, PathRejection>;
+
+/// The product in the path, and what the query says of it.
+///
+/// # Errors
+/// One of them is not valid.
+pub fn look(path: InPath, uri: &Uri, known: Parameters) -> Result<(Product, Fields), Problem> {
+    let product = path.ok().and_then(|Path(name)| Product::parse(&name)).ok_or_else(|| {
         let detail = "the product in the path is not a product name";
-        Problem::invalid_parameter(detail).blame(PRODUCT.name, Product::valid())
-    })
+        Problem::invalid(PRODUCT.name, detail, Product::valid())
+    })?;
+    Ok((product, Fields::query(uri.query(), known)?))
 }
 
-/// The product in the path, and the strategy whose store is meant.
-pub fn look(
-    path: Result<Path<String>, PathRejection>,
-    uri: &Uri,
-) -> Result<(Product, Option<StrategyId>), Problem> {
-    let product = in_path(path)?;
-    let strategy = Fields::query(uri.query(), LookParameters::ALL)?.take(&STORE_OF)?;
-    Ok((product, strategy))
+/// The store that is meant, and what there is of a product in it.
+///
+/// # Errors
+/// The product is not on sale there, the store does not answer, or it is not clear which is meant.
+pub async fn evidence(
+    app: &App,
+    product: &Product,
+    store_of: Option<StrategyId>,
+) -> Result<(Store, Evidence), Problem> {
+    let store = app.shop.where_sold(product, store_of).await?;
+    let evidence = app.shop.evidence(product, store).await?;
+    Ok((store, evidence.ok_or_else(|| Problem::absent(product))?))
 }
 
 impl From<LookError> for Problem {
@@ -70,8 +84,7 @@ impl From<LookError> for Problem {
         match error {
             LookError::Store(error) => Self::from(error).advise(ONE_STORE),
             LookError::Ambiguous(_) => {
-                let valid = StrategyId::names().iter().map(|&name| name.to_owned()).collect();
-                Self::invalid_parameter(error.to_string()).blame(STORE_OF.name, Valid::OneOf(valid))
+                Self::invalid(STORE_OF.name, error.to_string(), StrategyId::valid())
             }
         }
     }

@@ -1,15 +1,15 @@
 //! What the HTTP layer records: its routes and statuses are known to `http/`, which names them.
 
-use enum_map::Enum;
-use enum_map::EnumMap;
 use std::{collections::HashMap, sync::Arc};
-use strum::IntoStaticStr;
 
+use enum_map::{Enum, EnumMap};
 use metrics::{Counter, Gauge, Histogram, Label};
 use parking_lot::RwLock;
+use strum::IntoStaticStr;
 use tokio::time::Duration;
 
-use crate::measure::{definitions as def, exporter::Exporter, raised::Raised};
+use crate::measure::{definitions as def, exporter::Exporter};
+use locklab_locks::measure::raised::Raised;
 
 /// Why a request was turned away before it reached the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]

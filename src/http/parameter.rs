@@ -1,7 +1,7 @@
 //! Every parameter of the API. The server and `/openapi.json` both work from this table, so neither
 //! can know more than the other.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Deref};
 
 use serde_json::Value;
 use utoipa::openapi::{
@@ -11,7 +11,6 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    fault::{FAULTS_MAX, Fault},
     http::input::{
         Delay, Extensions, Flag, Input, Quantity, Retries, Ttl, Units, Wait,
         item::CartItem,
@@ -19,35 +18,55 @@ use crate::{
     },
     product::{ITEMS_MAX, Product},
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{FAULTS_MAX, Fault},
     wait::Policy,
 };
 
-/// A parameter that holds a `T`.
-pub struct Parameter<T> {
+/// A parameter, whatever its type.
+pub struct AnyParameter {
     /// Its name.
     pub name: &'static str,
     alias: Option<&'static str>,
     about: &'static str,
     default: Option<&'static str>,
-    /// How often it may be given.
-    most: usize,
+    /// How often it may be given; more than once, or as an array, if that is more than one.
+    pub most: usize,
+    schema: fn() -> ObjectBuilder,
+}
+
+/// A parameter that holds a `T`.
+pub struct Parameter<T> {
+    /// What there is to know without the type.
+    pub any: AnyParameter,
     value: PhantomData<fn() -> T>,
 }
 
-impl<T> Parameter<T> {
+impl<T> Deref for Parameter<T> {
+    type Target = AnyParameter;
+
+    fn deref(&self) -> &AnyParameter {
+        &self.any
+    }
+}
+
+impl<T: Input> Parameter<T> {
     const fn new(name: &'static str, default: Option<&'static str>, about: &'static str) -> Self {
-        Self { name, alias: None, about, default, most: 1, value: PhantomData }
+        let schema = T::schema;
+        let any = AnyParameter { name, alias: None, about, default, most: 1, schema };
+        Self { any, value: PhantomData }
     }
 
     /// May be given so many times, or as an array.
     const fn up_to(mut self, most: usize) -> Self {
-        self.most = most;
+        self.any.most = most;
         self
     }
 
     /// The name that the PHP lab gave it.
     const fn alias(mut self, alias: &'static str) -> Self {
-        self.alias = Some(alias);
+        self.any.alias = Some(alias);
         self
     }
 }
@@ -64,8 +83,8 @@ pub const LOCK: Parameter<StrategyId> =
 pub const STORE_OF: Parameter<StrategyId> = Parameter::new(
     "lock",
     None,
-    "A strategy: its store is meant. Without it, a reset is one in every store, and looked at is the store \
-     that the product was sold from.",
+    "A strategy: its store is meant. Without it, a reset is one in every store, and looked at is \
+     the store that the product was sold from.",
 )
 .alias("lock_strategy");
 /// The work of a purchase.
@@ -78,7 +97,8 @@ pub const DELAY: Parameter<Delay> = Parameter::new(
 pub const TTL: Parameter<Ttl> = Parameter::new(
     "ttl",
     Some("5s"),
-    "How long a lease lasts; of a database's session, how long it may say nothing. A bare number is in ms.",
+    "How long a lease lasts; of a database's session, how long it may say nothing. A bare number \
+     is in ms.",
 );
 /// How often a lease is extended.
 pub const EXTENSIONS: Parameter<Extensions> = Parameter::new(
@@ -96,7 +116,8 @@ pub const MAX_RETRIES: Parameter<Retries> =
 pub const WAIT: Parameter<Wait> = Parameter::new(
     "wait",
     Some("10s"),
-    "Time after which there is one last try, or nobody waits for a row any longer. A bare number is in ms.",
+    "Time after which there is one last try, or nobody waits for a row any longer. A bare number \
+     is in ms.",
 );
 /// Where back-off starts.
 pub const BASE: Parameter<Wait> =
@@ -132,39 +153,21 @@ pub const FORMAT: Parameter<Format> = Parameter::new(
 /// What a reset puts on sale.
 pub const STOCK: Parameter<Units> = Parameter::new("stock", Some("1"), "Units to put on sale.");
 
-/// A parameter whatever its type.
-pub trait AnyParameter: Sync {
-    /// Its name.
-    fn name(&self) -> &'static str;
-    /// The name that the PHP lab gave it.
-    fn alias(&self) -> Option<&'static str>;
-    /// How often it may be given; more than once, or as an array, if that is more than one.
-    fn most(&self) -> usize;
+impl AnyParameter {
+    /// Its names: the one that the PHP lab gave it is among them.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.name].into_iter().chain(self.alias)
+    }
+
     /// Its value and purpose, for the API description.
-    fn describe(&self) -> Schema;
-}
-
-impl<T: Input> AnyParameter for Parameter<T> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn alias(&self) -> Option<&'static str> {
-        self.alias
-    }
-
-    fn most(&self) -> usize {
-        self.most
-    }
-
     fn describe(&self) -> Schema {
-        let default = self.default.map(|text| match T::schema().build().schema_type {
+        let default = self.default.map(|text| match (self.schema)().build().schema_type {
             SchemaType::Type(Type::Integer | Type::Boolean) => {
                 serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
             }
             _ => Value::from(text),
         });
-        let value = T::schema().description(Some(self.about)).default(default).build();
+        let value = (self.schema)().description(Some(self.about)).default(default).build();
         if self.most > 1 {
             let several = ArrayBuilder::new().items(value).max_items(Some(self.most));
             return Schema::Array(several.description(Some(self.about)).build());
@@ -173,35 +176,34 @@ impl<T: Input> AnyParameter for Parameter<T> {
     }
 }
 
+/// What a body is said to be good for.
+pub const BODY: &str = "The query wins; what it overrides is not looked at.";
+
 /// The parameters of a route.
-pub type Parameters = &'static [&'static dyn AnyParameter];
+pub type Parameters = &'static [&'static AnyParameter];
+
+fn by_name(all: Parameters) -> impl Iterator<Item = (&'static str, &'static AnyParameter)> {
+    all.iter().flat_map(|parameter| parameter.names().map(move |name| (name, *parameter)))
+}
 
 /// Describes parameters of the query string, aliases included.
 #[must_use]
 pub fn describe_query(parameters: Parameters) -> Vec<path::Parameter> {
-    let named = |parameter: &dyn AnyParameter, name: &str| {
-        let schema = parameter.describe();
-        let mut about = match &schema {
-            Schema::Object(value) => value.description.clone(),
-            Schema::Array(several) => several.description.clone(),
-            _ => None,
+    let describe = |(name, parameter): (&str, &AnyParameter)| {
+        let about = if name == parameter.name {
+            parameter.about.to_owned()
+        } else {
+            format!("Another name of `{}`: give one of the two.", parameter.name)
         };
-        if name != parameter.name() {
-            about = Some(format!("Another name of `{}`: give one of the two.", parameter.name()));
-        }
         ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Query)
             .required(Required::False)
-            .description(about)
-            .schema(Some(schema))
+            .description(Some(about))
+            .schema(Some(parameter.describe()))
             .build()
     };
-    let both = |parameter: &&'static dyn AnyParameter| {
-        let names = std::iter::once(parameter.name()).chain(parameter.alias());
-        names.map(|name| named(*parameter, name)).collect::<Vec<_>>()
-    };
-    parameters.iter().flat_map(both).collect()
+    by_name(parameters).map(describe).collect()
 }
 
 /// Describes a JSON body with these members, aliases included.
@@ -210,9 +212,8 @@ pub fn describe_body(parameters: Parameters) -> Object {
     let body = ObjectBuilder::new()
         .schema_type(Type::Object)
         .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    let with_both = |body: ObjectBuilder, parameter: &&'static dyn AnyParameter| {
-        let names = std::iter::once(parameter.name()).chain(parameter.alias());
-        names.fold(body, |body, name| body.property(name, parameter.describe()))
+    let property = |body: ObjectBuilder, (name, parameter): (&str, &AnyParameter)| {
+        body.property(name, parameter.describe())
     };
-    parameters.iter().fold(body, with_both).build()
+    by_name(parameters).fold(body, property).build()
 }

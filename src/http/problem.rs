@@ -1,6 +1,6 @@
 //! Errors as the client sees them: `application/problem+json` (RFC 9457).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -12,9 +12,8 @@ use utoipa::{
     openapi::{self, ContentBuilder, Ref, RefOr},
 };
 
-use crate::{
-    error::BackendError, http::json, order::receipt::Failure, outcome::Outcome, product::Product,
-};
+use crate::{http::json, order::receipt::Failure, outcome::Outcome, product::Product};
+use locklab_locks::error::BackendError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 /// What a backend that is away may need to come back, in seconds.
@@ -28,6 +27,21 @@ pub enum Valid {
     Words(String),
     /// One of these.
     OneOf(Vec<String>),
+}
+
+impl fmt::Display for Valid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(words),
+            Self::OneOf(several) => write!(f, "one of {}", several.join(", ")),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Valid {
+    fn from(words: T) -> Self {
+        Self::Words(words.into())
+    }
 }
 
 /// An error reply.
@@ -78,12 +92,14 @@ impl Problem {
         unauthorized, UNAUTHORIZED, "unauthorized", "The admin token is needed";
         unknown_route, NOT_FOUND, "unknown-route", "There is no such route";
         unknown_product, NOT_FOUND, "unknown-product", "The product is not on sale";
-        method_not_allowed, METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
+        method_not_allowed, METHOD_NOT_ALLOWED, "method-not-allowed",
+            "The route has no such method";
         slow_body, REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time";
         body_too_large, PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
         media_type, UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON";
         key_in_use, CONFLICT, "idempotency-key-in-use", "The purchase is still being carried out";
-        key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key names another purchase";
+        key_reused, UNPROCESSABLE_ENTITY, "idempotency-key-reused",
+            "The key names another purchase";
         queue_full, TOO_MANY_REQUESTS, "queue-full", "Too many wait for the product";
         unavailable, SERVICE_UNAVAILABLE, "unavailable", "A backend does not answer";
         overload, SERVICE_UNAVAILABLE, "overload", "Too many purchases are in flight";
@@ -106,12 +122,11 @@ impl Problem {
         }
     }
 
-    /// Names the parameter that is to blame, and what is valid for it.
+    /// A parameter that is not valid, and what would have been.
     #[must_use]
-    pub fn blame(mut self, parameter: &str, valid: Valid) -> Self {
-        self.parameter = Some(parameter.to_owned());
-        self.valid = Some(valid);
-        self
+    pub fn invalid(parameter: &str, detail: impl Into<String>, valid: impl Into<Valid>) -> Self {
+        let (parameter, valid) = (Some(parameter.to_owned()), Some(valid.into()));
+        Self { parameter, valid, ..Self::invalid_parameter(detail) }
     }
 
     /// Says what the client can do about it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::State,
     http::{Request, Uri},
 };
 use serde::Serialize;
@@ -15,8 +15,8 @@ use crate::{
         app::{App, require_admin},
         fields::Fields,
         json::Json,
-        look::{LookParameters, ONE_STORE, look},
-        parameter::{PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
+        look::{InPath, LookParameters, ONE_STORE, evidence, look},
+        parameter::{BODY, PRODUCT, Parameters, STOCK, STORE_OF, describe_body, describe_query},
         problem::{Problem, Responses, describe_responses},
     },
     stock::Evidence,
@@ -28,7 +28,7 @@ use crate::{
 pub struct ResetParameters;
 
 impl ResetParameters {
-    const ALL: Parameters = &[&PRODUCT, &STOCK, &STORE_OF];
+    const ALL: Parameters = &[&PRODUCT.any, &STOCK.any, &STORE_OF.any];
 }
 
 impl IntoParams for ResetParameters {
@@ -72,7 +72,7 @@ impl IntoResponses for ResetReply {
     path = "/reset",
     tag = "shop",
     params(ResetParameters),
-    request_body(content = ResetParameters, description = "The query wins; what it overrides is not looked at."),
+    request_body(content = ResetParameters, description = BODY),
     responses(ResetReply),
     security((), ("admin" = []))
 )]
@@ -145,22 +145,21 @@ impl IntoResponses for StockReply {
 )]
 pub async fn stock(
     State(app): State<Arc<App>>,
-    path: Result<Path<String>, PathRejection>,
+    path: InPath,
     uri: Uri,
 ) -> Result<Json<StockReply>, Problem> {
-    let (product, strategy) = look(path, &uri)?;
-    let store = app.shop.where_sold(&product, strategy).await?;
+    let (product, mut fields) = look(path, &uri, LookParameters::ALL)?;
+    let store = app.shop.where_sold(&product, fields.take(&STORE_OF)?).await?;
     let tally = app.shop.tally(&product, store).await?;
     let tally = tally.ok_or_else(|| Problem::absent(&product))?;
-    let (oversold, lost_updates) = (tally.oversold(), tally.lost_updates());
     Ok(Json(StockReply {
         product_id: product.to_string(),
         store,
         stock: tally.stock,
         initial: tally.initial,
         sold: tally.sold,
-        oversold,
-        lost_updates,
+        oversold: tally.oversold(),
+        lost_updates: tally.lost_updates(),
     }))
 }
 
@@ -185,7 +184,7 @@ pub struct AuditReply {
     /// Units that were sold and that the stock still has.
     lost_updates: i64,
     /// What overlapped.
-    overlaps: OverlapsReply,
+    overlaps: Overlaps,
     /// Sales under an older fencing token than one before; null if no sale carried a token.
     fencing: Option<u64>,
     /// Orders whose buyer was not told how they ended.
@@ -197,18 +196,6 @@ pub struct AuditReply {
     evidence: Vec<String>,
     /// What the history cannot show, in words.
     gaps: Vec<String>,
-}
-
-/// What overlapped.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OverlapsReply {
-    /// Pairs of leases that stood at the same time: the lock service broke its promise.
-    grants: u64,
-    /// Pairs of holders who believed at the same time to be alone: normal for a lease that ends by
-    /// itself.
-    beliefs: u64,
-    /// Sales between whose read and write somebody else sold.
-    effects: u64,
 }
 
 impl IntoResponses for AuditReply {
@@ -228,16 +215,13 @@ impl IntoResponses for AuditReply {
 )]
 pub async fn audit(
     State(app): State<Arc<App>>,
-    path: Result<Path<String>, PathRejection>,
+    path: InPath,
     uri: Uri,
 ) -> Result<Json<AuditReply>, Problem> {
-    let (product, strategy) = look(path, &uri)?;
-    let store = app.shop.where_sold(&product, strategy).await?;
-    let evidence = app.shop.evidence(&product, store).await?;
-    let Evidence { tally, history, recorded } =
-        evidence.ok_or_else(|| Problem::absent(&product))?;
+    let (product, mut fields) = look(path, &uri, LookParameters::ALL)?;
+    let (store, evidence) = evidence(&app, &product, fields.take(&STORE_OF)?).await?;
+    let Evidence { tally, history, recorded } = evidence;
     let verdict = verdict::judge(&tally, &history, recorded);
-    let Overlaps { grants, beliefs, effects } = verdict.overlaps;
     Ok(Json(AuditReply {
         ok: verdict.ok,
         product_id: product.to_string(),
@@ -247,7 +231,7 @@ pub async fn audit(
         sold: tally.sold,
         oversold: verdict.oversold,
         lost_updates: verdict.lost_updates,
-        overlaps: OverlapsReply { grants, beliefs, effects },
+        overlaps: verdict.overlaps,
         fencing: verdict.fencing,
         unknown: verdict.unknown,
         events: verdict.events,

@@ -21,7 +21,6 @@ use utoipa::{
 };
 
 use crate::{
-    fault::{Fault, Faults},
     http::{
         app::{App, require_admin},
         cart::take_items,
@@ -30,10 +29,10 @@ use crate::{
         json::Json,
         metrics::Shed,
         parameter::{
-            BASE, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
+            BASE, BODY, CAP, DELAY, EXTENSIONS, FAULT, ITEMS, LOCK, MAX_RETRIES, ORDER, PRODUCT,
             Parameters, QUANTITY, RETRY, STRICT, TTL, WAIT, describe_body, describe_query,
         },
-        problem::{Problem, Valid},
+        problem::Problem,
         reply::{PurchaseReply, server_timing, status},
     },
     order::{
@@ -45,6 +44,9 @@ use crate::{
     run::{RUN_ID_PATTERN, RUN_ID_VALID},
     stock::answer::{IdempotencyKey, KEY_MAX, KEY_VALID},
     strategy::StrategyId,
+};
+use locklab_locks::{
+    fault::{Fault, Faults},
     token::Token,
     wait::Patience,
 };
@@ -59,21 +61,21 @@ pub struct PurchaseParameters;
 
 impl PurchaseParameters {
     const ALL: Parameters = &[
-        &PRODUCT,
-        &QUANTITY,
-        &ITEMS,
-        &ORDER,
-        &LOCK,
-        &DELAY,
-        &TTL,
-        &EXTENSIONS,
-        &RETRY,
-        &MAX_RETRIES,
-        &WAIT,
-        &BASE,
-        &CAP,
-        &FAULT,
-        &STRICT,
+        &PRODUCT.any,
+        &QUANTITY.any,
+        &ITEMS.any,
+        &ORDER.any,
+        &LOCK.any,
+        &DELAY.any,
+        &TTL.any,
+        &EXTENSIONS.any,
+        &RETRY.any,
+        &MAX_RETRIES.any,
+        &WAIT.any,
+        &BASE.any,
+        &CAP.any,
+        &FAULT.any,
+        &STRICT.any,
     ];
 }
 
@@ -91,9 +93,9 @@ impl IntoParams for PurchaseParameters {
         let key = header(
             IDEMPOTENCY_KEY,
             format!(
-                "Names the purchase of a product (of a cart: of the first by name): sent again, it gets \
-                 the answer of the first time, unless that was a 5xx, until the product is reset or \
-                 an hour is over. {KEY_VALID}."
+                "Names the purchase of a product (of a cart: of the first by name): sent again, it \
+                 gets the answer of the first time, unless that was a 5xx, until the product is \
+                 reset or an hour is over. {KEY_VALID}."
             ),
             ObjectBuilder::new().max_length(Some(KEY_MAX + 2)),
         );
@@ -123,7 +125,7 @@ impl ToSchema for PurchaseParameters {}
     path = "/purchase",
     tag = "shop",
     params(PurchaseParameters),
-    request_body(content = PurchaseParameters, description = "The query wins; what it overrides is not looked at."),
+    request_body(content = PurchaseParameters, description = BODY),
     responses(PurchaseReply),
     security((), ("admin" = []))
 )]
@@ -151,7 +153,8 @@ pub async fn post(
         faults: Faults::new(faults(&mut fields, strategy, admin)?, Arc::clone(&app.faults)),
     };
     let strict = fields.take(&STRICT)?.is_some_and(|strict| strict.0);
-    // Dropped with this handler, when the client hangs up: who still waits for a lock then gives up.
+    // Dropped with this handler, when the client hangs up: who still waits for a lock then gives
+    // up.
     let _client = order.patience.gone.clone().drop_guard();
     let span = span::purchase(&order, parent);
     let (order, receipt) = carry_out(&app, order, name?, span).await?;
@@ -203,7 +206,7 @@ fn faults(
         let steps: Vec<&str> = row.steps.iter().map(|step| step.name()).collect();
         let valid = format!("a fault at one of {}", steps.join(", "));
         let detail = format!("fault {fault}: {} has no such step; expected {valid}", row.name);
-        return Err(Problem::invalid_parameter(detail).blame(FAULT.name, Valid::Words(valid)));
+        return Err(Problem::invalid(FAULT.name, detail, valid));
     }
     Ok(faults)
 }
@@ -220,14 +223,12 @@ fn header<T: FromStr>(
             return Ok(None);
         }
         let detail = format!("header {name} is given more than once");
-        let valid = Valid::Words("at most once".to_owned());
-        return Err(Problem::invalid_parameter(detail).blame(name, valid));
+        return Err(Problem::invalid(name, detail, "at most once"));
     };
     let parsed = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    parsed.map(Some).ok_or_else(|| {
-        let detail = format!("header {name}: expected {valid}");
-        Problem::invalid_parameter(detail).blame(name, Valid::Words(valid.to_owned()))
-    })
+    parsed
+        .map(Some)
+        .ok_or_else(|| Problem::invalid(name, format!("header {name}: expected {valid}"), valid))
 }
 
 /// The ttl that was asked for, if the strategy's backend takes it.
@@ -237,7 +238,7 @@ fn ttl(fields: &mut Fields, app: &App, strategy: StrategyId) -> Result<Duration,
         Some(most) if ttl > most => {
             let valid = format!("at most {} ms under {}", most.as_millis(), strategy.row().name);
             let detail = format!("ttl: expected {valid}, as --redlock-restart-delay has it");
-            Err(Problem::invalid_parameter(detail).blame(TTL.name, Valid::Words(valid)))
+            Err(Problem::invalid(TTL.name, detail, valid))
         }
         _ => Ok(ttl),
     }
@@ -254,7 +255,7 @@ fn extensions(fields: &mut Fields, strategy: StrategyId) -> Result<u32, Problem>
     let (name, extending) = (strategy.row().name, extending.join(", "));
     let valid = format!("0 under {name}; up to {EXTENSIONS_MAX} under {extending}");
     let detail = format!("extensions: expected {valid}; got {extensions}");
-    Err(Problem::invalid_parameter(detail).blame(EXTENSIONS.name, Valid::Words(valid)))
+    Err(Problem::invalid(EXTENSIONS.name, detail, valid))
 }
 
 fn patience(fields: &mut Fields) -> Result<Patience, Problem> {

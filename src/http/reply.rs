@@ -7,11 +7,11 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::{
     http::problem::{Responses, describe_responses},
-    lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     stock::ledger::Line,
 };
+use locklab_locks::lock::Votes;
 
 /// How a purchase ended. The first seven members are those of the PHP lab.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,7 +51,8 @@ pub struct PurchaseReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     votes: Option<Votes>,
-    /// Why the purchase was carried out without its lock, under a strategy that has more than that to go by.
+    #[doc = "Why the purchase was carried out without its lock, under a strategy that has more \
+             than that to go by."]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     degraded: Option<String>,

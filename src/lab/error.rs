@@ -1,8 +1,8 @@
 //! Why a lab could not be opened.
 
-use crate::{
-    embedded::EmbeddedError,
-    wires::{etcd::InvalidEndpoint, redis::InvalidUrl, sql, zookeeper::InvalidHosts},
+use crate::embedded::EmbeddedError;
+use locklab_locks::wires::{
+    etcd::InvalidEndpoint, redis::InvalidUrl, sql, zookeeper::InvalidHosts,
 };
 
 /// Why a lab could not be opened.

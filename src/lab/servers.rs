@@ -14,14 +14,14 @@ use crate::{
     measure::exporter::Exporter,
     stock::sql::tables,
     strategy::server::Backend,
-    wires::{
-        etcd::EtcdClient,
-        metrics::Wire,
-        redis::{RedisClient, RedisOptions},
-        redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
-        sql::{Dialect, SqlClient, SqlOptions},
-        zookeeper::ZooKeeperClient,
-    },
+};
+use locklab_locks::wires::{
+    etcd::EtcdClient,
+    metrics::Wire,
+    redis::{RedisClient, RedisOptions},
+    redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
+    sql::{Dialect, SqlClient, SqlOptions},
+    zookeeper::ZooKeeperClient,
 };
 
 /// How many nodes of Redlock are started, if any are.
@@ -201,7 +201,7 @@ async fn etcd(config: &Config, exporter: &Exporter) -> Result<Found<EtcdClient>,
 
 #[cfg(not(feature = "etcd"))]
 async fn etcd(_: &Config, _: &Exporter) -> Result<Found<EtcdClient>, LabError> {
-    Ok(absent(crate::wires::etcd::REASON))
+    Ok(absent(locklab_locks::wires::etcd::REASON))
 }
 
 /// The ZooKeeper ensemble.
@@ -223,7 +223,7 @@ async fn zookeeper(
             ));
         }
     };
-    let options = crate::wires::zookeeper::ZooKeeperOptions {
+    let options = locklab_locks::wires::zookeeper::ZooKeeperOptions {
         hosts: place.url.parse()?,
         timeout: config.zookeeper_timeout,
         session_timeout: config.zookeeper_session_timeout,
@@ -234,7 +234,7 @@ async fn zookeeper(
 
 #[cfg(not(feature = "zookeeper"))]
 async fn zookeeper(_: &Config, _: &Exporter) -> Result<Found<ZooKeeperClient>, LabError> {
-    Ok(absent(crate::wires::zookeeper::REASON))
+    Ok(absent(locklab_locks::wires::zookeeper::REASON))
 }
 
 /// Which database, and how it is configured.

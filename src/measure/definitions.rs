@@ -1,8 +1,7 @@
 //! What is measured of purchases, of their locks as buyers see them, of the server and of its process: one
 //! constant per metric. The locks and their wires declare their own.
 
-use super::Kind;
-use crate::definitions;
+use locklab_locks::{definitions, measure::Kind};
 
 /// From half a command's round trip to the longest wait, with the default ttl (5 s) as a bound.
 const LOCK_SECONDS: Kind = Kind::Histogram(&[

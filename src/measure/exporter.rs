@@ -7,9 +7,10 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::{Definition, Kind, Registry, definitions as def, runtime};
-use crate::{
+use super::{definitions as def, runtime};
+use locklab_locks::{
     fault, lease,
+    measure::{Definition, Kind, Registry},
     wires::{
         metrics::{BackendMetrics, Wire},
         redlock,
@@ -21,7 +22,7 @@ pub fn definitions() -> impl Iterator<Item = &'static Definition> {
     let lists = [
         def::DEFINITIONS,
         lease::metrics::DEFINITIONS,
-        crate::wires::metrics::DEFINITIONS,
+        locklab_locks::wires::metrics::DEFINITIONS,
         redlock::DEFINITIONS,
         fault::DEFINITIONS,
     ];

@@ -6,7 +6,8 @@ use std::fmt::{Display, Write};
 use metrics_process::collector;
 use tokio::{runtime::Handle, time::Duration};
 
-use super::{Definition, Kind, definitions as def};
+use super::definitions as def;
+use locklab_locks::measure::{Definition, Kind};
 
 /// Everything that is known, as Prometheus text.
 pub fn render() -> String {

@@ -3,18 +3,16 @@
 use tokio::time::{self, Duration};
 
 use crate::{
-    error::BackendError,
-    lock::Votes,
     order::Order,
     outcome::{Outcome, Violation},
     product::Product,
-    step::Step,
     stock::{
         Written,
         answer::Answer,
         ledger::{Line, Sold},
     },
 };
+use locklab_locks::{error::BackendError, lock::Votes, step::Step};
 
 /// What became of an order.
 #[derive(Debug)]

@@ -16,14 +16,14 @@ use tokio::{
 
 use crate::{
     history::{Event, Kind, Record},
-    measure::{Registry, clock, definitions::HISTORY_DROPPED, proc},
+    measure::{clock, definitions::HISTORY_DROPPED, proc},
     order::Order,
     product::{Item, Product},
     run::RunId,
     stock::{Note, Stock, ledger::Generation, stocks::Stocks},
     strategy::{StrategyId, server::Store},
-    token::Token,
 };
+use locklab_locks::{measure::Registry, token::Token};
 
 /// Records that may wait to be sent.
 const QUEUE_MAX: usize = 16_384;
@@ -63,7 +63,7 @@ struct Way {
 struct Here {
     server: String,
     clock: String,
-    /// The same instant twice: as tokio tells it, and as the machine's monotonic clock does.
+    /// One instant told twice: as tokio tells it, and as the machine's monotonic clock does.
     started: Instant,
     started_ns: u64,
 }
@@ -200,7 +200,7 @@ impl Recorder {
         }
     }
 
-    /// The same, for all stores.
+    /// Waits until what was recorded before has come to every store, or until that has failed.
     pub async fn flush_all(&self) {
         join_all(self.ways.iter().map(|way| self.flush(way.store))).await;
     }

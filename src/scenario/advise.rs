@@ -34,7 +34,7 @@ pub async fn run(config: &Config, args: &AdviseArgs) -> Result<Report, ScenarioE
     let needed = if shown.is_empty() { &[control][..] } else { &shown };
 
     let ground = Ground::open(config, needed, compare::records(evidence::RACE)).await?;
-    let seed = args.seed();
+    let seed = args.seed;
     let mut report = ground.report("advise", Some(seed)).await;
     report.parts = vec![first(&case), fitting(&rulings), ruled_out(&rulings)];
     let bar = Progress::bar(needed.len() as u64, "advise");

@@ -32,7 +32,7 @@ const TRIED: [(&str, f64); 3] = [("the p50", 0.5), ("the p90", 0.9), ("the p99",
 
 /// Chooses a ttl, and tries some out.
 pub async fn run(config: &Config, args: &ChooseTtlArgs) -> Result<Report, ScenarioError> {
-    let seed = args.seed();
+    let seed = args.seed;
     let source = match &args.holds {
         Some(path) => Source::Given(holds::read(path)?),
         None => Source::Drawn(Work::between(args.work_p50, args.work_p99)?),

@@ -16,8 +16,8 @@ use crate::{
     report::{Part, Report},
     scenario::{error::ScenarioError, ground::Ground},
     strategy::StrategyId,
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// Purchases per second that are certainly recorded: some strategies sell more without work, and then the
 /// report says how many records were dropped.
@@ -27,7 +27,7 @@ const RECORDS: std::ops::RangeInclusive<f64> = 1_000.0..=50_000.0;
 
 /// Measures all of them.
 pub async fn run(config: &Config, args: &CompareArgs) -> Result<Report, ScenarioError> {
-    let (locks, policies, seed) = (args.locks(), args.policies(), args.seed());
+    let (locks, policies, seed) = (args.locks(), args.policies(), args.seed);
     let load = Load {
         buyers: args.concurrency,
         duration: args.duration,

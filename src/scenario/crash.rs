@@ -15,14 +15,13 @@ use super::{
 };
 use crate::{
     cli::{Config, CrashArgs, Expect},
-    fault::PAUSE_MAX,
     report::{
         Part, Picture, Report, Run, RunEntry,
         timeline::{EXPIRY, Mark},
     },
-    step::Step,
     strategy::{Expected, Family, StrategyId, server::Backend},
 };
+use locklab_locks::{fault::PAUSE_MAX, step::Step};
 
 /// Units on sale when the holder is killed, as in the PHP lab.
 const UNITS: u64 = 5;
@@ -66,7 +65,7 @@ impl Frees {
 /// Does it under one strategy after the other.
 pub async fn run(config: &Config, args: &CrashArgs) -> Result<Report, ScenarioError> {
     let CrashArgs { ttl, work, ttl_edge, .. } = *args;
-    let asked = ("crash", RECORDS, args.run.seed());
+    let asked = ("crash", RECORDS, args.run.seed);
     Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
         let name = lock.row().name;
         let what = if ttl_edge { "works for too long" } else { "is killed" };

@@ -19,13 +19,15 @@ use super::{
 };
 use crate::{
     cli::{Config, DeadlockArgs},
-    fault::{Action, Fault},
     outcome::Outcome,
     product::{Item, Product},
     report::{Part, Picture, Report, Run, RunEntry},
-    step::Step,
     stock::ledger::Tally,
     strategy::{Expected, Family, StrategyId},
+};
+use locklab_locks::{
+    fault::{Action, Fault},
+    step::Step,
 };
 
 /// Before each lock, so that everybody has one when they want the other.
@@ -73,7 +75,7 @@ pub async fn run(config: &Config, args: &DeadlockArgs) -> Result<Report, Scenari
             format!("--lock {name}: it sells one product at a time; expected one of {valid}");
         return Err(ScenarioError::Usage(text));
     }
-    let (order, seed) = (if args.mitigate { "sorted" } else { "opposite orders" }, args.run.seed());
+    let (order, seed) = (if args.mitigate { "sorted" } else { "opposite orders" }, args.run.seed);
     let asked = ("deadlock", RECORDS, seed);
     Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
         let name = lock.row().name;

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::{cli::EXIT_USAGE, embedded::EmbeddedError, error::BackendError, lab::error::LabError};
+use crate::{cli::EXIT_USAGE, embedded::EmbeddedError, lab::error::LabError};
+use locklab_locks::error::BackendError;
 
 /// The exit code of a scenario in which something was not as expected.
 pub const EXIT_NOT_AS_EXPECTED: u8 = 1;

@@ -11,8 +11,8 @@ use crate::{
     product::Product,
     report::{Part, Report, Run},
     strategy::StrategyId,
-    token::Token,
 };
+use locklab_locks::token::Token;
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,12 +9,10 @@ use super::{
     ground::Ground,
     race::{buyers, crew::Crew, plan::Plan},
 };
-use crate::{
+use crate::{measure::clock, report::RunEntry, strategy::StrategyId};
+use locklab_locks::{
     fault::{Action, Fault},
-    measure::clock,
-    report::RunEntry,
     step::Step,
-    strategy::StrategyId,
     wait::{Patience, Policy},
 };
 

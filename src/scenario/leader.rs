@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     cli::{Config, LeaderArgs},
-    error::BackendError,
     report::{Part, Report},
     strategy::StrategyId,
 };
+use locklab_locks::error::BackendError;
 
 /// Units on sale: more pieces of work than anybody does.
 const UNITS: u64 = 1_000_000;

@@ -21,15 +21,15 @@ use crate::{
     outcome::Outcome,
     report::{Part, Picture, Report, Run, RunEntry, picture::Group},
     strategy::StrategyId,
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// How often a race is run again that has shown nothing.
 const RACES_MAX: u32 = 20;
 
 /// Has buyers race under one strategy after the other.
 pub async fn run(config: &Config, args: &OversellArgs) -> Result<Report, ScenarioError> {
-    let (locks, seed) = (args.locks(), args.run.seed());
+    let (locks, seed) = (args.locks(), args.run.seed);
     if let Some(path) = &args.output {
         export::check(path)?;
     }
@@ -89,7 +89,7 @@ async fn sell(
         let raced = race(ground, args, (lock, number, seed), &mut part, shows).await;
         drop(spinner);
         let Some((races, entries, recorded)) = part.known(raced) else { continue };
-        if !args.report.quiet && !args.report.json {
+        if !args.run.report.quiet && !args.run.report.json {
             tell(&entries);
         }
         let is_first_oversold =

@@ -17,9 +17,9 @@ use crate::{
     cli::{Config, PauseArgs},
     outcome::Outcome,
     report::{Part, Picture, Report, Run, RunEntry, timeline::Mark},
-    step::Step,
     strategy::{Expected, Family, StrategyId},
 };
+use locklab_locks::step::Step;
 
 /// How long the ghost stands still by itself, so that its process can be stopped meanwhile.
 const STANDS: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ impl LateWrite {
 
 /// Does it under one strategy after the other.
 pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioError> {
-    let (ttl, asked) = (args.ttl, ("pause", RECORDS, args.run.seed()));
+    let (ttl, asked) = (args.ttl, ("pause", RECORDS, args.run.seed));
     Ground::show_each(config, asked, &args.lock, async |ground, lock, progress| {
         let name = lock.row().name;
         let title = format!("{name}: a holder is stopped before its write, ttl {ttl:?}");

@@ -18,8 +18,8 @@ use crate::{
         Part, Picture, Report, Run, RunEntry,
         picture::{Curve, Curves, Group},
     },
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// What back-off starts from, as in the PHP lab.
 const BASE: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_secs(45);
 /// Has the same buyers race once with each policy.
 pub async fn run(config: &Config, args: &RetryArgs) -> Result<Report, ScenarioError> {
     let ground = Ground::open(config, &[args.lock], args.concurrency).await?;
-    let seed = args.run.seed();
+    let seed = args.run.seed;
     let mut report = ground.report("retry", Some(seed)).await;
     let RetryArgs { lock, concurrency, stock, delay, ttl, processes, .. } = *args;
     let mut part = Part::new(format!(

@@ -13,8 +13,8 @@ pub async fn run(config: &Config, args: &RunAllArgs) -> Result<Report, ScenarioE
         export::check(&folder.join("oversell.json"))?;
     }
     let mut all = Report::new("run-all");
-    all.seed = Some(args.run.seed());
-    for simulation in args.parts(all.seed) {
+    all.seed = Some(args.run.seed);
+    for simulation in args.parts() {
         let report = match &simulation {
             Simulation::Oversell(args) => oversell::run(config, args).await?,
             Simulation::Deadlock(args) => deadlock::run(config, args).await?,

@@ -20,9 +20,9 @@ use crate::{
     },
     outcome::Outcome,
     sell::{Sell, note_sales},
-    step::Step,
     stock::Stock,
 };
+use locklab_locks::step::Step;
 
 /// Takes from whichever store, in one step.
 pub struct Atomic;

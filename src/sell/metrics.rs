@@ -3,11 +3,8 @@
 use enum_map::EnumMap;
 use metrics::{Counter, Gauge};
 
-use crate::{
-    lock::Release,
-    measure::{Registry, definitions as def},
-    stock::ledger::Sold,
-};
+use crate::{measure::definitions as def, stock::ledger::Sold};
+use locklab_locks::{lock::Release, measure::Registry};
 
 /// Handles of the sales of one strategy.
 pub struct SaleMetrics {

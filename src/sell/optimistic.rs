@@ -20,7 +20,6 @@ use tokio::time::{Duration, Instant};
 use tracing::Instrument;
 
 use crate::{
-    error::BackendError,
     history::Kind,
     order::{
         Order,
@@ -30,13 +29,16 @@ use crate::{
     },
     product::Item,
     sell::{Sell, note_sales},
-    step::Step,
     stock::{
         Stock, Written,
         answer::Key,
         ledger::{Entry, Generation, Line, Seen, Sold},
         redis::{answer_key, decode, encode, ledger_key, number, stock_key, ttl_ms},
     },
+};
+use locklab_locks::{
+    error::BackendError,
+    step::Step,
     wait,
     wires::{
         metrics::Op,

@@ -36,9 +36,6 @@ use self::{
     tickets::{Enqueued, Entry, Ticket, Tickets},
 };
 use crate::{
-    fault::FaultMetrics,
-    lease::release::ReleaseQueue,
-    measure::Registry,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -47,12 +44,13 @@ use crate::{
     },
     outcome::Outcome,
     sell::Sell,
-    step::Step,
     stock::{
         Stock,
         answer::{Answer, IdempotencyKey, Key},
     },
-    token::Token,
+};
+use locklab_locks::{
+    fault::FaultMetrics, lease::release::ReleaseQueue, measure::Registry, step::Step, token::Token,
     wires::redis::RedisClient,
 };
 
@@ -129,21 +127,7 @@ impl Queue {
     ) -> Result<Answer, Failure> {
         let failed = at(Step::Enqueue);
         let item = &order.items[0];
-        let key = match &order.key {
-            Some(key) => key.clone(),
-            None => {
-                let generation = stock.generation(&item.product).await.map_err(&failed)?;
-                Key {
-                    name: IdempotencyKey::from(&order.id),
-                    item: 0,
-                    generation: generation.ok_or_else(|| Failure::Absent(item.product.clone()))?,
-                    claim: Token::random(),
-                    order: order.describe(),
-                    order_id: order.id.clone(),
-                    ttl: ANSWER_TTL,
-                }
-            }
-        };
+        let key = key(order, stock).await?;
         trail.learn(0, &key.generation);
         order.faults.strike(Step::Enqueue).await.map_err(&failed)?;
         let started = Instant::now();
@@ -211,4 +195,22 @@ impl Queue {
         }
         Ok(None)
     }
+}
+
+/// Where the answer to an order is kept: under its idempotency key, or under a name of its own.
+async fn key(order: &Order, stock: &dyn Stock) -> Result<Key, Failure> {
+    if let Some(key) = &order.key {
+        return Ok(key.clone());
+    }
+    let product = &order.items[0].product;
+    let generation = stock.generation(product).await.map_err(at(Step::Enqueue))?;
+    Ok(Key {
+        name: IdempotencyKey::from(&order.id),
+        item: 0,
+        generation: generation.ok_or_else(|| Failure::Absent(product.clone()))?,
+        claim: Token::random(),
+        order: order.describe(),
+        order_id: order.id.clone(),
+        ttl: ANSWER_TTL,
+    })
 }

@@ -9,7 +9,6 @@ use tokio::time::{Duration, Instant};
 use tracing::Instrument;
 
 use crate::{
-    error::BackendError,
     history::Kind,
     order::{
         Order,
@@ -18,15 +17,13 @@ use crate::{
         span,
     },
     sell::{Sell, note_sales},
-    step::Step,
     stock::{
         Stock, Written,
         ledger::{Entry, Line, Sold},
         sql::{Change, ProductRow, Reading, Selling, Transaction, look},
     },
-    wait,
-    wires::sql::SqlClient,
 };
+use locklab_locks::{error::BackendError, step::Step, wait, wires::sql::SqlClient};
 
 /// The strategy.
 pub struct Rows {

@@ -13,10 +13,7 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::{Acquired, release::Cause},
-    lock::{Lock, Votes},
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -26,6 +23,11 @@ use crate::{
     outcome::{Outcome, Violation},
     product::{Item, Product},
     shop::{metrics::Attempted, visit::Held},
+};
+use locklab_locks::{
+    error::BackendError,
+    lease::{Acquired, release::Cause},
+    lock::{Lock, Votes},
     step::Step,
     wait::{Patience, Policy, Tried, line::Turn},
 };

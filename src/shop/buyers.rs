@@ -2,11 +2,9 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::{
+use crate::{product::Product, stock::ledger::Generation, strategy::StrategyId};
+use locklab_locks::{
     lease::{Lease, renewal::HOLD_TTLS_MAX},
-    product::Product,
-    stock::ledger::Generation,
-    strategy::StrategyId,
     wait::line::{Lines, Turn},
 };
 

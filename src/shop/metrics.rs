@@ -7,15 +7,13 @@ use tokio::time::Duration;
 
 use super::presence::Presence;
 use crate::{
-    error::BackendError,
-    lock::Release,
-    measure::{Registry, definitions as def},
+    measure::definitions as def,
     outcome::{Outcome, Violation},
     sell::metrics::SaleMetrics,
     stock::ledger::Sold,
     strategy::{Family, Strategy, StrategyId},
-    wait::Policy,
 };
+use locklab_locks::{error::BackendError, lock::Release, measure::Registry, wait::Policy};
 
 /// How an attempt, or the last attempt of an acquisition, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, IntoStaticStr)]

@@ -4,22 +4,19 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    error::BackendError,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
     },
     outcome::Outcome,
     product::Item,
-    step::Step,
     stock::{
         Stock,
         answer::{ANSWER_TTL, Answer, Begun, IdempotencyKey, Key},
     },
     strategy::Family,
-    token::Token,
-    wait::Policy,
 };
+use locklab_locks::{error::BackendError, step::Step, token::Token, wait::Policy};
 
 /// Pause before the store is asked again whether an order under way has come to its answer; doubled
 /// each time, up to [`PAUSE_MAX`].
@@ -35,7 +32,8 @@ impl Shop {
     /// that is found.
     ///
     /// # Cancellation
-    /// As [`Self::purchase`]. Until the time is over that the order could have taken, others with the
+    /// Dropping the future leaves a lease that may be held to the release task, and does not recall a
+    /// write that has been sent. Until the time is over that the order could have taken, others with the
     /// same key are told that it is being carried out.
     pub async fn purchase_once(&self, order: &mut Order, name: IdempotencyKey) -> Receipt {
         let started = Instant::now();

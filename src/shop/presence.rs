@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    measure::{Registry, definitions as def},
+    measure::definitions as def,
     product::Product,
     strategy::{Family, StrategyId},
 };
+use locklab_locks::measure::Registry;
 
 /// The lock of a product under a strategy.
 type Place = (StrategyId, Product);

@@ -6,9 +6,7 @@ use tracing::Instrument;
 
 use super::{acquire::is_past_deadline, till::Till};
 use crate::{
-    error::BackendError,
     history::Kind,
-    lock::Lock,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -21,13 +19,13 @@ use crate::{
         presence::Inside,
         visit::{Held, Visit},
     },
-    step::Step,
     stock::{
         Stock, Written,
         ledger::Sale,
         sql::{Reading, SqlStock},
     },
 };
+use locklab_locks::{error::BackendError, step::Step};
 
 /// Work that takes longer is worth recording that it has begun.
 const LONG_WORK: Duration = Duration::from_millis(20);

@@ -4,6 +4,18 @@ use std::sync::Arc;
 
 use crate::{
     backends::{Backends, Database},
+    order::recorder::Recorder,
+    sell::{
+        Sell,
+        atomic::Atomic,
+        optimistic::Optimistic,
+        queue::{Queue, QueueParts},
+        rows::Rows,
+    },
+    stock::sql::Reading,
+    strategy::StrategyId,
+};
+use locklab_locks::{
     fault::FaultMetrics,
     lease::{keeper::Keeper, metrics::LeaseMetrics, release::ReleaseQueue},
     lock::{
@@ -21,16 +33,6 @@ use crate::{
         watchdog::WatchdogLock,
     },
     measure::Registry,
-    order::recorder::Recorder,
-    sell::{
-        Sell,
-        atomic::Atomic,
-        optimistic::Optimistic,
-        queue::{Queue, QueueParts},
-        rows::Rows,
-    },
-    stock::sql::Reading,
-    strategy::StrategyId,
 };
 
 /// A strategy ready to use: both families sell, each in its own way.
@@ -89,13 +91,13 @@ impl Parts<'_> {
             }
             #[cfg(feature = "etcd")]
             StrategyId::Etcd => {
-                at(etcd, |client| lock(Arc::new(crate::lock::etcd::LeaseKey::new(client))))
+                at(etcd, |client| lock(Arc::new(locklab_locks::lock::etcd::LeaseKey::new(client))))
             }
             #[cfg(not(feature = "etcd"))]
             StrategyId::Etcd => at(etcd, |client| match client.0 {}),
             #[cfg(feature = "zookeeper")]
             StrategyId::Zookeeper => at(zookeeper, |client| {
-                lock(Arc::new(crate::lock::zookeeper::SessionNode::new(client)))
+                lock(Arc::new(locklab_locks::lock::zookeeper::SessionNode::new(client)))
             }),
             #[cfg(not(feature = "zookeeper"))]
             StrategyId::Zookeeper => at(zookeeper, |client| match client.0 {}),
@@ -108,7 +110,9 @@ impl Parts<'_> {
             StrategyId::PostgresRow => rows(postgres, Reading::ForUpdate),
             StrategyId::MysqlRow => rows(mysql, Reading::ForUpdate),
             StrategyId::PostgresOptimistic => rows(postgres, Reading::Plain),
+            StrategyId::MysqlOptimistic => rows(mysql, Reading::Plain),
             StrategyId::PostgresAtomic => at(postgres, |_| sell(Atomic)),
+            StrategyId::MysqlAtomic => at(mysql, |_| sell(Atomic)),
         }
     }
 

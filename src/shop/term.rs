@@ -9,16 +9,17 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    error::BackendError,
     history::Kind,
-    lease::{Acquired, Lease, keeper::Keeper, renewal::HOLD_TTLS_MAX},
-    lock::Lock,
     order::{Order, receipt::Receipt, recorder::Trail},
     outcome::Outcome,
     stock::{
         Written,
         ledger::{Generation, Sale},
     },
+};
+use locklab_locks::{
+    error::BackendError,
+    lease::{Acquired, Lease, keeper::Keeper, renewal::HOLD_TTLS_MAX},
     token::Token,
 };
 

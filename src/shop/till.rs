@@ -4,7 +4,6 @@
 use tokio::time::Instant;
 
 use crate::{
-    error::BackendError,
     order::Order,
     product::Product,
     stock::{
@@ -13,8 +12,8 @@ use crate::{
         ledger::{Line, Sale, Seen, Sold},
         sql::{Change, Reading, Selling, SqlStock, Transaction},
     },
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 
 /// See the module. Dropped before it has written, it leaves nothing behind.
 pub enum Till<'a> {
@@ -42,7 +41,7 @@ impl<'a> Till<'a> {
     /// Reads the stock of a product.
     ///
     /// # Errors
-    /// As [`Stock::read`].
+    /// The store could not be read.
     pub async fn read(&mut self, product: &Product) -> Result<Option<Seen>, BackendError> {
         match self {
             Self::Plain(stock) => stock.read(product).await,
@@ -56,7 +55,7 @@ impl<'a> Till<'a> {
     /// Writes the sales of an order, and commits.
     ///
     /// # Errors
-    /// As [`Stock::write`].
+    /// [`BackendError::Unknown`]: the sales may stand, or may still come to stand.
     pub async fn write(
         self,
         order_id: &Token,

@@ -1,7 +1,6 @@
 //! An order in the shop: what it needs on its way through the critical section, and what it holds.
 
 use crate::{
-    lease::keeper::Keeper,
     order::{Order, receipt::Receipt, recorder::Trail},
     outcome::Violation,
     shop::{
@@ -10,6 +9,7 @@ use crate::{
     },
     stock::{Stock, sql::SqlStock},
 };
+use locklab_locks::lease::keeper::Keeper;
 use tokio::time::Instant;
 
 /// One order on its way through the critical section.
@@ -18,7 +18,7 @@ pub struct Visit<'a> {
     pub keeper: &'a Keeper,
     pub lines: &'a BuyerLines,
     pub stock: &'a dyn Stock,
-    /// The same, if it is in rows that can be locked.
+    /// The stock in rows that can be locked, if it is there.
     pub rows: Option<&'a SqlStock>,
     pub metrics: &'a ShopMetrics,
     pub receipt: &'a mut Receipt,

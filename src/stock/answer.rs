@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
 use crate::{
-    error::BackendError,
     outcome::Outcome,
     stock::ledger::{Generation, Line},
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 
 /// How long an answer is kept, unless the product is reset before.
 pub const ANSWER_TTL: Duration = Duration::from_secs(3_600);

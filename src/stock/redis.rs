@@ -18,13 +18,15 @@ use redis::Script;
 pub use self::answers::{answer_key, decode, encode, ttl_ms};
 use self::reply::Reply;
 use crate::{
-    error::BackendError,
     product::{Item, Product},
     stock::{
         Evidence, Note, Stock, Written,
         answer::Key,
         ledger::{Generation, Sale, Seen, Tally},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     token::Token,
     wires::{metrics::Op, redis::RedisClient},
 };
@@ -60,7 +62,7 @@ impl RedisStock {
 }
 
 /// How often stock and ledger are read side by side before a transaction reads them.
-const READS_MAX: u32 = 8;
+pub const READS_MAX: u32 = 8;
 
 /// Where the stock is.
 #[must_use]

@@ -1,8 +1,7 @@
 //! Stock, ledger and history in Postgres or MySQL; the tables are in `migrations/`.
 //!
 //! The ledger is the table of orders: a sale changes the product's row and adds its order in one
-//! transaction. What numbers the sales is in the row, changed relative to itself, under the lock that
-//! changing it takes; so it is exact, however racy the stock is that is written beside it.
+//! transaction. Sales are numbered in the row, relative to itself and under its lock: exactly.
 
 mod answers;
 mod histories;
@@ -16,13 +15,15 @@ use tokio::time::{Duration, Instant};
 
 pub use self::transaction::{Change, ProductRow, Reading, Selling, Transaction, look};
 use crate::{
-    error::BackendError,
     product::{Item, Product},
     stock::{
         Evidence, Note, Stock, Written,
         answer::Key,
         ledger::{Entry, Generation, Sale, Seen, Sold, Tally},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     token::Token,
     wires::{
         metrics::Op,
@@ -34,7 +35,6 @@ use crate::{
 const RESET_WAIT: Duration = Duration::from_secs(10);
 /// How often a take looks again, when it was told of too little and finds enough.
 const LOOKS_MAX: u32 = 3;
-
 /// Products in one database.
 pub struct SqlStock {
     client: Arc<SqlClient>,

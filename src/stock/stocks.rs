@@ -7,9 +7,9 @@ use strum::VariantArray;
 use super::{Stock, redis, sql};
 use crate::{
     backends::{Backends, Database},
-    error::BackendError,
     strategy::server::Store,
 };
+use locklab_locks::error::BackendError;
 
 /// The products of every store.
 pub struct Stocks {

@@ -48,7 +48,9 @@ pub enum StrategyId {
     PostgresRow,
     MysqlRow,
     PostgresOptimistic,
+    MysqlOptimistic,
     PostgresAtomic,
+    MysqlAtomic,
 }
 
 impl StrategyId {

@@ -6,7 +6,7 @@ use super::{
     Expected, Family, Strategy, StrategyId,
     server::{Backend, Store},
 };
-use crate::step::Step;
+use locklab_locks::step::Step;
 
 /// The steps of a purchase under a lock, unless its acquire has some of its own.
 pub const LOCK_STEPS: &[Step] = &[
@@ -228,12 +228,28 @@ pub static STRATEGIES: &[Strategy; StrategyId::COUNT] = &[
         ..SELLER.named(StrategyId::PostgresOptimistic)
     },
     Strategy {
+        store: Store::MySql,
+        backend: Backend::MySql,
+        summary: "version column in the WHERE of the UPDATE, retry on conflict",
+        fails: "conflicts: wasted work grows with contention",
+        ..SELLER.named(StrategyId::MysqlOptimistic)
+    },
+    Strategy {
         store: Store::Postgres,
         backend: Backend::Postgres,
         summary: "UPDATE … SET stock = stock − q WHERE stock ≥ q, CHECK (stock ≥ 0)",
         fails: "–",
         steps: TAKE_STEPS,
         ..SELLER.named(StrategyId::PostgresAtomic)
+    },
+    Strategy {
+        store: Store::MySql,
+        backend: Backend::MySql,
+        summary: "UPDATE … SET stock = stock − q WHERE stock ≥ q, INSERT, in one transaction; \
+              CHECK (stock ≥ 0)",
+        fails: "–",
+        steps: TAKE_STEPS,
+        ..SELLER.named(StrategyId::MysqlAtomic)
     },
 ];
 

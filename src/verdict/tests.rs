@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     history::{Event, Kind, simulated::event},
     outcome::Outcome,
-    step::Step,
 };
+use locklab_locks::step::Step;
 
 /// Times are in milliseconds here, as in what is found.
 const MS: u64 = 1_000_000;

@@ -1,4 +1,5 @@
-//! The configuration of the processes that `locklab` starts from itself: what it was told, they know.
+//! The configuration of the processes that `locklab` starts from itself: what it was told, they
+//! know.
 
 use std::{collections::HashMap, ffi::OsStr, fs, process::Stdio};
 

@@ -2,10 +2,14 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     process::{Command, Output, Stdio},
 };
 
-use crate::server::{Server, command};
+use crate::{
+    redis_server::Redis,
+    server::{Server, command},
+};
 
 fn run(arguments: &[&str]) -> Output {
     // A port that somebody else uses would be a failure of another kind.
@@ -117,6 +121,21 @@ fn a_missing_redis_says_how_to_install_one() {
     );
 }
 
+/// A MariaDB comes in packages, and is not tried where the one that is needed to fill its folder is missing.
+#[tokio::test]
+async fn half_a_mariadb_says_how_to_install_the_rest() {
+    let redis = Redis::start().await;
+    let path = tempfile::tempdir().unwrap();
+    symlink("/bin/true", path.path().join("mariadbd")).unwrap();
+    let scenario = ["oversell", "--lock=mysql-row", "--json", "--redis-url", &redis.url()];
+    let output = command(&scenario).env("PATH", path.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for told in ["my_print_defaults", "apt-get install mariadb-server-core mariadb-client-core"] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let server = Server::start(&[]);
@@ -196,8 +215,8 @@ fn flags(help: &str) -> Vec<String> {
     flags.map(str::to_owned).collect()
 }
 
-/// A subcommand's own flags come first. What only a server needs is not in the way of others, and is
-/// accepted all the same.
+/// A subcommand's own flags come first. What only a server needs is not in the way of others, and
+/// is accepted all the same.
 #[test]
 fn short_help_is_about_the_subcommand() {
     let short = text(&run(&["leader", "-h"]).stdout);

@@ -2,7 +2,8 @@
 
 use std::process::{Output, Stdio};
 
-use locklab::{strategy::StrategyId, wait::Policy};
+use locklab::strategy::StrategyId;
+use locklab_locks::wait::Policy;
 use serde_json::Value;
 use strum::VariantArray;
 

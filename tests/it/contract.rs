@@ -2,10 +2,8 @@
 //! is not caught fails the suite just like a safe one that oversells.
 
 use futures_util::future::join_all;
-use locklab::{
-    step::Step,
-    strategy::{Expected, Strategy, server::Backend, table::STRATEGIES},
-};
+use locklab::strategy::{Expected, Strategy, server::Backend, table::STRATEGIES};
+use locklab_locks::step::Step;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;

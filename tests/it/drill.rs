@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
-use locklab::fault;
+use locklab_locks::fault;
 use strum::VariantArray;
 use tokio::{process::Command, time::Instant};
 

@@ -4,8 +4,8 @@
 use locklab::{
     embedded::{self, Embedded},
     measure::exporter::Exporter,
-    wires::{etcd::EtcdClient, metrics::Wire},
 };
+use locklab_locks::wires::{etcd::EtcdClient, metrics::Wire};
 use std::sync::Arc;
 
 use etcd_client::{Client, GetOptions};

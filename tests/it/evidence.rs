@@ -1,9 +1,7 @@
 //! Histories and verdicts of real purchases: what is recorded, and what is made of it, across servers.
 
-use locklab::{
-    step::Step,
-    strategy::{Expected, Family, table::STRATEGIES},
-};
+use locklab::strategy::{Expected, Family, table::STRATEGIES};
+use locklab_locks::step::Step;
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

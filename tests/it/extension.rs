@@ -1,7 +1,7 @@
 //! Extensions under `redlock`: as many as were asked for, by a majority, and of nothing that is gone.
 
 use futures_util::future::join_all;
-use locklab::wires::redlock::VOTER_KEY;
+use locklab_locks::wires::redlock::VOTER_KEY;
 use reqwest::StatusCode;
 use serde_json::json;
 

@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: the same key gets the same answer, and there is never a second sale.
 
 use futures_util::future::join_all;
-use locklab::{step::Step, strategy::table::STRATEGIES};
+use locklab::strategy::table::STRATEGIES;
+use locklab_locks::step::Step;
 use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::json;

@@ -6,13 +6,8 @@ use axum::{
     response::Response,
 };
 use clap::Parser;
-use locklab::{
-    backends::version::ServerVersion,
-    cli::Cli,
-    lab::Lab,
-    measure::exporter::Exporter,
-    wires::metrics::{Op, Wire},
-};
+use locklab::{backends::version::ServerVersion, cli::Cli, lab::Lab, measure::exporter::Exporter};
+use locklab_locks::wires::metrics::{Op, Wire};
 use procfs::process::Process;
 use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};

@@ -5,7 +5,8 @@ mod relay;
 mod reports;
 mod stub;
 
-use locklab::{strategy::table::STRATEGIES, wait::Policy};
+use locklab::strategy::table::STRATEGIES;
+use locklab_locks::wait::Policy;
 use serde_json::Value;
 use strum::VariantArray;
 use tempfile::TempDir;

@@ -4,13 +4,6 @@ use std::{future::Future, sync::Arc, task::Poll};
 
 use locklab::{
     backends::Backends,
-    fault::{FaultMetrics, Faults},
-    lease::{
-        self, Acquired,
-        keeper::Keeper,
-        release::{self, ReleaseQueue},
-    },
-    lock::{Claim, Lock, Release},
     measure::exporter::Exporter,
     order::{Order, recorder},
     product::Product,
@@ -23,6 +16,15 @@ use locklab::{
         server::{Backend, Store},
         table::STRATEGIES,
     },
+};
+use locklab_locks::{
+    fault::{FaultMetrics, Faults},
+    lease::{
+        self, Acquired,
+        keeper::Keeper,
+        release::{self, ReleaseQueue},
+    },
+    lock::{Claim, Lock, Release},
     token::Token,
     wires::{
         metrics::Wire,
@@ -168,7 +170,7 @@ impl Bench {
 
     pub fn claim(&self, product: &Product) -> Claim {
         let (product, faults) = (product.clone(), Faults::default());
-        Claim { product, token: Token::random(), ttl: TTL, extensions: 0, faults }
+        Claim { name: product, token: Token::random(), ttl: TTL, extensions: 0, faults }
     }
 
     /// How many claims were left to the release task for this reason.

@@ -34,6 +34,8 @@ mod leader;
 mod load_tests;
 mod lock_bench;
 mod logs;
+#[path = "../../crates/locks/tests/memory_redis/mod.rs"]
+mod memory_redis;
 mod metrics;
 mod metrics_document;
 mod notify;
@@ -64,6 +66,7 @@ mod sql_servers;
 mod sql_side;
 mod stock_driver;
 mod stock_parity;
+mod stock_reads;
 mod tidy;
 mod traces;
 mod versions;

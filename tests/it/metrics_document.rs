@@ -1,6 +1,7 @@
 //! `docs/metrics.md` is what a server says of itself, and nothing else.
 
-use locklab::measure::{Definition, Kind, exporter};
+use locklab::measure::exporter;
+use locklab_locks::measure::{Definition, Kind};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,

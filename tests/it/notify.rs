@@ -3,14 +3,12 @@
 use std::{pin::pin, sync::Arc};
 
 use futures_util::{FutureExt, future::join_all};
-use locklab::{
-    backends::Backends,
+use locklab::{backends::Backends, measure::exporter::Exporter, product::Product};
+use locklab_locks::{
     error::BackendError,
     fault::Faults,
     lease::release,
     lock::{Attempt, Claim, Lock, Release},
-    measure::exporter::Exporter,
-    product::Product,
     token::Token,
     wait::{self, Patience, Policy},
     wires::redis::RedisClient,
@@ -40,7 +38,7 @@ pub fn lock(name: &str, client: RedisClient) -> Arc<dyn Lock> {
 
 pub fn claim(ttl: Duration) -> Claim {
     let (product, faults) = (Product::default(), Faults::default());
-    Claim { product, token: Token::random(), ttl, extensions: 0, faults }
+    Claim { name: product, token: Token::random(), ttl, extensions: 0, faults }
 }
 
 /// Every lock that can be busy tells when it is released, or cleared, and says how long that can take.
@@ -102,7 +100,7 @@ async fn acquire(lock: &dyn Lock, claim: &Claim) -> u32 {
         let attempt = lock.attempt(claim).await?;
         Ok::<_, BackendError>(matches!(attempt, Attempt::Granted(_)).then_some(()))
     };
-    let tried = wait::on_release(&patience, lock, &claim.product, attempt).await;
+    let tried = wait::on_release(&patience, lock, &claim.name, attempt).await;
     assert!(matches!(tried.result, Ok(Some(()))), "{:?}", tried.result);
     tried.retries
 }
@@ -121,7 +119,7 @@ async fn a_waiter_tries_only_when_there_is_something_to_win() {
             until("it waits", async || listeners(&redis, "released:default").await == 1).await;
             match ended_by {
                 "release" => assert_eq!(lock.release(&held).await.unwrap(), Release::Released),
-                "clear" => lock.clear(&held.product).await.unwrap(),
+                "clear" => lock.clear(&held.name).await.unwrap(),
                 _ => {}
             }
         };

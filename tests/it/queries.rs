@@ -1,6 +1,7 @@
 //! What queries name, be they a dashboard's or a rule's.
 
-use locklab::measure::{Kind, exporter};
+use locklab::measure::exporter;
+use locklab_locks::measure::Kind;
 use std::collections::BTreeSet;
 
 use serde_json::Value;

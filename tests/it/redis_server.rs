@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::{join, join_all, join3};
-use locklab::{
-    embedded::{self, Embedded},
-    wires::redlock::VOTER_KEY,
-};
+use locklab::embedded::{self, Embedded};
+use locklab_locks::wires::redlock::VOTER_KEY;
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},

@@ -2,12 +2,14 @@
 //! dropped, no lock is left behind.
 
 use locklab::{
-    lease::keeper::Queueing,
-    lock::{Attempt, Release},
     order::Order,
     outcome::Outcome,
     product::Product,
     strategy::{Expected, table::STRATEGIES},
+};
+use locklab_locks::{
+    lease::keeper::Queueing,
+    lock::{Attempt, Release},
     wires::redis::RedisMode,
 };
 use tokio::time::{Duration, Instant};

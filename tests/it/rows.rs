@@ -1,6 +1,8 @@
-//! Strategies that sell by a transaction: `postgres-row`, `mysql-row` and `postgres-optimistic`.
+//! Strategies that sell the rows of a database: by a lock of the row, its version, or one step.
 
 use futures_util::future::{join, join_all};
+use locklab::strategy::{Strategy, server::Store};
+use locklab_locks::step::Step;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
@@ -9,12 +11,10 @@ use crate::{
     proxy::Proxy,
     redis_server::{Farm, Redis},
     server::{Reply, Server, count, until},
-    sql_servers::{MySql, Postgres},
+    sql_servers::{MySql, Postgres, row_lockers, sellers},
 };
 
 const PAUSED: &str = "locklab_faults_active{fault=\"pause\"}";
-/// Both strategies that lock rows.
-const ROWS: [&str; 2] = ["postgres-row", "mysql-row"];
 const POOLS: [&str; 4] = ["--postgres-pool-size", "30", "--mysql-pool-size", "30"];
 
 async fn farm() -> Farm {
@@ -28,6 +28,11 @@ async fn audit(server: &Server, product: &str, lock: &str) -> Value {
     server.get(&format!("/audit/{product}?lock={lock}")).await.json
 }
 
+/// The code with which its database says that a row was waited for long enough.
+fn timed_out(row: &Strategy) -> &'static str {
+    if row.store == Store::MySql { "1205" } else { "55P03" }
+}
+
 fn error(reply: &Reply) -> &str {
     reply.json["error"].as_str().or(reply.json["detail"].as_str()).unwrap_or_default()
 }
@@ -37,7 +42,7 @@ fn error(reply: &Reply) -> &str {
 async fn without_the_row_lock_they_oversell() {
     let farm = farm().await;
     let server = farm.server(&POOLS);
-    for lock in ROWS {
+    for lock in row_lockers().map(|row| row.name) {
         server.reset("p", 1).await;
         let query = format!("product=p&lock={lock}&delay=1s&wait=25s");
         let replies = server.race(20, &query).await;
@@ -63,15 +68,11 @@ async fn a_row_that_somebody_else_keeps_is_busy() {
     in_postgres.execute(keep).await.unwrap();
     let mut in_mysql = mysql.begin().await.unwrap();
     in_mysql.execute(keep).await.unwrap();
-    for (lock, code) in [
-        ("postgres-row", "55P03"),
-        ("mysql-row", "1205"),
-        ("layered", "55P03"),
-        ("postgres-optimistic", "55P03"),
-    ] {
+    for row in sellers().filter(|row| row.steps.contains(&Step::Read)) {
+        let (lock, code) = (row.name, timed_out(row));
         for retry in ["none", "jitter"] {
             let buy = format!("/purchase?product=p&lock={lock}&wait=500ms&retry={retry}");
-            if lock == "postgres-optimistic" && retry == "jitter" {
+            if !row.locks_rows() && retry == "jitter" {
                 continue;
             }
             let reply = server.post(&buy).await;
@@ -81,29 +82,59 @@ async fn a_row_that_somebody_else_keeps_is_busy() {
     }
     in_postgres.rollback().await.unwrap();
     in_mysql.rollback().await.unwrap();
-    for lock in ROWS {
+    for lock in row_lockers().map(|row| row.name) {
         let reply = server.post(&format!("/purchase?product=p&lock={lock}")).await;
         assert_eq!(reply.outcome(), "sold", "{lock}: {}", reply.text);
     }
 }
 
-/// One statement that meets a row which somebody keeps is busy, and sells nothing later.
+/// One step that meets a row which somebody keeps is busy, and sells nothing later.
 #[tokio::test]
-async fn one_statement_waits_no_longer_than_for_an_answer() {
+async fn one_step_waits_no_longer_than_for_an_answer() {
     let farm = farm().await;
     let server = farm.server(&["--sql-timeout", "1s"]);
     server.reset("p", 2).await;
-    let mut keeper = farm.postgres.connect().await;
-    let mut kept = keeper.begin().await.unwrap();
     let keep = "SELECT stock FROM locklab_products WHERE product = 'p' FOR UPDATE";
-    kept.execute(keep).await.unwrap();
-    let buy = "/purchase?product=p&lock=postgres-atomic";
-    let reply = server.post(buy).await;
-    assert_eq!((reply.status, reply.outcome()), (StatusCode::OK, "busy"), "{}", reply.text);
-    assert!(error(&reply).contains("55P03"), "{}", reply.text);
-    kept.rollback().await.unwrap();
-    assert_eq!(server.post(buy).await.outcome(), "sold");
-    assert_eq!(audit(&server, "p", "postgres-atomic").await["sold"], 1);
+    let (mut postgres, mut mysql) = join(farm.postgres.connect(), farm.mysql.connect()).await;
+    let mut in_postgres = postgres.begin().await.unwrap();
+    in_postgres.execute(keep).await.unwrap();
+    let mut in_mysql = mysql.begin().await.unwrap();
+    in_mysql.execute(keep).await.unwrap();
+    let in_one_step = || sellers().filter(|row| row.steps.contains(&Step::Take));
+    let buy = |lock: &str| format!("/purchase?product=p&lock={lock}");
+    for row in in_one_step() {
+        let reply = server.post(&buy(row.name)).await;
+        assert_eq!((reply.status, reply.outcome()), (StatusCode::OK, "busy"), "{}", reply.text);
+        assert!(error(&reply).contains(timed_out(row)), "{}", reply.text);
+    }
+    in_postgres.rollback().await.unwrap();
+    in_mysql.rollback().await.unwrap();
+    for Strategy { name, .. } in in_one_step() {
+        assert_eq!(server.post(&buy(name)).await.outcome(), "sold", "{name}");
+        assert_eq!(audit(&server, "p", name).await["sold"], 1, "{name}");
+    }
+}
+
+/// A server whose sessions would leave everything uncommitted, unless they say otherwise.
+#[tokio::test]
+async fn autocommit_is_not_left_to_the_servers_default() {
+    let (redis, mysql) = tokio::join!(Redis::start(), MySql::start());
+    mysql.run("SET GLOBAL autocommit = 0").await;
+    let farm = Farm { mysql, ..Farm::bare(redis) };
+    let server = farm.server(&[]);
+    for row in sellers().filter(|row| row.store == Store::MySql) {
+        let lock = row.name;
+        assert_eq!(server.post(&format!("/reset?product=p&stock=3&lock={lock}")).await.status, 200);
+        for left in (0..3).rev() {
+            let reply = server.post(&format!("/purchase?product=p&lock={lock}")).await;
+            assert_eq!(reply.outcome(), "sold", "{lock}: {}", reply.text);
+            // By another session.
+            let stock = "SELECT stock FROM locklab_products WHERE product = 'p'";
+            assert_eq!(farm.mysql.fetch::<i64>(stock).await, left, "{lock}");
+        }
+        let open = "SELECT COUNT(*) FROM information_schema.innodb_trx";
+        until("no transaction is open", async || farm.mysql.fetch::<i64>(open).await == 0).await;
+    }
 }
 
 /// Many wait for one row, the last of them for too long: none of them for an answer that never comes.
@@ -112,7 +143,7 @@ async fn whoever_waits_too_long_in_a_queue_for_a_row_is_busy() {
     let farm = farm().await;
     let server = farm.server(&["--sql-timeout", "30s"]);
     server.reset("p", 20).await;
-    for lock in ROWS {
+    for lock in row_lockers().map(|row| row.name) {
         let query = format!("product=p&lock={lock}&delay=1s&wait=2s");
         let replies = server.race(8, &query).await;
         let (sold, busy) = (count(&replies, "sold"), count(&replies, "busy"));
@@ -138,7 +169,8 @@ async fn carts(server: &Server, buyers: usize, parameters: &str) -> Vec<Reply> {
 async fn carts_deadlock_as_given_and_never_sorted() {
     let farm = farm().await;
     let server = farm.server(&POOLS);
-    for (lock, code) in [("postgres-row", "40P01"), ("mysql-row", "1213")] {
+    for row in row_lockers() {
+        let (lock, code) = (row.name, if row.store == Store::MySql { "1213" } else { "40P01" });
         for product in 0..8 {
             server.reset(&format!("p{product}"), 10_000).await;
         }
@@ -178,13 +210,13 @@ async fn carts_deadlock_as_given_and_never_sorted() {
 async fn a_connection_killed_before_its_commit_sells_nothing() {
     let farm = farm().await;
     let server = farm.server(&[]);
-    for lock in ["postgres-row", "mysql-row", "layered"] {
+    for &Strategy { name: lock, store, .. } in sellers().filter(|row| row.locks_rows()) {
         server.reset("p", 1).await;
         let path = format!("/purchase?product=p&lock={lock}&fault=pause:6s@work");
         let kill = async {
             until("it is at work", async || server.metric(PAUSED).await == 1.0).await;
-            let killed = match lock {
-                "mysql-row" => {
+            let killed = match store {
+                Store::MySql => {
                     let open = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx";
                     farm.mysql.end_sessions(&format!("id IN ({open})")).await
                 }
@@ -214,10 +246,14 @@ async fn a_connection_killed_before_its_commit_sells_nothing() {
 async fn a_commit_without_a_reply_is_unknown() {
     let farm = farm().await;
     let (redis, direct) = (farm.redis.url(), farm.server(&[]));
-    for lock in ["postgres-row", "mysql-row", "postgres-optimistic", "layered"] {
+    // Of these, one step in Postgres is one statement, which commits by itself.
+    let is_one = |row: &Strategy| row.steps.contains(&Step::Take);
+    let commits = sellers().filter(|row| !(is_one(row) && row.store == Store::Postgres));
+    for row in commits {
+        let (lock, step) = (row.name, if is_one(row) { "take" } else { "write" });
         // As it goes over the wire, where READ COMMITTED is no COMMIT.
-        let (flag, url, commit) = match lock {
-            "mysql-row" => ("--mysql-url", &farm.mysql.url, "\x03COMMIT"),
+        let (flag, url, commit) = match row.store {
+            Store::MySql => ("--mysql-url", &farm.mysql.url, "\x03COMMIT"),
             _ => ("--postgres-url", &farm.postgres.url, "\x0bCOMMIT\0"),
         };
         let address = url.split(['@', '/']).find(|part| part.contains("127.0.0.1:")).unwrap();
@@ -226,7 +262,8 @@ async fn a_commit_without_a_reply_is_unknown() {
         let arguments = ["--redis-url", &redis, flag, &behind, "--sql-timeout", "1s"];
         let server = Server::start(&arguments);
         let buy = format!("/purchase?product=p&lock={lock}");
-        for (how, fault) in [("on demand", "&fault=drop-reply@write"), ("in the network", "")] {
+        let dropped = format!("&fault=drop-reply@{step}");
+        for (how, fault) in [("on demand", dropped.as_str()), ("in the network", "")] {
             direct.reset("p", 2).await;
             if fault.is_empty() {
                 proxy.hold_reply_to(commit);

@@ -142,8 +142,8 @@ impl Server {
             .await;
     }
 
-    /// Sends that many purchases at the same instant and returns their replies. Over sockets that are
-    /// connected before, for a client that connects and encodes one after the other is no race.
+    /// Sends that many purchases at the same instant and returns their replies. Over sockets that
+    /// are connected before, for a client that connects and encodes one after the other is no race.
     pub async fn race(&self, buyers: usize, query: &str) -> Vec<Reply> {
         let address = self.url.trim_start_matches("http://");
         let connect = (0..buyers).map(|_| TcpStream::connect(address));

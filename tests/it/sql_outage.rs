@@ -3,6 +3,7 @@
 use std::{collections::HashSet, io::Read, process::Stdio, sync::Arc, thread};
 
 use futures_util::future::join_all;
+use locklab::strategy::table::STRATEGIES;
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
@@ -74,17 +75,9 @@ impl Database {
     }
 
     /// The strategies that sell from it.
-    fn strategies(&self) -> &'static [&'static str] {
-        match self {
-            Self::Postgres(_) => &[
-                "postgres-advisory",
-                "layered",
-                "postgres-row",
-                "postgres-optimistic",
-                "postgres-atomic",
-            ],
-            Self::MySql(_) => &["mysql-lock", "mysql-row"],
-        }
+    fn strategies(&self) -> Vec<&'static str> {
+        let sells = STRATEGIES.iter().filter(|row| row.store.name() == self.name());
+        sells.map(|row| row.name).collect()
     }
 }
 

@@ -7,6 +7,9 @@ use locklab::{
     embedded::{self, Embedded},
     measure::exporter::Exporter,
     stock::sql::tables,
+    strategy::{Family, Strategy, server::Store, table::STRATEGIES},
+};
+use locklab_locks::{
     token::Token,
     wires::{
         metrics::Wire,
@@ -27,6 +30,18 @@ use tokio::{runtime, time::Duration};
 static POSTGRES: LazyLock<String> = LazyLock::new(|| keep(async || start_postgres().await));
 /// Those that no test has at present.
 static IDLE: Mutex<Vec<String>> = parking_lot::const_mutex(Vec::new());
+
+/// The strategies that sell the rows of a database by its own means, whatever lock is before them.
+pub fn sellers() -> impl Iterator<Item = &'static Strategy> {
+    STRATEGIES.iter().filter(|row| {
+        row.store != Store::Redis && (row.family == Family::LockFree || row.locks_rows())
+    })
+}
+
+/// Those of them that hold no lease, and keep rows locked from the read to the commit.
+pub fn row_lockers() -> impl Iterator<Item = &'static Strategy> {
+    sellers().filter(|row| row.family == Family::LockFree && row.locks_rows())
+}
 
 /// Every test has a runtime, and the server outlives them all: its guard ends it with this process.
 fn keep(start: impl AsyncFnOnce() -> Embedded + Send + 'static) -> String {

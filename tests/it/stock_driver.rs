@@ -1,7 +1,6 @@
 //! A store that is driven directly: operations, and in a few words what it answers.
 
 use locklab::{
-    error::BackendError,
     history::{Event, Kind, Record},
     outcome::Outcome,
     product::{Item, Product},
@@ -11,8 +10,8 @@ use locklab::{
         ledger::{Generation, Sale},
     },
     strategy::server::Store,
-    token::Token,
 };
+use locklab_locks::{error::BackendError, token::Token};
 use tokio::time::Duration;
 
 use crate::server::until;

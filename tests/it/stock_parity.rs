@@ -8,10 +8,10 @@ use locklab::{
     outcome::Outcome,
     stock::{redis::RedisStock, sql::SqlStock},
     strategy::server::Store,
-    wires::{
-        metrics::Wire,
-        redis::{RedisClient, RedisMode, RedisOptions},
-    },
+};
+use locklab_locks::wires::{
+    metrics::Wire,
+    redis::{RedisClient, RedisMode, RedisOptions},
 };
 use tokio::time::Duration;
 

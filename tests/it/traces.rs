@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
-use locklab::{
-    step::Step,
-    strategy::{Family, table::STRATEGIES},
-};
+use locklab::strategy::{Family, table::STRATEGIES};
+use locklab_locks::step::Step;
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,

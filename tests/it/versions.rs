@@ -1,16 +1,31 @@
-//! `postgres-optimistic`: conflicts; and the pool, in which whoever sells from a database waits.
+//! Versions of rows, and conflicts; and the pool, in which whoever sells from a database waits.
+
+use locklab::strategy::{Strategy, server::Store};
+use locklab_locks::step::Step;
+use serde_json::Value;
 
 use crate::{
     redis_server::{Farm, Redis},
     server::{Server, count, until},
-    sql_servers::Postgres,
+    sql_servers::{MySql, Postgres, sellers},
 };
 
 const PAUSED: &str = "locklab_faults_active{fault=\"pause\"}";
 
 async fn farm() -> Farm {
-    let (redis, postgres) = tokio::join!(Redis::start(), Postgres::shared());
-    Farm { postgres, ..Farm::bare(redis) }
+    let (redis, postgres, mysql) =
+        tokio::join!(Redis::start(), Postgres::shared(), MySql::shared());
+    Farm { postgres, mysql, ..Farm::bare(redis) }
+}
+
+/// The strategies that lock nothing at the read, and compare versions at the write.
+fn comparers() -> impl Iterator<Item = &'static Strategy> {
+    sellers().filter(|row| row.steps.contains(&Step::Read) && !row.locks_rows())
+}
+
+/// The verdict over what that strategy sells.
+async fn audit(server: &Server, lock: &str) -> Value {
+    server.get(&format!("/audit/p?lock={lock}")).await.json
 }
 
 /// Ten buyers who have all read the same: one is sold, and nine are told that somebody was faster; or they
@@ -18,23 +33,25 @@ async fn farm() -> Farm {
 #[tokio::test]
 async fn conflicts_are_told_and_retried() {
     let farm = farm().await;
-    let server = farm.server(&["--postgres-pool-size", "20"]);
-    let query = "product=p&lock=postgres-optimistic&wait=25s";
-    server.reset("p", 10).await;
-    let replies = server.race(10, &format!("{query}&delay=2s")).await;
-    let (sold, lost) = (count(&replies, "sold"), count(&replies, "conflict"));
-    assert_eq!(sold + lost, 10);
-    assert!(lost > 0, "nobody met anybody: this is no race");
-    server.reset("p", 10).await;
-    let again = "retry=jitter&base=20ms&max_retries=1000&delay=20ms";
-    let replies = server.race(10, &format!("{query}&{again}")).await;
-    assert_eq!(count(&replies, "sold"), 10);
-    let retries: u64 = replies.iter().map(|reply| reply.json["retries"].as_u64().unwrap()).sum();
-    assert!(retries > 0, "nobody met anybody: this is no race");
-    let counted = "locklab_purchase_retries_total{lock=\"postgres-optimistic\"}";
-    assert_eq!(server.metric(counted).await, retries as f64);
-    let audit = server.audit("p").await;
-    assert_eq!((&audit["sold"], &audit["ok"]), (&10.into(), &true.into()), "{audit}");
+    let server = farm.server(&["--postgres-pool-size", "20", "--mysql-pool-size", "20"]);
+    for lock in comparers().map(|row| row.name) {
+        let query = format!("product=p&lock={lock}&wait=25s");
+        server.reset("p", 10).await;
+        let replies = server.race(10, &format!("{query}&delay=2s")).await;
+        let (sold, lost) = (count(&replies, "sold"), count(&replies, "conflict"));
+        assert_eq!(sold + lost, 10, "{lock}");
+        assert!(lost > 0, "{lock}: nobody met anybody: this is no race");
+        server.reset("p", 10).await;
+        let again = "retry=jitter&base=20ms&max_retries=1000&delay=20ms";
+        let replies = server.race(10, &format!("{query}&{again}")).await;
+        assert_eq!(count(&replies, "sold"), 10, "{lock}");
+        let retries: u64 = replies.iter().filter_map(|reply| reply.json["retries"].as_u64()).sum();
+        assert!(retries > 0, "{lock}: nobody met anybody: this is no race");
+        let counted = format!("locklab_purchase_retries_total{{lock=\"{lock}\"}}");
+        assert_eq!(server.metric(&counted).await, retries as f64);
+        let audit = audit(&server, lock).await;
+        assert_eq!((&audit["sold"], &audit["ok"]), (&10.into(), &true.into()), "{audit}");
+    }
 }
 
 /// The stock is changed, and changed back, between read and write: it is another version, and a conflict.
@@ -42,30 +59,36 @@ async fn conflicts_are_told_and_retried() {
 async fn a_stock_that_was_changed_back_is_another_version() {
     let farm = farm().await;
     let server = farm.server(&[]);
-    server.reset("p", 5).await;
     let change = |by: &str| {
         format!(
             "UPDATE locklab_products SET stock = stock {by}, version = version + 1 \
              WHERE product = 'p'"
         )
     };
-    let there_and_back = async {
-        until("it has read", async || server.metric(PAUSED).await == 1.0).await;
-        farm.postgres.run(&change("- 1")).await;
-        farm.postgres.run(&change("+ 1")).await;
-    };
-    let path = "/purchase?product=p&lock=postgres-optimistic&fault=pause:5s@before-write";
-    let (reply, ()) = tokio::join!(server.post(path), there_and_back);
-    assert_eq!(reply.outcome(), "conflict", "{}", reply.text);
-    assert_eq!(server.audit("p").await["sold"], 0);
-    // So does a reset to the same number.
-    let reset = async {
-        until("it has read", async || server.metric(PAUSED).await == 1.0).await;
+    for &Strategy { name: lock, store, .. } in comparers() {
         server.reset("p", 5).await;
-    };
-    let (reply, ()) = tokio::join!(server.post(path), reset);
-    assert_eq!(reply.outcome(), "conflict", "{}", reply.text);
-    assert_eq!(server.audit("p").await["sold"], 0);
+        let there_and_back = async {
+            until("it has read", async || server.metric(PAUSED).await == 1.0).await;
+            for by in ["- 1", "+ 1"] {
+                match store {
+                    Store::MySql => farm.mysql.run(&change(by)).await,
+                    _ => farm.postgres.run(&change(by)).await,
+                }
+            }
+        };
+        let path = format!("/purchase?product=p&lock={lock}&fault=pause:5s@before-write");
+        let (reply, ()) = tokio::join!(server.post(&path), there_and_back);
+        assert_eq!(reply.outcome(), "conflict", "{}", reply.text);
+        assert_eq!(audit(&server, lock).await["sold"], 0, "{lock}");
+        // So does a reset to the same number.
+        let reset = async {
+            until("it has read", async || server.metric(PAUSED).await == 1.0).await;
+            server.reset("p", 5).await;
+        };
+        let (reply, ()) = tokio::join!(server.post(&path), reset);
+        assert_eq!(reply.outcome(), "conflict", "{}", reply.text);
+        assert_eq!(audit(&server, lock).await["sold"], 0, "{lock}");
+    }
 }
 
 async fn connections(server: &Server, state: &str) -> f64 {

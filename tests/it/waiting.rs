@@ -1,10 +1,8 @@
 //! Wait policies against a real lock: losers come back, in time, and not for nobody.
 
 use futures_util::future::join_all;
-use locklab::{
-    strategy::{Family, table::STRATEGIES},
-    wait::Policy,
-};
+use locklab::strategy::{Family, table::STRATEGIES};
+use locklab_locks::wait::Policy;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use strum::VariantArray;

@@ -3,10 +3,10 @@
 use std::{pin::pin, sync::Arc};
 
 use futures_util::{FutureExt, future::join_all};
-use locklab::{
+use locklab::measure::exporter::Exporter;
+use locklab_locks::{
     error::BackendError,
     lock::{Attempt, Release},
-    measure::exporter::Exporter,
     wires::{
         metrics::Wire,
         redis::{RedisClient, RedisMode, RedisOptions},
@@ -226,7 +226,7 @@ async fn who_may_not_listen_is_told_so() {
     let claim = claim(LONG);
     assert!(matches!(lock.attempt(&claim).await, Ok(Attempt::Granted(_))));
     assert_eq!(lock.release(&claim).await.unwrap(), Release::Released);
-    lock.clear(&claim.product).await.unwrap();
+    lock.clear(&claim.name).await.unwrap();
 
     let client = connect(url.replace("secret", "wrong-secret"), Duration::from_secs(1)).await;
     let error = client.wakeups().subscribe("c").await.unwrap_err();

@@ -1,6 +1,6 @@
 //! ZooKeeper: who is first, who is late, and whose session it is.
 
-use locklab::{
+use locklab_locks::{
     lock::{Attempt, Release},
     wires::redis::RedisMode,
 };

@@ -4,6 +4,8 @@
 use locklab::{
     embedded::{self, Embedded},
     measure::exporter::Exporter,
+};
+use locklab_locks::{
     token::Token,
     wires::{
         metrics::Wire,

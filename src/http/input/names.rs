@@ -3,7 +3,11 @@
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use crate::http::{input::Input, problem::Valid};
+use crate::{
+    http::{input::Input, problem::Valid},
+    strategy::StrategyId,
+};
+use locklab_locks::wait::Policy;
 
 /// In which order the locks of a cart are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -11,24 +15,9 @@ use crate::http::{input::Input, problem::Valid};
 pub enum LockOrder {
     /// By the names of the products: nobody waits in a circle.
     Sorted,
-    /// As the items are given: opposite orders wait for each other until a ttl ends it.
+    /// In the order in which the items are given: opposite orders wait for each other until a ttl
+    /// ends it.
     Given,
-}
-
-impl Input for LockOrder {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn valid() -> Valid {
-        let names = Self::VARIANTS.iter().map(|order| <&str>::from(order).to_owned());
-        Valid::OneOf(names.collect())
-    }
-
-    fn schema() -> ObjectBuilder {
-        let names = Self::VARIANTS.iter().map(<&str>::from);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
-    }
 }
 
 /// How a history is written down.
@@ -41,18 +30,29 @@ pub enum Format {
     Edn,
 }
 
-impl Input for Format {
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+macro_rules! one_of_its_names {
+    ($($type:ty),*) => {
+        $(impl Input for $type {
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
 
-    fn valid() -> Valid {
-        let names = Self::VARIANTS.iter().map(|format| <&str>::from(format).to_owned());
-        Valid::OneOf(names.collect())
-    }
+            fn valid() -> Valid {
+                Valid::OneOf(names::<Self>().map(str::to_owned).collect())
+            }
 
-    fn schema() -> ObjectBuilder {
-        let names = Self::VARIANTS.iter().map(<&str>::from);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
-    }
+            fn schema() -> ObjectBuilder {
+                ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names::<Self>()))
+            }
+        })*
+    };
+}
+
+one_of_its_names!(LockOrder, Format, Policy, StrategyId);
+
+fn names<T: VariantArray>() -> impl Iterator<Item = &'static str>
+where
+    &'static str: From<&'static T>,
+{
+    T::VARIANTS.iter().map(<&str>::from)
 }

@@ -8,9 +8,9 @@ use tokio::time::Duration;
 use super::rules::Case;
 use crate::{
     cli::{AdviseArgs, Change, DoubleSale, Runs, Spread, Value, WANTING_MAX, values},
-    duration::{DURATION_VALID, parse_flag},
     scenario::error::ScenarioError,
 };
+use locklab_locks::duration::{DURATION_VALID, parse_flag};
 
 /// What is asked, and what a flag is to say about it.
 const WORK: &str = "How long does the work between read and write take, typically?";

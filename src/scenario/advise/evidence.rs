@@ -19,8 +19,8 @@ use crate::{
         pause,
     },
     strategy::{Expected, Family, StrategyId},
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// How long buyers race under each strategy.
 pub const RACE: Duration = Duration::from_secs(1);

@@ -5,12 +5,12 @@ use tokio::time::Duration;
 
 use crate::{
     cli::{Change, DoubleSale, Spread},
-    step::Step,
     strategy::{
         Expected, Family, Strategy, StrategyId,
         server::{Backend, Store},
     },
 };
+use locklab_locks::step::Step;
 
 /// What somebody has to decide about.
 #[derive(Debug, Clone, Serialize)]
@@ -76,13 +76,13 @@ impl Case {
         let mut first = Vec::new();
         match self.change {
             Change::Counter => first.push(
-                "A number in a store needs no lock: one step at the store checks and changes it, be it a \
-                 script (`atomic`) or UPDATE … SET n = n − q WHERE n ≥ q (`postgres-atomic`).",
+                "A number in a store needs no lock: one step at the store checks and changes it, \
+                 be it a script (`atomic`) or UPDATE … SET n = n − q WHERE n ≥ q (`…-atomic`).",
             ),
             Change::Row => first.push(
-                "A row needs no lock from elsewhere: UPDATE … WHERE (`postgres-atomic`), a version in \
-                 that WHERE (`postgres-optimistic`), or SELECT … FOR UPDATE in the same transaction; \
-                 and a CHECK behind all of them.",
+                "A row needs no lock from elsewhere: UPDATE … WHERE (`…-atomic`), a version in \
+                 that WHERE (`…-optimistic`), or SELECT … FOR UPDATE in the same transaction \
+                 (`…-row`); and a CHECK behind all of them.",
             ),
             Change::Outside => first.push(
                 "What does no harm when it comes twice needs no lock: give each an idempotency key that \

@@ -11,10 +11,10 @@ use crate::{
     lab::error::LabError,
     measure::exporter::Exporter,
     scenario::error::ScenarioError,
-    wires::{
-        metrics::Wire,
-        sql::{Dialect, SqlClient, SqlOptions},
-    },
+};
+use locklab_locks::wires::{
+    metrics::Wire,
+    sql::{Dialect, SqlClient, SqlOptions},
 };
 
 /// Sessions of one database at once: three buyers, and those who look.

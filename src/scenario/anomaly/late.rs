@@ -6,7 +6,8 @@ use super::{
     judge::{Ends, Trial},
     ledger::{Awaited, Buyer, Ledger, Writes},
 };
-use crate::{error::BackendError, report::Part, scenario::error::ScenarioError};
+use crate::{report::Part, scenario::error::ScenarioError};
+use locklab_locks::error::BackendError;
 
 const REPEATABLE_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 const READ_COMMITTED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";

@@ -9,12 +9,14 @@ use tokio::time::{self, Duration};
 
 use super::purchase::{Did, Look, Purchase};
 use crate::{
-    error::BackendError,
     scenario::{
         error::ScenarioError,
         ground::{PATIENCE, poll},
     },
     stock::ledger::Tally,
+};
+use locklab_locks::{
+    error::BackendError,
     token::Token,
     wires::{
         metrics::Op,

@@ -24,8 +24,8 @@ use crate::{
         StrategyId,
         server::{Backend, Store},
     },
-    token::Token,
 };
+use locklab_locks::token::Token;
 
 /// Over which connection the first buyer works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

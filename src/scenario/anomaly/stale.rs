@@ -7,7 +7,8 @@ use super::{
     ledger::{Awaited, Ledger, Writes},
     purchase::{Did, Look},
 };
-use crate::{error::BackendError, report::Part, scenario::error::ScenarioError};
+use crate::{report::Part, scenario::error::ScenarioError};
+use locklab_locks::error::BackendError;
 
 /// Which of the two numbers the buyer who has waited acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

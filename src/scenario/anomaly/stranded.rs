@@ -10,12 +10,14 @@ use serde_json::json;
 use super::databases::{Databases, Pooled};
 use crate::{
     embedded::pgbouncer,
-    error::BackendError,
     report::Part,
     scenario::{
         error::ScenarioError,
         ground::{AGAIN, poll},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     wires::{
         metrics::Op,
         sql::{Session, SqlClient},

@@ -21,8 +21,8 @@ use crate::{
     },
     stock::STOCK_MAX,
     strategy::StrategyId,
-    wait::{Patience, Policy},
 };
+use locklab_locks::wait::{Patience, Policy};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use crate::{
     scenario::expectation::{Conditions, Promise},
     stock::STOCK_MAX,
     strategy::{Family, StrategyId},
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// What a strategy is listed to do under this load.
 pub fn promise(lock: StrategyId, load: &Load) -> Promise {

@@ -5,8 +5,8 @@ use crate::{
     measure::sample,
     report::{Part, Picture, Table, picture::Group},
     strategy::{Family, StrategyId},
-    wait::Policy,
 };
+use locklab_locks::wait::Policy;
 
 /// Shown where nothing is known.
 const UNKNOWN: &str = "–";

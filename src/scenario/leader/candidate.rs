@@ -1,6 +1,10 @@
 //! A candidate: a process that stands for election until its standard input ends, and says on its
 //! standard output what becomes of it.
 
+use locklab_locks::{
+    lease::keeper::Keeper,
+    wait::{Patience, Policy},
+};
 use std::{io, sync::Arc, thread};
 
 use serde::{Deserialize, Serialize};
@@ -10,13 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Candidacy, Config},
     lab::Lab,
-    lease::keeper::Keeper,
     measure::clock,
     order::Order,
     scenario::{error::ScenarioError, processes},
     shop::term::Career,
     strategy::StrategyId,
-    wait::{Patience, Policy},
 };
 
 /// How long one candidacy lasts; there is another one after it.

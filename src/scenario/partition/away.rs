@@ -1,5 +1,9 @@
 //! Nodes go away while purchases run, and come back.
 
+use locklab_locks::{
+    lock::Votes,
+    wait::{Patience, Policy},
+};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -13,14 +17,12 @@ use super::{
 };
 use crate::{
     cli::How,
-    lock::Votes,
     order::Order,
     outcome::Outcome,
     product::Product,
     report::Part,
     scenario::{error::ScenarioError, progress::Progress, recorded::Recorded},
     strategy::StrategyId,
-    wait::{Patience, Policy},
 };
 
 /// As many purchases are watched of which each has to fail.

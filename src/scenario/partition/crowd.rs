@@ -11,7 +11,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     scenario::{
@@ -20,6 +19,7 @@ use crate::{
     },
     shop::Shop,
 };
+use locklab_locks::lock::Votes;
 
 /// How long a buyer stays away who got nothing: nobody hammers a server that is away.
 const PAUSE: Duration = Duration::from_millis(20);

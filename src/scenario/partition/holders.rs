@@ -17,7 +17,6 @@ use crate::{
     cli::How,
     embedded::clock::Clock,
     history::Kind,
-    lock::Votes,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::Product,
@@ -28,6 +27,7 @@ use crate::{
     shop::Shop,
     strategy::StrategyId,
 };
+use locklab_locks::lock::Votes;
 
 /// The nodes that are cut off when the first buyer comes, and the third of the three that remain.
 const CUT: [usize; 2] = [3, 4];

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Config,
-    fault::{FaultMetrics, Faults},
     lab::Lab,
     measure::clock,
     order::Order,
@@ -24,6 +23,9 @@ use crate::{
     report::RunEntry,
     scenario::{error::ScenarioError, processes::tell, race::plan::Plan},
     shop::Shop,
+};
+use locklab_locks::{
+    fault::{FaultMetrics, Faults},
     token::Token,
 };
 

@@ -4,7 +4,8 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use serde::{Deserialize, Serialize};
 use tokio::time::Duration;
 
-use crate::{fault::Fault, order::Order, product::Product, strategy::StrategyId};
+use crate::{order::Order, product::Product, strategy::StrategyId};
+use locklab_locks::fault::Fault;
 
 /// What one buyer is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]

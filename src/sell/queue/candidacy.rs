@@ -3,9 +3,9 @@
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use crate::product::Product;
+use locklab_locks::{
     lease::keeper::Wish,
-    product::Product,
     wait::{Patience, Policy},
 };
 

@@ -11,14 +11,7 @@ use super::{
     tickets::{Head, Ticket, Tickets},
 };
 use crate::{
-    error::BackendError,
-    fault::Faults,
     history::Kind,
-    lease::{
-        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
-        renewal::HOLD_TTLS_MAX,
-    },
-    lock::{Lock, fenced::renewed::RenewedLock},
     order::{
         receipt::Receipt,
         recorder::{Recorder, Trail},
@@ -26,14 +19,23 @@ use crate::{
     outcome::Outcome,
     product::Product,
     sell::{metrics::QueueMetrics, queue::QueueParts},
-    step::Step,
     stock::{
         Stock, Written,
         answer::{Answer, Answers},
-        ledger::{Line, Sale},
+        ledger::{Line, Sale, Sold},
         redis::RedisStock,
     },
     strategy::StrategyId,
+};
+use locklab_locks::{
+    error::BackendError,
+    fault::Faults,
+    lease::{
+        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
+        renewal::HOLD_TTLS_MAX,
+    },
+    lock::fenced::renewed::RenewedLock,
+    step::Step,
     wires::redis::RedisClient,
 };
 
@@ -295,18 +297,8 @@ impl Consumers {
             return self.conclude(ticket, Outcome::SoldOut, line).await;
         }
         faults.strike(Step::Work).await?;
-        let lost = lease.lost();
-        let lost = async {
-            match lost {
-                Some(lost) => lost.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = Receipt::work(ticket.delay()) => {}
-            () = lost => return Ok(Served::Deposed),
-            () = self.closing.cancelled() => return Ok(Served::Deposed),
+        if !self.work(ticket, lease).await {
+            return Ok(Served::Deposed);
         }
         faults.strike(Step::BeforeWrite).await?;
         if lease.is_lost() {
@@ -328,16 +320,11 @@ impl Consumers {
         let written = self.stock.write(&key.order_id, &[sale], Some(key)).await;
         let served = match faults.reply(Step::Write, written)? {
             Written::Sold(sales) => {
-                for sold in sales {
-                    self.metrics.sales.sold(*quantity, &sold);
-                    let kind = Kind::Written {
-                        since_ns,
-                        stock: sold.stock,
-                        quantity: *quantity,
-                        sold: sold.sold,
-                        fencing_token: Some(fencing_token),
-                    };
-                    trail.note(0, kind);
+                let (quantity, fencing_token) = (*quantity, Some(fencing_token));
+                for sale in sales {
+                    self.metrics.sales.sold(quantity, &sale);
+                    let Sold { stock, sold, .. } = sale;
+                    trail.note(0, Kind::Written { since_ns, stock, quantity, sold, fencing_token });
                 }
                 Served::Answered
             }
@@ -349,6 +336,22 @@ impl Consumers {
         };
         faults.strike(Step::AfterWrite).await?;
         Ok(served)
+    }
+
+    /// The work for a ticket; false when the lease is lost, or the server stops, before it is done.
+    async fn work(&self, ticket: &Ticket, lease: &Lease) -> bool {
+        let lost = async {
+            match lease.lost() {
+                Some(lost) => lost.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = Receipt::work(ticket.delay()) => true,
+            () = lost => false,
+            () = self.closing.cancelled() => false,
+        }
     }
 
     /// Keeps an answer that sells nothing.

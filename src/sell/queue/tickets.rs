@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    error::BackendError,
-    fault::{Fault, FaultMetrics, Faults},
     order::Order,
     product::Product,
     run::RunId,
@@ -16,6 +14,10 @@ use crate::{
         answer::{Answer, Key},
         redis::{answer_key, decode},
     },
+};
+use locklab_locks::{
+    error::BackendError,
+    fault::{Fault, FaultMetrics, Faults},
     wires::{metrics::Op, redis::RedisClient},
 };
 

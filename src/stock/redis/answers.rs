@@ -5,11 +5,8 @@ use redis::{Script, ScriptInvocation};
 use tokio::time::Duration;
 
 use super::{RedisStock, scripts};
-use crate::{
-    error::BackendError,
-    stock::answer::{Answer, Answers, Begun, Key},
-    wires::metrics::Op,
-};
+use crate::stock::answer::{Answer, Answers, Begun, Key};
+use locklab_locks::{error::BackendError, wires::metrics::Op};
 
 /// Where the answer is kept.
 pub fn answer_key(key: &Key) -> String {

@@ -73,10 +73,10 @@ impl Reply {
         })
     }
 
-    /// As [`Self::judge`], for a write.
+    /// What became of a write, by the word that its script answered.
     ///
     /// # Errors
-    /// As there.
+    /// The answer makes no sense.
     pub fn judge_write(self, sales: &[Sale<'_>]) -> Result<Written, ParsingError> {
         self.judge(sales.iter().map(|sale| sale.quantity), |item| Some(sales[item].read))
     }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use tokio::time::Duration;
 
 use super::SqlStock;
-use crate::{
+use crate::stock::answer::{Answer, Answers, Begun, Key};
+use locklab_locks::{
     error::BackendError,
-    stock::answer::{Answer, Answers, Begun, Key},
     wires::{
         metrics::Op,
         sql::{Dialect, Session, Value},

@@ -2,13 +2,15 @@
 
 use super::{SqlStock, answers::now_ms};
 use crate::{
-    error::BackendError,
     history::Record,
     product::Product,
     stock::{
         Evidence, Note,
         ledger::{Generation, Tally},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     wires::{
         metrics::Op,
         sql::{Dialect, Session},

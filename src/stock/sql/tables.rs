@@ -1,7 +1,7 @@
 //! The tables in which databases hold products: files that are carried out once each, in their order, and
 //! never changed.
 
-use crate::wires::sql::{Dialect, Table};
+use locklab_locks::wires::sql::{Dialect, Table};
 
 const POSTGRES: &[Table] = &[Table {
     version: 1,

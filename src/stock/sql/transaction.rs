@@ -11,13 +11,15 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use crate::{
-    error::BackendError,
     product::Product,
     stock::{
         Written,
         answer::{Answer, Key},
         ledger::{Entry, Generation},
     },
+};
+use locklab_locks::{
+    error::BackendError,
     token::Token,
     wires::{
         metrics::Op,
@@ -57,7 +59,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub enum Reading {
     /// Until the end of the transaction, nobody else changes it, nor reads it so.
     ForUpdate,
-    /// As it is at this instant.
+    /// The row is read as it is at this instant, and not locked.
     Plain,
 }
 
@@ -68,7 +70,7 @@ pub enum Change {
     To(i64),
     /// The quantity is subtracted from what it is by now; the table refuses what would be less than nothing.
     Less,
-    /// The same, if there is as much.
+    /// The stock becomes less by the quantity, if there is as much.
     LessIfEnough,
 }
 
@@ -155,7 +157,7 @@ impl Transaction {
     /// Sends one statement, and says how many rows it found to change.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The database did not answer, or refused: nothing is committed.
     pub(super) async fn change(
         &mut self,
         op: Op,
@@ -170,7 +172,7 @@ impl Transaction {
     /// in the statement that follows: so nobody else can keep one until this transaction has ended.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The database did not answer, or refused: nothing is committed.
     pub async fn answer(&mut self, key: &Key) -> Result<Option<Answer>, BackendError> {
         answers::kept(&mut self.session, key).await.map_err(BackendError::into_undone)
     }
@@ -178,7 +180,7 @@ impl Transaction {
     /// Keeps the answer to an order.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The database did not answer, or refused: nothing is committed.
     pub async fn keep(&mut self, key: &Key, answer: &Answer) -> Result<(), BackendError> {
         answers::keep(&mut self.session, key, answer).await.map_err(BackendError::into_undone)
     }
@@ -187,7 +189,7 @@ impl Transaction {
     /// nothing has happened.
     ///
     /// # Errors
-    /// As [`Self::read`]; [`BackendError::Undone`] if the table refuses the new stock.
+    /// The database did not answer, or refused; [`BackendError::Undone`] if the table refuses the new stock.
     pub async fn sell(&mut self, sale: &Selling<'_>) -> Result<Option<Entry>, BackendError> {
         let sold = sell(&mut self.session, self.wait, sale).await;
         sold.map_err(BackendError::into_undone)
