@@ -29,7 +29,7 @@ use std::fmt::Write;
 
 use crate::{
     history::{
-        Kind, Record,
+        EventKind, Record,
         lease::HeldLease,
         trace::{End, Trace, TracedEvent, Traces, last_read},
     },
@@ -139,10 +139,10 @@ fn access<'a>(trace: &Trace<'a>, traced: &TracedEvent<'a>) -> Option<Operation<'
     let ended = Some((traced.event.at_ns, Completion::Ok));
     let origin = origin(trace, traced);
     match traced.event.kind {
-        Kind::Read { since_ns, stock, .. } => {
+        EventKind::Read { since_ns, stock, .. } => {
             Some(Operation { ended, answered: stock.to_string(), ..op(origin, "read", since_ns) })
         }
-        Kind::Written { since_ns, stock, .. } => {
+        EventKind::Written { since_ns, stock, .. } => {
             let (asked, answered) = (stock.to_string(), stock.to_string());
             Some(Operation { ended, asked, answered, ..op(origin, "write", since_ns) })
         }
@@ -155,7 +155,7 @@ fn unconfirmed_write<'a>(trace: &Trace<'a>, lane: &[TracedEvent<'a>]) -> Option<
     let (_, quantity) = trace.invoked().filter(|_| trace.may_have_sold())?;
     let (quantity, read) = (i64::from(quantity), last_read(lane, u64::MAX)?);
     let origin = origin(trace, lane.first()?);
-    let lost = lane.iter().find(|traced| matches!(traced.event.kind, Kind::Unknown { .. }));
+    let lost = lane.iter().find(|traced| matches!(traced.event.kind, EventKind::Unknown { .. }));
     let ended = lost.map(|traced| (traced.event.at_ns, Completion::Info));
     let asked = read.stock.saturating_sub(quantity).to_string();
     // Who reads that there is not enough does not write.

@@ -1,7 +1,7 @@
 //! The leases of a history: when each stood for certain, and how long its holder believed in it.
 
 use crate::history::{
-    Event, Kind,
+    Event, EventKind,
     trace::{Trace, TracedEvent},
 };
 
@@ -59,7 +59,7 @@ impl<'a> Trace<'a> {
 
     /// The lease that an event granted, if it granted one; `rest` is what its server recorded later.
     fn lease(&self, traced: &TracedEvent<'a>, rest: &[TracedEvent<'a>]) -> Option<HeldLease<'a>> {
-        let Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive } =
+        let EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive } =
             &traced.event.kind
         else {
             return None;
@@ -82,16 +82,16 @@ impl<'a> Trace<'a> {
         };
         for TracedEvent { event: Event { at_ns, kind }, .. } in rest {
             match kind {
-                Kind::Granted { since_ns, .. } => {
+                EventKind::Granted { since_ns, .. } => {
                     lease.next_ns = Some(*since_ns);
                     break;
                 }
-                Kind::Released { since_ns, until_ns, how } if lease.released.is_none() => {
+                EventKind::Released { since_ns, until_ns, how } if lease.released.is_none() => {
                     let (since_ns, at_ns) = (*since_ns, *at_ns);
                     lease.released = Some(Released { since_ns, at_ns, how });
                     lease.until_ns = until_ns.or(lease.until_ns);
                 }
-                Kind::Read { .. } | Kind::Written { .. } => lease.used_ns = *at_ns,
+                EventKind::Read { .. } | EventKind::Written { .. } => lease.used_ns = *at_ns,
                 _ => {}
             }
             lease.last_ns = *at_ns;

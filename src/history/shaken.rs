@@ -3,7 +3,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::history::{Event, Kind, Record, simulated::SimulatedShop};
+use crate::history::{Event, EventKind, Record, simulated::SimulatedShop};
 
 /// What the clocks of the machines show when the simulation begins.
 const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
@@ -39,13 +39,13 @@ impl Event {
     fn later(&self, by_ns: u64) -> Self {
         let mut kind = self.kind.clone();
         match &mut kind {
-            Kind::Granted { since_ns, until_ns, .. }
-            | Kind::Released { since_ns, until_ns, .. } => {
+            EventKind::Granted { since_ns, until_ns, .. }
+            | EventKind::Released { since_ns, until_ns, .. } => {
                 *since_ns += by_ns;
                 *until_ns = until_ns.map(|until| until + by_ns);
             }
-            Kind::Read { since_ns, .. } | Kind::Written { since_ns, .. } => *since_ns += by_ns,
-            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => {}
+            EventKind::Read { since_ns, .. } | EventKind::Written { since_ns, .. } => *since_ns += by_ns,
+            EventKind::Invoke { .. } | EventKind::Ok | EventKind::Fail { .. } | EventKind::Unknown { .. } => {}
         }
         Self { at_ns: self.at_ns + by_ns, kind }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    history::{Event, Kind, Record},
+    history::{Event, EventKind, Record},
     outcome::Outcome,
 };
 use locklab_locks::step::Step;
@@ -134,7 +134,7 @@ impl<'a> Trace<'a> {
     #[must_use]
     pub fn invoked(&self) -> Option<(&TracedEvent<'a>, u32)> {
         self.events.iter().find_map(|traced| match traced.event.kind {
-            Kind::Invoke { quantity } => Some((traced, quantity)),
+            EventKind::Invoke { quantity } => Some((traced, quantity)),
             _ => None,
         })
     }
@@ -144,9 +144,9 @@ impl<'a> Trace<'a> {
     #[must_use]
     pub fn ended(&self) -> Option<&TracedEvent<'a>> {
         let certainty = |traced: &&TracedEvent<'_>| match traced.event.kind {
-            Kind::Ok => 3,
-            Kind::Fail { .. } => 2,
-            Kind::Unknown { .. } => 1,
+            EventKind::Ok => 3,
+            EventKind::Fail { .. } => 2,
+            EventKind::Unknown { .. } => 1,
             _ => 0,
         };
         self.events.iter().filter(|traced| certainty(traced) > 0).max_by_key(certainty)
@@ -156,9 +156,9 @@ impl<'a> Trace<'a> {
     #[must_use]
     pub fn end(&self) -> End {
         match self.ended().map(|traced| &traced.event.kind) {
-            Some(Kind::Ok) => End::Sold,
-            Some(Kind::Fail { outcome }) => End::Fail(*outcome),
-            Some(Kind::Unknown { step }) => End::Unknown(*step),
+            Some(EventKind::Ok) => End::Sold,
+            Some(EventKind::Fail { outcome }) => End::Fail(*outcome),
+            Some(EventKind::Unknown { step }) => End::Unknown(*step),
             _ => End::Open,
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Trace<'a> {
     #[must_use]
     pub fn failure(&self) -> Option<Outcome> {
         self.events.iter().find_map(|traced| match traced.event.kind {
-            Kind::Fail { outcome } => Some(outcome),
+            EventKind::Fail { outcome } => Some(outcome),
             _ => None,
         })
     }
@@ -176,7 +176,7 @@ impl<'a> Trace<'a> {
     pub fn sales(&self) -> impl Iterator<Item = ConfirmedSale<'a>> {
         self.lanes().flat_map(|lane| {
             lane.iter().filter_map(|traced| {
-                let Kind::Written { since_ns, stock, quantity, sold, fencing_token } =
+                let EventKind::Written { since_ns, stock, quantity, sold, fencing_token } =
                     traced.event.kind
                 else {
                     return None;
@@ -233,7 +233,7 @@ pub struct Read {
 pub fn last_read(lane: &[TracedEvent<'_>], by_ns: u64) -> Option<Read> {
     let known = lane.iter().rev().filter(|traced| traced.event.at_ns <= by_ns);
     known.into_iter().find_map(|traced| match traced.event.kind {
-        Kind::Read { stock, sold, .. } => Some(Read { at_ns: traced.event.at_ns, stock, sold }),
+        EventKind::Read { stock, sold, .. } => Some(Read { at_ns: traced.event.at_ns, stock, sold }),
         _ => None,
     })
 }
@@ -242,11 +242,11 @@ impl Event {
     /// When it may have begun to have an effect.
     fn began_ns(&self) -> u64 {
         match self.kind {
-            Kind::Granted { since_ns, .. }
-            | Kind::Read { since_ns, .. }
-            | Kind::Written { since_ns, .. }
-            | Kind::Released { since_ns, .. } => since_ns.min(self.at_ns),
-            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => self.at_ns,
+            EventKind::Granted { since_ns, .. }
+            | EventKind::Read { since_ns, .. }
+            | EventKind::Written { since_ns, .. }
+            | EventKind::Released { since_ns, .. } => since_ns.min(self.at_ns),
+            EventKind::Invoke { .. } | EventKind::Ok | EventKind::Fail { .. } | EventKind::Unknown { .. } => self.at_ns,
         }
     }
 }

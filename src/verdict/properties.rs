@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample::Index};
 
 use crate::{
     history::{
-        Event, Kind,
+        Event, EventKind,
         shaken::{drop_oldest, shake},
         simulated::{Counts, Lane, SimulatedOrder, SimulatedShop, event, shops},
     },
@@ -47,8 +47,8 @@ fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
         let mut read = None;
         for event in &mut lane.events {
             match &mut event.kind {
-                Kind::Read { sold, .. } => read = Some(sold),
-                Kind::Written { sold, .. } => found.extend(read.take().map(|read| (read, *sold))),
+                EventKind::Read { sold, .. } => read = Some(sold),
+                EventKind::Written { sold, .. } => found.extend(read.take().map(|read| (read, *sold))),
                 _ => {}
             }
         }
@@ -60,8 +60,8 @@ fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
 fn holds(shop: &SimulatedShop) -> Vec<(usize, u64, u64)> {
     let mut found = Vec::new();
     for lane in shop.orders.iter().flat_map(|order| &order.lanes) {
-        let granted = lane.events.iter().find(|it| matches!(it.kind, Kind::Granted { .. }));
-        let read = lane.events.iter().find(|it| matches!(it.kind, Kind::Read { .. }));
+        let granted = lane.events.iter().find(|it| matches!(it.kind, EventKind::Granted { .. }));
+        let read = lane.events.iter().find(|it| matches!(it.kind, EventKind::Read { .. }));
         let pair = granted.zip(read).filter(|(granted, read)| granted.at_ns + 1 < read.at_ns);
         found.extend(pair.map(|(granted, read)| (lane.server, granted.at_ns, read.at_ns)));
     }
@@ -133,7 +133,7 @@ proptest! {
         // Each sale under a token of its own, so that only one can be older than one before.
         let mut tokens: Vec<&mut u64> = Vec::new();
         for event in events(&mut shop) {
-            if let Kind::Written { fencing_token, sold, .. } = &mut event.kind {
+            if let EventKind::Written { fencing_token, sold, .. } = &mut event.kind {
                 tokens.push(fencing_token.insert(sold.unsigned_abs() * 10));
             }
         }
@@ -153,7 +153,7 @@ proptest! {
         let holds = holds(&shop);
         prop_assume!(!holds.is_empty());
         let (server, granted_ns, used_ns) = *at.get(&holds);
-        let second = Kind::Granted {
+        let second = EventKind::Granted {
             since_ns: granted_ns,
             token: "intruder".to_owned(),
             fencing_token: None,
@@ -161,12 +161,12 @@ proptest! {
             exclusive: true,
         };
         let (since_ns, how) = (used_ns, "released".to_owned());
-        let released = Kind::Released { since_ns, until_ns: Some(used_ns), how };
+        let released = EventKind::Released { since_ns, until_ns: Some(used_ns), how };
         let events = vec![
-            event(granted_ns, Kind::Invoke { quantity: 1 }),
+            event(granted_ns, EventKind::Invoke { quantity: 1 }),
             event(granted_ns + 1, second),
             event(used_ns + 1, released),
-            event(used_ns + 2, Kind::Fail { outcome: Outcome::Lost }),
+            event(used_ns + 2, EventKind::Fail { outcome: Outcome::Lost }),
         ];
         let lanes = vec![Lane { server, lock: "safe", events }];
         shop.orders.push(SimulatedOrder { order_id: "intruder".to_owned(), lanes });
@@ -197,7 +197,7 @@ proptest! {
     fn units_sold_to_two_buyers_are_found(mut shop in shops(), at: Index) {
         let sold: Vec<Event> = events(&mut shop)
             .into_iter()
-            .filter(|event| matches!(event.kind, Kind::Written { .. }))
+            .filter(|event| matches!(event.kind, EventKind::Written { .. }))
             .map(|event| event.clone())
             .collect();
         prop_assume!(!sold.is_empty());
@@ -219,14 +219,14 @@ proptest! {
         let mut sellers: Vec<(&mut Lane, u32)> = Vec::new();
         for lane in shop.orders.iter_mut().flat_map(|order| &mut order.lanes) {
             let sold = lane.events.iter().find_map(|event| match event.kind {
-                Kind::Written { quantity, .. } => Some(quantity),
+                EventKind::Written { quantity, .. } => Some(quantity),
                 _ => None,
             });
             sellers.extend(sold.map(|quantity| (lane, quantity)));
         }
         prop_assume!(!sellers.is_empty());
         let (lane, quantity) = at.get_mut(&mut sellers);
-        let again = Kind::Written {
+        let again = EventKind::Written {
             since_ns: now_ns + 1,
             stock: counts.stock - i64::from(*quantity),
             quantity: *quantity,
@@ -277,9 +277,9 @@ proptest! {
     #[test]
     fn a_buyer_who_was_told_a_failure_is_found(mut shop in shops(), at: Index) {
         let mut sold: Vec<&mut Event> =
-            events(&mut shop).into_iter().filter(|event| event.kind == Kind::Ok).collect();
+            events(&mut shop).into_iter().filter(|event| event.kind == EventKind::Ok).collect();
         prop_assume!(!sold.is_empty());
-        at.get_mut(&mut sold).kind = Kind::Fail { outcome: Outcome::Unavailable };
+        at.get_mut(&mut sold).kind = EventKind::Fail { outcome: Outcome::Unavailable };
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok);
         let found = BTreeSet::from(["denied sale", "beliefs overlap"]);

@@ -27,12 +27,12 @@ pub fn hand_offs(history: &[Record]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, Kind};
+    use crate::history::{Event, EventKind};
 
     /// What one order recorded: a lease from one millisecond to another, without an end if there is none.
     fn record(order: &str, clock: &str, from_ms: u64, until_ms: Option<u64>) -> Record {
         let (at_ns, since_ns) = (from_ms * 1_000_000, from_ms * 1_000_000 - 1);
-        let granted = Kind::Granted {
+        let granted = EventKind::Granted {
             since_ns,
             token: order.to_owned(),
             fencing_token: None,
@@ -42,7 +42,7 @@ mod tests {
         let mut events = vec![Event { at_ns, kind: granted }];
         if let Some(until_ms) = until_ms {
             let since_ns = until_ms * 1_000_000;
-            let kind = Kind::Released { since_ns, until_ns: None, how: "released".to_owned() };
+            let kind = EventKind::Released { since_ns, until_ns: None, how: "released".to_owned() };
             // The answer to a release may come after the next one has the lock.
             events.push(Event { at_ns: since_ns + 50_000_000, kind });
         }
@@ -80,7 +80,7 @@ mod tests {
         assert!(hand_offs(&elsewhere).is_empty(), "clocks cannot be compared");
         let mut shared = [record("a", "x", 1, Some(10)), record("b", "x", 12, Some(25))];
         for record in &mut shared {
-            if let Kind::Granted { exclusive, .. } = &mut record.events[0].kind {
+            if let EventKind::Granted { exclusive, .. } = &mut record.events[0].kind {
                 *exclusive = false;
             }
         }

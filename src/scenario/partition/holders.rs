@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::How,
     embedded::clock::Clock,
-    history::Kind,
+    history::EventKind,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::Product,
@@ -231,7 +231,7 @@ async fn until_held(
         let evidence = shop.evidence(product, lock.row().store).await?;
         let records = evidence.iter().flat_map(|evidence| &evidence.history);
         let mut events = records.flat_map(|record| &record.events);
-        if events.any(|event| matches!(event.kind, Kind::Granted { .. })) {
+        if events.any(|event| matches!(event.kind, EventKind::Granted { .. })) {
             return Ok(Some(()));
         }
         if has_ended {
