@@ -45,10 +45,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a port may turn out to be taken between finding it free and using it.
 const PORT_TRIES: u32 = 5;
 
-/// `$0` is the folder, `$1` what ends the server, the rest is the server. The folder goes when we are
-/// gone, of which the reader is told, and when the server was killed (status 137), by a scenario; any
-/// other end is a failure whose log we want to read. HUP is what the kernel sends to a group that has
-/// lost its parent while a member is stopped.
+/// `$0` is the folder, `$1` what ends the server, the rest is the server. The folder goes when we
+/// are gone, of which the reader is told, and when the server was killed (status 137), by a
+/// scenario; any other end is a failure whose log we want to read. HUP is what the kernel sends to
+/// a group that has lost its parent while a member is stopped.
 const GUARD: &str = r#"
 trap "" HUP
 exec 3<&0
@@ -70,8 +70,8 @@ if wait $reader || [ $status -eq 137 ]; then rm -rf "$0"; fi
 enum Ending {
     /// It is killed: it is one process with nothing to clear up.
     Kill,
-    /// It is told to quit until it does: it ends processes of its own, and until it has been set up it is
-    /// deaf. What is stopped has to go on first.
+    /// It is told to quit until it does: it ends processes of its own, and until it has been set up
+    /// it is deaf. What is stopped has to go on first.
     Quit,
 }
 
@@ -237,9 +237,9 @@ impl Embedded {
     /// It is no longer running.
     pub fn signal(&self, signal: Signal) -> Result<(), nix::Error> {
         if self.ending == Ending::Quit {
-            // Stopped, it starts no more processes while those that it has are reached: Postgres has one
-            // for each connection, in groups of their own. Where nobody says which, a signal reaches the
-            // server alone, which then takes no connections.
+            // Stopped, it starts no more processes while those that it has are reached: Postgres
+            // has one for each connection, in groups of their own. Where nobody says which, a
+            // signal reaches the server alone, which then takes no connections.
             signal::kill(self.server, Signal::SIGSTOP)?;
             for process in proc::children(self.server) {
                 // An error says that it has ended by itself.
@@ -319,7 +319,8 @@ fn is_installed(program: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// What starts a server: its name, or where Debian keeps some, off the path of those who are not root.
+/// What starts a server: its name, or where Debian keeps some, off the path of those who are not
+/// root.
 fn installed(program: &str) -> Option<String> {
     let places = [program.to_owned(), format!("/usr/sbin/{program}")];
     places.into_iter().find(|place| is_installed(place))

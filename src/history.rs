@@ -1,9 +1,9 @@
 //! The history: what every purchase of a product did, step by step, and when.
 //!
-//! Times are nanoseconds of the machine's monotonic clock, which all processes of one machine share;
-//! `clock` names that machine since its last start, and only times of the same clock can be compared.
-//! What the store did needs no clock: its ledger counts units sold, and that count, which every sale
-//! makes larger, orders reads and writes wherever they came from.
+//! Times are nanoseconds of the machine's monotonic clock, which all processes of one machine
+//! share; `clock` names that machine since its last start, and only times of the same clock can be
+//! compared. What the store did needs no clock: its ledger counts units sold, and that count, which
+//! every sale makes larger, orders reads and writes wherever they came from.
 
 pub mod edn;
 pub mod lease;
@@ -49,7 +49,8 @@ pub struct Event {
 }
 
 /// What can happen. `since_ns` is when the request to the server was sent: the effect lies between
-/// that and `at_ns`. They are listed in the order in which they follow each other within a purchase.
+/// that and `at_ns`. They are listed in the order in which they follow each other within a
+/// purchase.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, ToSchema,
 )]
@@ -104,7 +105,8 @@ pub enum EventKind {
     Released {
         /// When the release was sent.
         since_ns: u64,
-        /// When the lease ended at the latest, renewals included; absent if it never does by itself.
+        /// When the lease ended at the latest, renewals included; absent if it never does by
+        /// itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until_ns: Option<u64>,
         /// `released`, `expired`, `stolen`, `unknown` or `handed_over`.

@@ -1,5 +1,5 @@
-//! Scenarios: what can be seen of locks when something is done to their holders or their servers, on
-//! the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
+//! Scenarios: what can be seen of locks when something is done to their holders or their servers,
+//! on the command line. Each is one file below `scenario/`, and gives a [`crate::report::Report`].
 
 mod advise;
 mod anomaly;

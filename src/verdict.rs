@@ -1,6 +1,7 @@
 //! The verdict: a pure judgement over what was recorded.
 //!
-//! Three things are kept apart, because only the last is a bug of a shop whose store defends itself:
+//! Three things are kept apart, because only the last is a bug of a shop whose store defends
+//! itself:
 //!
 //! - *grants* overlap: the lock service let two in at once. It broke its promise.
 //! - *beliefs* overlap: two buyers thought at once that they were alone. That is normal for a lease
@@ -85,8 +86,8 @@ pub struct Audit<'a> {
 /// has not any more, nothing is held against anybody.
 ///
 /// The tally must have been read after the history: a sale is in the ledger before it is in the
-/// history, so a younger history would show sales that an older tally lacks. And the history must be
-/// that of the tally's reset, as the ledger counts afresh from each.
+/// history, so a younger history would show sales that an older tally lacks. And the history must
+/// be that of the tally's reset, as the ledger counts afresh from each.
 #[must_use]
 pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
     let traces = Traces::new(history);

@@ -40,7 +40,8 @@ impl Account {
         Ok(home)
     }
 
-    /// What starts a program under it: the program and its arguments follow, and become this process.
+    /// What starts a program under it: the program and its arguments follow, and become this
+    /// process.
     pub(super) fn through(&self) -> Vec<String> {
         match self {
             Self::Ours => Vec::new(),

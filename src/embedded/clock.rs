@@ -1,5 +1,6 @@
-//! A wall clock that only one server sees, and that can be stepped while it runs: libfaketime, which
-//! is loaded into the server. Its monotonic clock is left alone, as a step of the real one would.
+//! A wall clock that only one server sees, and that can be stepped while it runs: libfaketime,
+//! which is loaded into the server. Its monotonic clock is left alone, as a step of the real one
+//! would.
 
 use std::{
     fs,

@@ -13,8 +13,8 @@ const PROGRAM: &str = "etcd";
 const MISSING: &str = "no etcd: give --etcd-endpoints (ETCD_ENDPOINTS), or install one for the embedded servers \
      (Debian, Ubuntu: apt-get install etcd-server; macOS: brew install etcd)";
 
-/// Starts a cluster of so many members on free loopback ports, in temporary folders, and waits until
-/// every member answers.
+/// Starts a cluster of so many members on free loopback ports, in temporary folders, and waits
+/// until every member answers.
 ///
 /// # Errors
 /// etcd is not installed, or did not start.

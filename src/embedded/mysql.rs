@@ -1,7 +1,7 @@
 //! A private MySQL or MariaDB, whichever is installed.
 //!
-//! Like the embedded Redis it has no password, and listens on loopback only. What makes it durable is as
-//! its makers left it: what that costs is what people shall see.
+//! Like the embedded Redis it has no password, and listens on loopback only. What makes it durable
+//! is as its makers left it: what that costs is what people shall see.
 
 use sqlx::{Connection, MySqlConnection};
 
@@ -10,9 +10,9 @@ use super::{
     is_installed, on_free_ports,
 };
 
-/// The programs that can serve, each with what fills its folder first, where `$1` is the program. MariaDB
-/// is looked for by its own name, for it also goes by the other. Unless told otherwise it knows `root` by
-/// the user of the system, and not by a password.
+/// The programs that can serve, each with what fills its folder first, where `$1` is the program.
+/// MariaDB is looked for by its own name, for it also goes by the other. Unless told otherwise it
+/// knows `root` by the user of the system, and not by a password.
 const PROGRAMS: [(&str, &str); 2] = [
     (
         MARIADB,
@@ -33,10 +33,11 @@ const NO_HELPER: &str = "MariaDB is installed without my_print_defaults, which m
      (MYSQL_URL), or install it for the embedded server (Debian, Ubuntu: apt-get install \
      mariadb-server-core mariadb-client-core; macOS: brew install mariadb)";
 
-/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. It reads the
-/// statements before it takes connections; over TCP `root` comes from an address, for which nobody
-/// looks up a name. Both have a folder of their own for temporary tables: a MariaDB that starts removes those
-/// that it finds, and in a shared one they are another's, which is being filled and fails.
+/// `$0` is the folder for the data, `$1` the command that fills it, the rest is the server. It
+/// reads the statements before it takes connections; over TCP `root` comes from an address, for
+/// which nobody looks up a name. Both have a folder of their own for temporary tables: a MariaDB
+/// that starts removes those that it finds, and in a shared one they are another's, which is being
+/// filled and fails.
 const START: &str = r#"
 cd "${0%/*}" && mkdir tmp && export TMPDIR="$PWD/tmp" && cat >init.sql <<SQL || exit
 CREATE DATABASE locklab;
@@ -48,7 +49,8 @@ shift
 eval "$fill" '--datadir="$0"' && exec "$@"
 "#;
 
-/// What keeps a private server small and apart. MySQL and MariaDB ignore what is loose and unknown to them.
+/// What keeps a private server small and apart. MySQL and MariaDB ignore what is loose and unknown
+/// to them.
 const SETTINGS: [&str; 11] = [
     "--bind-address=127.0.0.1",
     // A second port, which nobody asks for.

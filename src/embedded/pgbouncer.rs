@@ -1,5 +1,5 @@
-//! A private PgBouncer, in front of an embedded PostgreSQL: the pooler that shares its sessions out for
-//! one transaction at a time.
+//! A private PgBouncer, in front of an embedded PostgreSQL: the pooler that shares its sessions out
+//! for one transaction at a time.
 
 use std::io;
 
@@ -22,8 +22,8 @@ const NO_USER: &str = "PgBouncer does not run as root, and there is no user post
 /// `$0` is the file for `$1`, the configuration, and `$2` the program.
 const START: &str = r#"printf %s "$1" >"$0" && exec "$2" "$0""#;
 
-/// Starts a PgBouncer on a free loopback port, with at most so many sessions of each database of that
-/// PostgreSQL, and waits until it answers. It knows the same databases, by the same names.
+/// Starts a PgBouncer on a free loopback port, with at most so many sessions of each database of
+/// that PostgreSQL, and waits until it answers. It knows the same databases, by the same names.
 ///
 /// # Errors
 /// It is not installed, or did not start.
@@ -47,8 +47,8 @@ async fn start_once(
     let (address, folder) = (free_address(PROGRAM)?, folder(PROGRAM)?);
     let file = account.folder(folder.path()).map_err(failed)?.join("pgbouncer.ini");
     let file = file.display().to_string();
-    // Whoever comes is the user of the embedded server, who has no password. Clients ask for a precision
-    // of numbers that is no property of a shared session.
+    // Whoever comes is the user of the embedded server, who has no password. Clients ask for a
+    // precision of numbers that is no property of a shared session.
     let configuration = format!(
         "[databases]\n\
          * = host={} port={} user=postgres\n\

@@ -1,7 +1,7 @@
 //! A private PostgreSQL, from Debian's package or from the path.
 //!
-//! Like the embedded Redis it has no password, and listens on loopback only. What makes it durable is as
-//! its makers left it: what that costs is what people shall see.
+//! Like the embedded Redis it has no password, and listens on loopback only. What makes it durable
+//! is as its makers left it: what that costs is what people shall see.
 
 use std::{
     fs, io,
@@ -30,8 +30,8 @@ const MISSING: &str = "no PostgreSQL: give --postgres-url (POSTGRES_URL), or ins
 const NO_USER: &str = "PostgreSQL does not run as root, and there is no user postgres to run it as: start \
      locklab as another user, or give --postgres-url (POSTGRES_URL)";
 
-/// `$0` is the folder for the data, `$1` what fills it, the rest is the server. Nothing needs to survive
-/// a crash before the server is there, so initdb need not wait for the disk.
+/// `$0` is the folder for the data, `$1` what fills it, the rest is the server. Nothing needs to
+/// survive a crash before the server is there, so initdb need not wait for the disk.
 const START: &str = r#"
 cd "${0%/*}" && initdb=$1 && shift &&
 "$initdb" --pgdata="$0" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync &&
@@ -53,8 +53,8 @@ const SETTINGS: [&str; 6] = [
     "dynamic_shared_memory_type=mmap",
 ];
 
-/// Starts a PostgreSQL on a free loopback port, in a temporary folder, with an empty database `locklab`,
-/// and waits until it answers.
+/// Starts a PostgreSQL on a free loopback port, in a temporary folder, with an empty database
+/// `locklab`, and waits until it answers.
 ///
 /// # Errors
 /// None is installed, or it did not start.
@@ -136,8 +136,8 @@ fn segment(lock_file: &str) -> Option<&str> {
 async fn prepare(server: &Embedded) -> sqlx::Result<()> {
     sqlx::query("CREATE DATABASE locklab").execute(&mut connect(server).await?).await?;
     if let Some(segment) = segment(&lock_file(server).await?) {
-        // From now on the kernel removes it with the last process that has it. Without that, 56 bytes
-        // outlive a server that is killed, and nothing else.
+        // From now on the kernel removes it with the last process that has it. Without that, 56
+        // bytes outlive a server that is killed, and nothing else.
         let mut remove = Command::new("ipcrm");
         remove
             .args(["-m", segment])

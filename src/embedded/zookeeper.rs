@@ -22,8 +22,8 @@ const TICK_TIME: u32 = 500;
 const MISSING: &str = "no ZooKeeper: give --zookeeper-hosts (ZOOKEEPER_HOSTS), or install one for the embedded \
      servers (Debian, Ubuntu: apt-get install zookeeper default-jre-headless)";
 
-/// Starts a ZooKeeper of one server on a free loopback port, in a temporary folder, and waits until it
-/// answers.
+/// Starts a ZooKeeper of one server on a free loopback port, in a temporary folder, and waits until
+/// it answers.
 ///
 /// # Errors
 /// It, or Java, is not installed, or it did not start.

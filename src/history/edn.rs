@@ -15,13 +15,13 @@
 //!
 //! - An order has one process for its purchase, and one on each server for its steps. After an
 //!   `:info`, or when two operations would overlap, its next operation gets a process of its own.
-//! - Only leases whose lock promised exclusion are acquired and released. A lease that ends without a
-//!   confirmed release (it expired, its holder crashed, it was handed over) is released by an
+//! - Only leases whose lock promised exclusion are acquired and released. A lease that ends without
+//!   a confirmed release (it expired, its holder crashed, it was handed over) is released by an
 //!   `:info` of a process of its own: from then on, the lock may be free.
 //! - A release that found its lease gone is a `:fail`.
-//! - A write whose reply was lost is an `:info` that begins just after its read: when it was sent is
-//!   not recorded. An atomic step whose reply was lost has no known value: it is a `:purchase` with
-//!   `:info`, but no `:write`, and a comment says that the register is not whole.
+//! - A write whose reply was lost is an `:info` that begins just after its read: when it was sent
+//!   is not recorded. An atomic step whose reply was lost has no known value: it is a `:purchase`
+//!   with `:info`, but no `:write`, and a comment says that the register is not whole.
 //! - An operation whose beginning the history dropped is left out.
 //! - Times of different clocks cannot be compared. If there is more than one, a comment says so.
 
@@ -260,7 +260,8 @@ fn write(text: &mut String, processes: &[Vec<Operation<'_>>]) {
             }
         }
     }
-    // Of what happened in the same nanosecond, nothing is known to have ended before the other began.
+    // Of what happened in the same nanosecond, nothing is known to have ended before the other
+    // began.
     lines.sort_unstable_by_key(|&(at_ns, completes, process, ..)| (at_ns, completes, process));
     for (index, (time, completes, process, op, name, value)) in lines.into_iter().enumerate() {
         let error = op.error.filter(|_| completes);

@@ -57,7 +57,8 @@ impl<'a> Trace<'a> {
         })
     }
 
-    /// The lease that an event granted, if it granted one; `rest` is what its server recorded later.
+    /// The lease that an event granted, if it granted one; `rest` is what its server recorded
+    /// later.
     fn lease(&self, traced: &TracedEvent<'a>, rest: &[TracedEvent<'a>]) -> Option<HeldLease<'a>> {
         let EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive } =
             &traced.event.kind
@@ -101,9 +102,9 @@ impl<'a> Trace<'a> {
 }
 
 impl HeldLease<'_> {
-    /// Until when the lock service's promise certainly stood. Of a lease that does not end by itself
-    /// and whose release was not recorded, only its use shows that it still stood: a process that
-    /// dies may lose it before it records how its order ended.
+    /// Until when the lock service's promise certainly stood. Of a lease that does not end by
+    /// itself and whose release was not recorded, only its use shows that it still stood: a process
+    /// that dies may lose it before it records how its order ended.
     #[must_use]
     pub fn stood_until(&self) -> u64 {
         let released = self.released.map(|released| released.since_ns);

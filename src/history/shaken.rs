@@ -1,5 +1,5 @@
-//! The records of a simulated shop, as they may come in: in parts, some of them twice, in any order,
-//! the oldest dropped.
+//! The records of a simulated shop, as they may come in: in parts, some of them twice, in any
+//! order, the oldest dropped.
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -14,7 +14,7 @@ impl SimulatedShop {
         self.records_by(&CLOCKS)
     }
 
-    /// The same, on these clocks.
+    /// What the history holds, by these clocks.
     pub fn records_by(&self, clocks: &[(&str, u64); 2]) -> Vec<Record> {
         let lanes = self.orders.iter().flat_map(|order| {
             order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
@@ -35,7 +35,7 @@ impl SimulatedShop {
 }
 
 impl Event {
-    /// The same event on a clock that shows so much more.
+    /// This event, on a clock that shows so much more.
     fn later(&self, by_ns: u64) -> Self {
         let mut kind = self.kind.clone();
         match &mut kind {
@@ -44,14 +44,19 @@ impl Event {
                 *since_ns += by_ns;
                 *until_ns = until_ns.map(|until| until + by_ns);
             }
-            EventKind::Read { since_ns, .. } | EventKind::Written { since_ns, .. } => *since_ns += by_ns,
-            EventKind::Invoke { .. } | EventKind::Ok | EventKind::Fail { .. } | EventKind::Unknown { .. } => {}
+            EventKind::Read { since_ns, .. } | EventKind::Written { since_ns, .. } => {
+                *since_ns += by_ns
+            }
+            EventKind::Invoke { .. }
+            | EventKind::Ok
+            | EventKind::Fail { .. }
+            | EventKind::Unknown { .. } => {}
         }
         Self { at_ns: self.at_ns + by_ns, kind }
     }
 }
 
-/// The same events, split, some of them sent twice, and shuffled.
+/// These records, split into parts, of which some are sent twice, and shuffled.
 pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut shaken = split(records, &mut rng);
@@ -61,7 +66,8 @@ pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     shaken
 }
 
-/// The same events, split, without the oldest parts. Parts come in as they end.
+/// These records, split into parts, without the oldest; and how many parts there were. Parts come
+/// in when they end.
 pub fn drop_oldest(records: &[Record], seed: u64) -> (Vec<Record>, u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut parts = split(records, &mut rng);

@@ -1,9 +1,9 @@
-//! A shop simulated, with a lock that is correct: what its servers would have recorded, and what the
-//! store would say. Whatever a judge finds in it is the judge's mistake.
+//! A shop simulated, with a lock that is correct: what its servers would have recorded, and what
+//! the store would say. Whatever a judge finds in it is the judge's mistake.
 //!
 //! Buyers enter one after the other, on any server, and wait before that all at once. Replies are
-//! lost of writes that took effect and of writes that did not; servers die; a holder sleeps past its
-//! lease and is refused.
+//! lost of writes that took effect and of writes that did not; servers die; a holder sleeps past
+//! its lease and is refused.
 
 use proptest::{collection::vec, prelude::*};
 

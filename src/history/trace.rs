@@ -139,8 +139,8 @@ impl<'a> Trace<'a> {
         })
     }
 
-    /// The event that says how the order ended. What is certain wins: when one server gave up waiting
-    /// and another knows, the order's fate is known.
+    /// The event that says how the order ended. What is certain wins: when one server gave up
+    /// waiting and another knows, the order's fate is known.
     #[must_use]
     pub fn ended(&self) -> Option<&TracedEvent<'a>> {
         let certainty = |traced: &&TracedEvent<'_>| match traced.event.kind {
@@ -219,7 +219,7 @@ impl<'a> Trace<'a> {
 /// A read that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Read {
-    /// When.
+    /// When it was answered.
     pub at_ns: u64,
     /// The stock.
     pub stock: i64,
@@ -233,7 +233,9 @@ pub struct Read {
 pub fn last_read(lane: &[TracedEvent<'_>], by_ns: u64) -> Option<Read> {
     let known = lane.iter().rev().filter(|traced| traced.event.at_ns <= by_ns);
     known.into_iter().find_map(|traced| match traced.event.kind {
-        EventKind::Read { stock, sold, .. } => Some(Read { at_ns: traced.event.at_ns, stock, sold }),
+        EventKind::Read { stock, sold, .. } => {
+            Some(Read { at_ns: traced.event.at_ns, stock, sold })
+        }
         _ => None,
     })
 }
@@ -246,7 +248,10 @@ impl Event {
             | EventKind::Read { since_ns, .. }
             | EventKind::Written { since_ns, .. }
             | EventKind::Released { since_ns, .. } => since_ns.min(self.at_ns),
-            EventKind::Invoke { .. } | EventKind::Ok | EventKind::Fail { .. } | EventKind::Unknown { .. } => self.at_ns,
+            EventKind::Invoke { .. }
+            | EventKind::Ok
+            | EventKind::Fail { .. }
+            | EventKind::Unknown { .. } => self.at_ns,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The processor time of this process, to the microsecond. That of others is in [`super::proc`], in ticks
-//! of 10 ms.
+//! The processor time of this process, to the microsecond. That of others is in [`super::proc`], in
+//! ticks of 10 ms.
 
 use nix::sys::{
     resource::{UsageWho, getrusage},

@@ -200,8 +200,8 @@ fn card(picture: &Picture) -> Markup {
     }
 }
 
-/// Everything that was recorded. Where a script is read, `<` could end it; in JSON it is only in texts,
-/// which can name it otherwise.
+/// Everything that was recorded. Where a script is read, `<` could end it; in JSON it is only in
+/// texts, which can name it otherwise.
 fn raw(report: &Report) -> Markup {
     let json = serde_json::to_string(report).map(|json| json.replace('<', "\\u003c"));
     html! {

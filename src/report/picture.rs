@@ -46,7 +46,7 @@ pub struct Groups {
 /// Samples with a name.
 #[derive(Debug, Serialize)]
 pub struct Group {
-    /// Whose.
+    /// Whose samples they are.
     pub name: String,
     /// All of them, in no order.
     pub samples: Vec<f64>,

@@ -23,7 +23,7 @@ pub struct Run {
     pub initial_stock: i64,
     /// What the stock says in the end; updates may have been lost.
     pub final_stock: i64,
-    /// Purchases.
+    /// How many purchases there were.
     pub total_attempts: usize,
     /// Purchases whose buyers were told that they have the unit.
     pub successes: usize,
@@ -119,7 +119,8 @@ pub fn numbers(tally: &Tally, ok: bool) -> String {
     format!("{sold} sold of {initial}, {} oversold, {lost}{found}", tally.oversold())
 }
 
-/// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's export.
+/// All runs as `runs`; of a single one, its members as well, for whoever reads the PHP lab's
+/// export.
 impl Serialize for Runs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

@@ -1,5 +1,5 @@
-//! A report as text that fits a terminal, coloured by escape codes: whoever writes it to anything else
-//! takes them out.
+//! A report as text that fits a terminal, coloured by escape codes: whoever writes it to anything
+//! else takes them out.
 
 use std::fmt::{self, Display};
 
@@ -108,7 +108,7 @@ mod tests {
         part
     }
 
-    /// As it is seen where there are no colours.
+    /// What is seen where there are no colours.
     fn plain(text: Text<'_>) -> String {
         let mut plain = anstream::StripStream::new(Vec::new());
         write!(plain, "{text}").unwrap();

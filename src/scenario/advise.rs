@@ -1,5 +1,5 @@
-//! `locklab advise`: which strategies fit a case, beginning with those that are no lock. Why, say the rules;
-//! that they do what they promise, and what they cost, is recorded in that moment.
+//! `locklab advise`: which strategies fit a case, beginning with those that are no lock. Why, say
+//! the rules; that they do what they promise, and what they cost, is recorded in that moment.
 
 mod ask;
 mod evidence;

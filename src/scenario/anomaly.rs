@@ -1,7 +1,8 @@
-//! `locklab anomaly`: what goes wrong with the locks of SQL databases, each by its name, really done, and
-//! right beside it the control in which it goes well.
+//! `locklab anomaly`: what goes wrong with the locks of SQL databases, each by its name, really
+//! done, and right beside it the control in which it goes well.
 //!
-//! Everything that waits is awaited by what the database says of it, so each shows the same every time.
+//! Everything that waits is awaited by what the database says of it, so each shows the same every
+//! time.
 
 mod databases;
 mod judge;

@@ -1,5 +1,6 @@
-//! `locklab choose-ttl`: how often each ttl would be outlasted by its holder, from hold times that were
-//! measured, which ttl keeps that below a risk, and what comes of some of them when they are tried out.
+//! `locklab choose-ttl`: how often each ttl would be outlasted by its holder, from hold times that
+//! were measured, which ttl keeps that below a risk, and what comes of some of them when they are
+//! tried out.
 
 mod estimate;
 mod holds;
@@ -25,7 +26,8 @@ use crate::{
 /// How many purchases show what each adds to its work, by how many buyers at once.
 const ADDED_SAMPLES: usize = 80;
 const ADDED_BUYERS: u32 = 8;
-/// How much work is drawn for a unit on sale: some is done for units that are sold already, or is lost.
+/// How much work is drawn for a unit on sale: some is done for units that are sold already, or is
+/// lost.
 const WORKS_PER_UNIT: usize = 4;
 /// The 50th, 90th and 99th percentile.
 const TRIED: [(&str, f64); 3] = [("the p50", 0.5), ("the p90", 0.9), ("the p99", 0.99)];
@@ -111,8 +113,8 @@ async fn choose(
     Ok(parts)
 }
 
-/// What a purchase under this lock takes besides its work, in the median: hold times of others have that
-/// in them already, so it must not come twice.
+/// What a purchase under this lock takes besides its work, in the median: hold times of others have
+/// that in them already, so it must not come twice.
 async fn added(ground: &Ground, lock: StrategyId, part: &mut Part) -> Result<f64, ScenarioError> {
     let works = [Duration::from_millis(1); ADDED_SAMPLES];
     let purchases = purchases::measure(ground, lock, &works, ADDED_BUYERS).await?;

@@ -1,5 +1,5 @@
-//! `locklab compare`: every strategy with every way to wait, at the same load. What is expected of each is
-//! what it promises; of speed, nothing is.
+//! `locklab compare`: every strategy with every way to wait, at the same load. What is expected of
+//! each is what it promises; of speed, nothing is.
 
 pub mod cell;
 mod hand_off;
@@ -19,8 +19,8 @@ use crate::{
 };
 use locklab_locks::wait::Policy;
 
-/// Purchases per second that are certainly recorded: some strategies sell more without work, and then the
-/// report says how many records were dropped.
+/// Purchases per second that are certainly recorded: some strategies sell more without work, and
+/// then the report says how many records were dropped.
 const RECORDS_PER_S: f64 = 10_000.0;
 /// The fewest and the most records that are kept of a product.
 const RECORDS: std::ops::RangeInclusive<f64> = 1_000.0..=50_000.0;
@@ -85,8 +85,8 @@ pub async fn warm_up(ground: &Ground, lock: StrategyId, load: &Load) -> Result<(
     Ok(())
 }
 
-/// Measures round by round, so that whatever else the machine does hits all of them, and each time in
-/// another order.
+/// Measures round by round, so that whatever else the machine does hits all of them, and each time
+/// in another order.
 async fn measure(
     ground: &Ground,
     load: &Load,

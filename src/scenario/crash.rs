@@ -1,5 +1,5 @@
-//! `locklab crash`: the process that holds a lock is killed, or works for longer than its lease lasts.
-//! What does the next buyer do?
+//! `locklab crash`: the process that holds a lock is killed, or works for longer than its lease
+//! lasts. What does the next buyer do?
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -259,7 +259,8 @@ fn outcome(entry: &RunEntry) -> &'static str {
     entry.outcome.into()
 }
 
-/// A holder works for longer than its lease lasts; another one waits for it, in a process of its own.
+/// A holder works for longer than its lease lasts; another one waits for it, in a process of its
+/// own.
 async fn outlast(
     ground: &Ground,
     args: &CrashArgs,

@@ -1,5 +1,5 @@
-//! `locklab deadlock`: processes in a circle, each of which wants two products, and has what its neighbour
-//! wants. Sorted, the same orders never wait in a circle.
+//! `locklab deadlock`: processes in a circle, each of which wants two products, and has what its
+//! neighbour wants. Sorted, the same orders never wait in a circle.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! A buyer in a process of its own who holds the lock and stands still, so that something can be done
-//! to that process; and the buyers who come meanwhile.
+//! A buyer in a process of its own who holds the lock and stands still, so that something can be
+//! done to that process; and the buyers who come meanwhile.
 
 use nix::sys::signal::Signal;
 use tokio::time::{Duration, Instant};

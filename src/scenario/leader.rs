@@ -1,5 +1,5 @@
-//! Leader election: processes elect one of them, over and over, while the leader is killed, stopped and
-//! told to resign. What each of them did is recorded beside the ledger, and judged from there.
+//! Leader election: processes elect one of them, over and over, while the leader is killed, stopped
+//! and told to resign. What each of them did is recorded beside the ledger, and judged from there.
 
 mod blow;
 pub mod candidate;

@@ -1,5 +1,5 @@
-//! `locklab oversell`: buyers come at the same instant for fewer units than there are buyers. How many
-//! are sold, under which strategy?
+//! `locklab oversell`: buyers come at the same instant for fewer units than there are buyers. How
+//! many are sold, under which strategy?
 
 use std::io::{self, Write};
 
@@ -107,8 +107,8 @@ async fn sell(
     (part, runs)
 }
 
-/// Races until one of them shows something: how many there were, what became of each purchase of the
-/// last, and what was recorded of it.
+/// Races until one of them shows something: how many there were, what became of each purchase of
+/// the last, and what was recorded of it.
 async fn race(
     ground: &Ground,
     args: &OversellArgs,

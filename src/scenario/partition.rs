@@ -1,5 +1,6 @@
-//! `locklab partition`: servers are stopped, killed and cut off while purchases run, and holders are
-//! made stale: Kleppmann's examples ("How to do distributed locking", 2016), each with its control.
+//! `locklab partition`: servers are stopped, killed and cut off while purchases run, and holders
+//! are made stale: Kleppmann's examples ("How to do distributed locking", 2016), each with its
+//! control.
 //!
 //! The servers are private ones, for they are broken. Purchases enter where those of the server do.
 

@@ -1,6 +1,6 @@
-//! `locklab pause`: the process of a holder really stands still (SIGSTOP), just before it writes, until
-//! its lease is over and somebody else has sold. Then it goes on: the ghost of Kleppmann's "How to do
-//! distributed locking" (2016). Only a store that refuses it makes that harmless.
+//! `locklab pause`: the process of a holder really stands still (SIGSTOP), just before it writes,
+//! until its lease is over and somebody else has sold. Then it goes on: the ghost of Kleppmann's
+//! "How to do distributed locking" (2016). Only a store that refuses it makes that harmless.
 
 use nix::sys::signal::Signal;
 use serde_json::json;

@@ -1,5 +1,6 @@
-//! Real processes that a scenario starts from this very program: they read lines from their standard
-//! input, tell on their standard output what becomes of them, and end when their input does.
+//! Real processes that a scenario starts from this very program: they read lines from their
+//! standard input, tell on their standard output what becomes of them, and end when their input
+//! does.
 
 use std::{
     io::{self, Write},
@@ -118,8 +119,8 @@ impl<T: DeserializeOwned + Send + 'static> Processes<T> {
         drop(self.children[index].0.stdin.take());
     }
 
-    /// Waits until one of them tells something, as `see` sees it. `None` is told by one that tells nothing
-    /// more.
+    /// Waits until one of them tells something, as `see` sees it. `None` is told by one that tells
+    /// nothing more.
     pub async fn until<S>(
         &mut self,
         what: &str,

@@ -1,4 +1,5 @@
-//! What is being done, for whoever sits before a terminal: nobody else is told, and nothing stays of it.
+//! What is being done, for whoever sits before a terminal: nobody else is told, and nothing stays
+//! of it.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Duration;

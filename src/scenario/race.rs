@@ -34,8 +34,8 @@ pub struct Race {
 }
 
 impl Race {
-    /// Has it take place once; what became of each purchase, and what was recorded. `tune` says what
-    /// is special about the orders.
+    /// Has it take place once; what became of each purchase, and what was recorded. `tune` says
+    /// what is special about the orders.
     pub async fn run(
         self,
         ground: &Ground,
@@ -52,8 +52,8 @@ impl Race {
     }
 }
 
-/// Has buyers race, in so many processes: with one, in this one. What became of each purchase, in the
-/// order of buyers.
+/// Has buyers race, in so many processes: with one, in this one. What became of each purchase, in
+/// the order of buyers.
 pub async fn run(
     ground: &Ground,
     plans: Vec<Plan>,

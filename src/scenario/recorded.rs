@@ -65,7 +65,7 @@ impl Recorded {
         json!(Audit { tally: &self.tally, verdict: &self.verdict })
     }
 
-    /// As JSON, as it was recorded.
+    /// Everything that was recorded, as JSON.
     pub fn json(&self, conditions: impl Serialize) -> Value {
         json!({
             "product_id": self.product.as_str(),

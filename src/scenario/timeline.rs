@@ -23,8 +23,8 @@ pub struct FirstLease {
 }
 
 impl Recorded {
-    /// Who held the lock, and who believed so, each in a lane of their own; `None` if nobody did. Whoever
-    /// `name` does not know is numbered.
+    /// Who held the lock, and who believed so, each in a lane of their own; `None` if nobody did.
+    /// Whoever `name` does not know is numbered.
     pub fn timeline(&self, name: impl Fn(&str) -> Option<String>) -> Option<Timeline> {
         let traces = Traces::new(&self.history);
         let mut lanes: Vec<(&Trace<'_>, Lane)> =
@@ -157,7 +157,7 @@ fn mark_overlaps(lanes: &mut [Lane]) {
     }
 }
 
-/// The same time, in as few spans as possible.
+/// All of this time, in as few spans as possible.
 fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.from_ns);
     let mut joined: Vec<Span> = Vec::new();

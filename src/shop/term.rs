@@ -185,7 +185,8 @@ impl Shop {
             Written::Sold(sales) => {
                 for sold in sales {
                     let (stock, sold) = (sold.stock, sold.sold);
-                    let kind = EventKind::Written { since_ns, stock, quantity, sold, fencing_token };
+                    let kind =
+                        EventKind::Written { since_ns, stock, quantity, sold, fencing_token };
                     trail.note(0, kind);
                 }
                 Outcome::Sold
@@ -197,7 +198,8 @@ impl Shop {
         let (since_ns, how) = (trail.now(), "handed_over".to_owned());
         let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
         trail.note(0, EventKind::Released { since_ns, until_ns, how });
-        let end = if outcome == Outcome::Sold { EventKind::Ok } else { EventKind::Fail { outcome } };
+        let end =
+            if outcome == Outcome::Sold { EventKind::Ok } else { EventKind::Fail { outcome } };
         trail.end(&end);
         Ok(outcome)
     }

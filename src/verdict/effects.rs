@@ -1,7 +1,7 @@
 //! What sales did: judged by the ledger's own count, which orders them without any clock.
 //!
-//! Each sale says how many units were sold from then on. So a buyer who read when `r` were sold, and
-//! whose sale of `q` units brought that to `c`, was alone exactly if `c − q = r`. That needs no
+//! Each sale says how many units were sold from then on. So a buyer who read when `r` were sold,
+//! and whose sale of `q` units brought that to `c`, was alone exactly if `c − q = r`. That needs no
 //! clock, and it can only be otherwise if somebody sold in between, or if the ledger went back:
 //!
 //! - Who reads and does not write (sold out, fenced, lost, busy, conflict) has no effect.

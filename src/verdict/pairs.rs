@@ -38,7 +38,8 @@ fn records(holds: &[Hold]) -> Vec<Record> {
     holds.iter().enumerate().map(record).collect()
 }
 
-/// Pairs of stretches, nanosecond by nanosecond: a lease has one wherever one of its holders had it.
+/// Pairs of stretches, nanosecond by nanosecond: a lease has one wherever one of its holders had
+/// it.
 fn naive(holds: &[Hold], end: impl Fn(&Hold) -> u64) -> u64 {
     let mut stretches = Vec::new();
     for clock in 0..2 {

@@ -48,7 +48,9 @@ fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
         for event in &mut lane.events {
             match &mut event.kind {
                 EventKind::Read { sold, .. } => read = Some(sold),
-                EventKind::Written { sold, .. } => found.extend(read.take().map(|read| (read, *sold))),
+                EventKind::Written { sold, .. } => {
+                    found.extend(read.take().map(|read| (read, *sold)))
+                }
                 _ => {}
             }
         }
@@ -192,7 +194,7 @@ proptest! {
         prop_assert!(kinds(&verdict).is_subset(&found), "{verdict:#?}");
     }
 
-    /// The same units to two buyers: each was told that they are its own.
+    /// Two buyers get the same units, and each is told that they are its own.
     #[test]
     fn units_sold_to_two_buyers_are_found(mut shop in shops(), at: Index) {
         let sold: Vec<Event> = events(&mut shop)
@@ -272,8 +274,8 @@ proptest! {
         prop_assert!(kinds(&verdict).is_subset(&found), "{verdict:#?}");
     }
 
-    /// To count an unknown sale as a failure is the commonest false verdict, and to tell the buyer so
-    /// is the bug.
+    /// To count an unknown sale as a failure is the commonest false verdict, and to tell the buyer
+    /// so is the bug.
     #[test]
     fn a_buyer_who_was_told_a_failure_is_found(mut shop in shops(), at: Index) {
         let mut sold: Vec<&mut Event> =

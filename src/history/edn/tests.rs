@@ -178,7 +178,13 @@ fn a_purchase_from_beginning_to_end() {
         event(106, EventKind::Read { since_ns: 105, stock: 5, sold: 4 }),
         event(
             109,
-            EventKind::Written { since_ns: 107, stock: 3, quantity: 2, sold: 6, fencing_token: Some(7) },
+            EventKind::Written {
+                since_ns: 107,
+                stock: 3,
+                quantity: 2,
+                sold: 6,
+                fencing_token: Some(7),
+            },
         ),
         released(112, Some(900), "released"),
         event(113, EventKind::Ok),
@@ -320,7 +326,8 @@ fn when_an_order_gets_another_process() {
 
 #[test]
 fn what_an_export_cannot_show_is_announced() {
-    let other = Record { clock: "another".to_owned(), ..record("b", vec![event(5, EventKind::Ok)]) };
+    let other =
+        Record { clock: "another".to_owned(), ..record("b", vec![event(5, EventKind::Ok)]) };
     let text = edn(&[record("a", vec![event(900, EventKind::Invoke { quantity: 1 })]), other]);
     let warnings: Vec<&str> = text.lines().filter(|line| line.starts_with(';')).collect();
     assert_eq!(warnings.len(), 2, "clocks, and an order that may have sold: {text}");

@@ -86,7 +86,8 @@ impl<S: Copy> Legend<S> {
         Self { entries, places, height }
     }
 
-    /// Draws it at this height, each symbol into a box of this size: from its left, around its middle.
+    /// Draws it at this height, each symbol into a box of this size: from its left, around its
+    /// middle.
     pub fn draw(
         &self,
         area: &Area<'_>,

@@ -1,5 +1,6 @@
-//! Axes over numbers: never empty, never with more than can be drawn, and with few round ticks. Those of
-//! the library look for ticks for ever where numbers are too large for the differences between them.
+//! Axes over numbers: never empty, never with more than can be drawn, and with few round ticks.
+//! Those of the library look for ticks for ever where numbers are too large for the differences
+//! between them.
 
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ impl Scale {
         Self { range, is_logarithmic: false, percent: false }
     }
 
-    /// The same, unless values lie so far apart that only their ratios can be shown.
+    /// Begins at 0, unless values lie so far apart that only their ratios can be shown.
     pub fn of(span: (f64, f64)) -> Self {
         let (least, most) = span;
         if least > LEAST && most / least > 100.0 {

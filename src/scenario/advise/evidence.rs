@@ -1,5 +1,5 @@
-//! What there is to show of a strategy in a case: a race under its load, and what becomes of a holder that
-//! stands still.
+//! What there is to show of a strategy in a case: a race under its load, and what becomes of a
+//! holder that stands still.
 
 use tokio::time::Duration;
 
@@ -24,7 +24,8 @@ use locklab_locks::wait::Policy;
 
 /// How long buyers race under each strategy.
 pub const RACE: Duration = Duration::from_secs(1);
-/// Longer work is not waited for: with so much, the most that a lock lets through shows in the time.
+/// Longer work is not waited for: with so much, the most that a lock lets through shows in the
+/// time.
 const WORK_MAX: Duration = Duration::from_millis(20);
 /// More buyers say nothing new, and take the time from each other.
 const BUYERS_MAX: u32 = 50;
@@ -109,7 +110,8 @@ pub async fn show(ground: &Ground, case: &Case, lock: StrategyId, seed: u64) -> 
     (part, shown)
 }
 
-/// Shows what a lock cannot do: somebody else is let in while a holder stands still, and both write.
+/// Shows what a lock cannot do: somebody else is let in while a holder stands still, and both
+/// write.
 pub async fn control(ground: &Ground, lock: StrategyId) -> Part {
     let name = lock.row().name;
     let mut part =

@@ -115,8 +115,8 @@ impl Case {
         )
     }
 
-    /// What the rules say of all strategies: those that will do come first, and before them what is no
-    /// lock.
+    /// What the rules say of all strategies: those that will do come first, and before them what is
+    /// no lock.
     pub fn rulings(&self) -> Vec<(StrategyId, Ruling)> {
         let mut rulings: Vec<_> = StrategyId::all().map(|id| (id, self.ruling(id.row()))).collect();
         rulings.sort_by_key(|(id, ruling)| match ruling {

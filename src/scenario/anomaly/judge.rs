@@ -42,7 +42,7 @@ impl Ends {
 pub struct Trial<'a> {
     /// What was expected.
     pub claim: &'a str,
-    /// The same, to be checked.
+    /// How the purchases are to end for that.
     pub ends: Ends,
     /// What happened before anybody decided.
     pub story: String,

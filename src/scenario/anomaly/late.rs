@@ -1,6 +1,6 @@
-//! Postgres, REPEATABLE READ: the statement that takes an advisory lock has a snapshot before it waits. The
-//! lock comes after what the first buyer has done, and the snapshot before it (PostgreSQL documentation,
-//! "Transaction Isolation").
+//! Postgres, REPEATABLE READ: the statement that takes an advisory lock has a snapshot before it
+//! waits. The lock comes after what the first buyer has done, and the snapshot before it
+//! (PostgreSQL documentation, "Transaction Isolation").
 
 use super::{
     judge::{Ends, Trial},

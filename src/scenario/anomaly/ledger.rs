@@ -1,5 +1,5 @@
-//! Units on sale, the ledger of what was sold, and buyers of them: tables of their own, with nothing that
-//! would refuse to sell too much, for that is left to locks here.
+//! Units on sale, the ledger of what was sold, and buyers of them: tables of their own, with
+//! nothing that would refuse to sell too much, for that is left to locks here.
 
 use std::sync::Arc;
 

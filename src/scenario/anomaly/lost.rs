@@ -1,5 +1,5 @@
-//! GET_LOCK lives as long as its connection, and its holder is told nothing of its end. Whoever works over
-//! another connection goes on, beside the next holder.
+//! GET_LOCK lives as long as its connection, and its holder is told nothing of its end. Whoever
+//! works over another connection goes on, beside the next holder.
 
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
@@ -43,7 +43,8 @@ const WORK: Duration = PATIENCE;
 /// It asks every third of this.
 const TTL: Duration = Duration::from_secs(3);
 
-/// Two buyers of one unit; the connection by which the first holds the lock is killed during its work.
+/// Two buyers of one unit; the connection by which the first holds the lock is killed during its
+/// work.
 pub async fn show(
     databases: &Databases,
     ledger: &Ledger,
@@ -121,7 +122,7 @@ struct Asked {
     tally: Tally,
 }
 
-/// The same, under the strategy, in a lab that sells from that MySQL.
+/// Two buyers of one unit under the strategy, in a lab that sells from that MySQL.
 async fn ask_first(databases: &Databases, ledger: &Ledger) -> Result<Asked, ScenarioError> {
     let url = databases.mysql_url()?.clone();
     let config = databases.config.with_servers(&[(Backend::MySql, url)]);

@@ -1,5 +1,6 @@
-//! SKIP LOCKED leaves out what others have locked. Whoever picks one row of many wants that; whoever counts
-//! does not: what was sold and is being packed is not counted, and sold once more (The-Leetcode-City 1654).
+//! SKIP LOCKED leaves out what others have locked. Whoever picks one row of many wants that;
+//! whoever counts does not: what was sold and is being packed is not counted, and sold once more
+//! (The-Leetcode-City 1654).
 
 use super::{
     judge::{Ends, Trial},

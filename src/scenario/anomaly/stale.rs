@@ -1,6 +1,7 @@
-//! MySQL, REPEATABLE READ: a transaction that has read something, and then waits for a row, is given the row
-//! as it is by then. But whatever it reads without a lock is as it was before the wait (InnoDB
-//! documentation, "Consistent Nonlocking Reads"; it oversold in vendure, pull request 4930).
+//! MySQL, REPEATABLE READ: a transaction that has read something, and then waits for a row, is
+//! given the row as it is by then. But whatever it reads without a lock is as it was before the
+//! wait (InnoDB documentation, "Consistent Nonlocking Reads"; it oversold in vendure, pull request
+//! 4930).
 
 use super::{
     judge::{Ends, Trial},
@@ -19,8 +20,8 @@ enum Acts {
     OnRead,
 }
 
-/// MariaDB from 10.6.18 can refuse FOR UPDATE to whoever would be given a newer row than the snapshot
-/// has, and from 11.6 does so unless told otherwise. MySQL has no such setting.
+/// MariaDB from 10.6.18 can refuse FOR UPDATE to whoever would be given a newer row than the
+/// snapshot has, and from 11.6 does so unless told otherwise. MySQL has no such setting.
 const REFUSES: &str = "innodb_snapshot_isolation";
 
 /// Two buyers of one unit, one of whom waits for the other.

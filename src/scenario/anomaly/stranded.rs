@@ -1,6 +1,6 @@
-//! A pooler gives each transaction any of its sessions, and keeps them when clients go. A lock of a session
-//! that one of them has taken is released in vain over another, and outlives its client (authentik 23876,
-//! DistributedLock 168, pgbouncer 102).
+//! A pooler gives each transaction any of its sessions, and keeps them when clients go. A lock of a
+//! session that one of them has taken is released in vain over another, and outlives its client
+//! (authentik 23876, DistributedLock 168, pgbouncer 102).
 
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ struct LockTries {
     holders: Vec<(i64, String)>,
 }
 
-/// A session lock through the pooler; and the controls, where it ends with its client, or its transaction.
+/// A session lock through the pooler; and the controls, where it ends with its client, or its
+/// transaction.
 pub async fn show(databases: &Databases, part: &mut Part) -> Result<(), ScenarioError> {
     let pooled = databases.pooled()?;
     judge_stranded(part, &strand(pooled).await?);
@@ -63,7 +64,8 @@ async fn strand(pooled: &Pooled) -> Result<LockTries, ScenarioError> {
     let (key, try_it) = lock("pg_try_advisory_lock");
     let mut client = enter(&pooled.through).await?;
     let taken = ask(&mut client, &try_it).await?;
-    // Others come. One of them is given the session in which the lock was taken, for its transaction.
+    // Others come. One of them is given the session in which the lock was taken, for its
+    // transaction.
     let mut others = [enter(&pooled.through).await?, enter(&pooled.through).await?];
     let mut sessions = Vec::new();
     for other in &mut others {

@@ -30,23 +30,23 @@ impl Share {
         self.k as f64 / self.n as f64
     }
 
-    /// The probabilities that cannot be ruled out (Clopper and Pearson, Biometrika 26, 1934). With none
-    /// of `n`, and with all, the doubt is about one side only, and for 5 % of it the bound is close to
-    /// 3/n: the rule of three.
+    /// The probabilities that cannot be ruled out (Clopper and Pearson, Biometrika 26, 1934). With
+    /// none of `n`, and with all, the doubt is about one side only, and for 5 % of it the bound is
+    /// close to 3/n: the rule of three.
     pub fn interval(self, doubt: f64) -> (f64, f64) {
         let is_one_sided = self.k == 0 || self.k == self.n;
         self.bounds(if is_one_sided { doubt } else { doubt / 2.0 })
     }
 
-    /// Whether so many can be expected of some probability from `low` to `high`: not if fewer than the
-    /// doubt of all such samples were as far off.
+    /// Whether so many can be expected of some probability from `low` to `high`: not if fewer than
+    /// the doubt of all such samples were as far off.
     pub fn is_plausible(self, (low, high): (f64, f64), doubt: f64) -> bool {
         let (least, most) = self.bounds(doubt / 2.0);
         least <= high && most >= low
     }
 
-    /// The least probability of which so many or more come with this doubt, and the greatest of which so
-    /// many or fewer do: quantiles of beta distributions.
+    /// The least probability of which so many or more come with this doubt, and the greatest of
+    /// which so many or fewer do: quantiles of beta distributions.
     fn bounds(self, doubt: f64) -> (f64, f64) {
         let (k, rest) = (self.k as f64, (self.n - self.k) as f64);
         let quantile = |a: f64, b: f64, part: f64| Some(Beta::new(a, b).ok()?.inverse_cdf(part));
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(Share::above(&[1.0], 0.0).ratio(), 1.0);
     }
 
-    /// As R's `binom.test` gives them; and `1 - 0.05^(1/n)` for none of `n`.
+    /// R's `binom.test` gives these, and `1 - 0.05^(1/n)` those for none of `n`.
     #[test]
     fn intervals_are_those_of_clopper_and_pearson() {
         for (k, n, low, high) in [

@@ -224,8 +224,9 @@ fn control(known: &Known, part: &mut Part, candidate: Option<&Candidate>) {
     }
 }
 
-/// The probabilities with which a ttl may be violated here: at least by work alone, at most by work and
-/// all that was added to it, acquire and release included. Both are as uncertain as what was measured.
+/// The probabilities with which a ttl may be violated here: at least by work alone, at most by work
+/// and all that was added to it, acquire and release included. Both are as uncertain as what was
+/// measured.
 fn allowed(known: &Known, ttl: Duration, purchases: &[TimedPurchase]) -> (f64, f64) {
     let alone = Share::above(&known.works, millis(ttl));
     let limit = known.limit(ttl);

@@ -5,7 +5,8 @@ use tokio::time::Duration;
 use super::purchases::millis;
 use crate::{cli::ChooseTtlArgs, measure::sample, strategy::StrategyId};
 
-/// Work that comes from a file is cut here when ttls are tried out: that changes nothing for shorter ones.
+/// Work that comes from a file is cut here when ttls are tried out: that changes nothing for
+/// shorter ones.
 pub const WORK_CUT: Duration = Duration::from_secs(1);
 /// What is known of hold times.
 pub struct Known {

@@ -36,7 +36,7 @@ pub struct Cell {
 /// The load, which is the same for all.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Buyers.
+    /// How many buyers there are.
     pub buyers: u32,
     /// How long they buy.
     pub duration: Duration,
@@ -61,13 +61,14 @@ pub struct Sample {
     pub retry: &'static str,
     /// Which of the runs, from 1.
     pub run: u32,
-    /// Purchases.
+    /// How many purchases there were.
     pub purchases: usize,
     /// Units really sold, by the ledger.
     pub sold: i64,
     /// Sales that were told within the time in which buyers came, per second.
     pub sold_per_s: f64,
-    /// Of each sale, how long its buyer spent on it apart from its own work: from wanting to having.
+    /// Of each sale, how long its buyer spent on it apart from its own work: from wanting to
+    /// having.
     pub waits_ms: Vec<f64>,
     /// How long each lock was held.
     pub holds_ms: Vec<f64>,

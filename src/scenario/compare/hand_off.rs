@@ -6,10 +6,10 @@ use crate::history::{
     trace::{Trace, Traces},
 };
 
-/// From the end of one lease of a product to the next grant, each, in ms: from when its holder sent the
-/// release to when the next one knew that it has it. There are none without leases that exclude others;
-/// and none is counted where it is not known when a lease was released, or where the next one was
-/// granted before.
+/// From the end of one lease of a product to the next grant, each, in ms: from when its holder sent
+/// the release to when the next one knew that it has it. There are none without leases that exclude
+/// others; and none is counted where it is not known when a lease was released, or where the next
+/// one was granted before.
 pub fn hand_offs(history: &[Record]) -> Vec<f64> {
     let traces = Traces::new(history);
     let leases = traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive);
@@ -29,7 +29,8 @@ mod tests {
     use super::*;
     use crate::history::{Event, EventKind};
 
-    /// What one order recorded: a lease from one millisecond to another, without an end if there is none.
+    /// What one order recorded: a lease from one millisecond to another, without an end if there is
+    /// none.
     fn record(order: &str, clock: &str, from_ms: u64, until_ms: Option<u64>) -> Record {
         let (at_ns, since_ns) = (from_ms * 1_000_000, from_ms * 1_000_000 - 1);
         let granted = EventKind::Granted {

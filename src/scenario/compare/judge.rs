@@ -1,5 +1,5 @@
-//! Whether strategies do what they are listed to do, when buyers come again and again. There is always
-//! enough to sell, so units that are sold twice show as updates that are lost.
+//! Whether strategies do what they are listed to do, when buyers come again and again. There is
+//! always enough to sell, so units that are sold twice show as updates that are lost.
 
 use super::cell::{Load, Sample};
 use crate::{

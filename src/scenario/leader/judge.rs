@@ -86,8 +86,8 @@ pub fn judge(
     part.evidence.extend(history.iter().filter_map(|record| serde_json::to_value(record).ok()));
 }
 
-/// Whether each fencing token was that of one process, and whoever was granted one later had a greater
-/// one.
+/// Whether each fencing token was that of one process, and whoever was granted one later had a
+/// greater one.
 fn epochs(traces: &Traces<'_>) -> (bool, String) {
     let mut by_token: BTreeMap<u64, (BTreeSet<&str>, u64)> = BTreeMap::new();
     for lease in traces.iter().flat_map(Trace::leases) {

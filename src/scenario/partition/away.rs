@@ -25,7 +25,7 @@ use crate::{
     strategy::StrategyId,
 };
 
-/// As many purchases are watched of which each has to fail.
+/// How many purchases are watched of which each has to fail.
 const WATCHED: usize = 20;
 /// Nodes that are a minority, and a majority, of five.
 const MINORITY: usize = 2;
@@ -76,8 +76,8 @@ pub async fn minority(
     Ok(())
 }
 
-/// Three of five nodes go away, and come back. Gives how long it took until something was sold again,
-/// in ms.
+/// Three of five nodes go away, and come back. Gives how long it took until something was sold
+/// again, in ms.
 pub async fn majority(
     scene: &Scene<'_>,
     farm: &mut Farm,

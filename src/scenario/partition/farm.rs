@@ -1,5 +1,5 @@
-//! The servers of one part: five nodes of Redlock that can be made to go away, a Redis for the stock,
-//! and two Locklabs over them.
+//! The servers of one part: five nodes of Redlock that can be made to go away, a Redis for the
+//! stock, and two Locklabs over them.
 
 use std::{io, net::SocketAddr};
 

@@ -155,8 +155,8 @@ pub async fn clock(scene: &Scene<'_>, part: &mut Part) -> Result<(), ScenarioErr
     Ok(())
 }
 
-/// Two buyers want one unit, at two servers. Two nodes cannot be reached when the first one comes, and
-/// can be when the second one does.
+/// Two buyers want one unit, at two servers. Two nodes cannot be reached when the first one comes,
+/// and can be when the second one does.
 async fn meet(
     scene: &Scene<'_>,
     farm: &mut Farm,

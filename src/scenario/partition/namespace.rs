@@ -1,8 +1,8 @@
 //! A network of one server's own, joined to ours by a pair of virtual Ethernet devices.
 //!
-//! A namespace without a name lives as long as the processes in it: a shell that waits for the end of
-//! its standard input, of which we hold the other end, and the server, whose guard does the same. So
-//! it is gone when we are, `kill -9` included, and the devices with it.
+//! A namespace without a name lives as long as the processes in it: a shell that waits for the end
+//! of its standard input, of which we hold the other end, and the server, whose guard does the
+//! same. So it is gone when we are, `kill -9` included, and the devices with it.
 
 use std::{io, net::Ipv4Addr, process::Stdio};
 
@@ -73,8 +73,8 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Takes the device inside down, or up: while it is down, whatever is sent is lost, both ways, and
-    /// connections hang.
+    /// Takes the device inside down, or up: while it is down, whatever is sent is lost, both ways,
+    /// and connections hang.
     pub async fn connect(&self, up: bool) -> io::Result<()> {
         let state = if up { "up" } else { "down" };
         self.ip(&["link", "set", "dev", INSIDE, state]).await

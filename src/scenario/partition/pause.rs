@@ -1,5 +1,5 @@
-//! A whole server stands still: its buyers have looked at their leases for the last time, and have not
-//! written yet. Another server sells meanwhile. Then it goes on.
+//! A whole server stands still: its buyers have looked at their leases for the last time, and have
+//! not written yet. Another server sells meanwhile. Then it goes on.
 
 use std::{io, sync::Arc};
 

@@ -29,8 +29,8 @@ use locklab_locks::{
     token::Token,
 };
 
-/// How long a buyer rests who comes again and got nothing: it may have been told so at once, by a lock
-/// that is not asked over a network or a server that is away, and would do nothing but ask.
+/// How long a buyer rests who comes again and got nothing: it may have been told so at once, by a
+/// lock that is not asked over a network or a server that is away, and would do nothing but ask.
 const REST: Duration = Duration::from_millis(1);
 
 /// What a process of buyers is told.
@@ -41,7 +41,7 @@ pub enum Said {
     Plans(Vec<Plan>),
     /// When they start, in nanoseconds by CLOCK_MONOTONIC.
     Start {
-        /// When.
+        /// When they start.
         at_ns: u64,
     },
 }

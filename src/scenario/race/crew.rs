@@ -57,7 +57,8 @@ impl Crew {
         are_ready.map_err(ScenarioError::NotMeasured)
     }
 
-    /// The processor time that its processes have used so far, as far as the operating system tells.
+    /// The processor time that its processes have used so far, as far as the operating system
+    /// tells.
     pub fn cpu(&self) -> Option<Duration> {
         (0..self.processes.count()).map(|index| proc::cpu(self.processes.pid(index))).sum()
     }
@@ -71,7 +72,8 @@ impl Crew {
         Ok(())
     }
 
-    /// Has all buyers do what they are to do, from the same instant on; what became of each purchase.
+    /// Has all buyers do what they are to do, from the same instant on; what became of each
+    /// purchase.
     pub async fn race(&mut self) -> Result<Vec<RunEntry>, ScenarioError> {
         self.go().await?;
         self.entries().await

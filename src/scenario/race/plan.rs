@@ -36,8 +36,8 @@ impl Plan {
     }
 }
 
-/// A plan for each of so many buyers. In which order they come, and how long they wait, is drawn from a
-/// seed.
+/// A plan for each of so many buyers. In which order they come, and how long they wait, is drawn
+/// from a seed.
 pub fn shuffled(buyers: u32, seed: u64, plan: impl Fn(u32) -> Plan) -> Vec<Plan> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut plans: Vec<Plan> = (0..buyers).map(plan).collect();

@@ -324,7 +324,10 @@ impl Consumers {
                 for sale in sales {
                     self.metrics.sales.sold(quantity, &sale);
                     let Sold { stock, sold, .. } = sale;
-                    trail.note(0, EventKind::Written { since_ns, stock, quantity, sold, fencing_token });
+                    trail.note(
+                        0,
+                        EventKind::Written { since_ns, stock, quantity, sold, fencing_token },
+                    );
                 }
                 Served::Answered
             }

@@ -35,8 +35,8 @@ pub(super) fn inventory(stock: i64, op: &Line) -> Option<Option<i64>> {
     Some((left >= 0 && told).then_some(left))
 }
 
-/// Wing and Gong's search for an order in which every operation that succeeded happened, between its
-/// invocation and its completion; of the unknown ones, any.
+/// Wing and Gong's search for an order in which every operation that succeeded happened, between
+/// its invocation and its completion; of the unknown ones, any.
 pub(super) fn is_linearizable(lines: &[Line], initial: i64, model: Model) -> bool {
     let mut ops: Vec<(i64, i64, Line)> = Vec::new();
     for line in lines.iter().filter(|line| line.kind == "invoke") {
