@@ -45,7 +45,7 @@ pub struct Event {
     pub at_ns: u64,
     /// What it was.
     #[serde(flatten)]
-    pub kind: Kind,
+    pub kind: EventKind,
 }
 
 /// What can happen. `since_ns` is when the request to the server was sent: the effect lies between
@@ -56,7 +56,8 @@ pub struct Event {
 )]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-pub enum Kind {
+#[schema(as = Kind)]
+pub enum EventKind {
     /// Somebody wants units.
     Invoke {
         /// How many.

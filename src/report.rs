@@ -17,7 +17,7 @@ mod wrap;
 use serde::Serialize;
 
 pub use self::{
-    entry::Entry,
+    entry::RunEntry,
     part::{Check, Figure, Met, Part},
     picture::Picture,
     provenance::Host,

@@ -15,7 +15,7 @@ pub mod rows;
 use async_trait::async_trait;
 
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{Order, receipt::Receipt, recorder::Trail},
     stock::Stock,
 };
@@ -43,7 +43,7 @@ pub trait Sell: Send + Sync {
 pub fn note_sales(order: &Order, receipt: &Receipt, trail: &mut Trail, since_ns: u64) {
     for (item, sale) in receipt.sales.iter().enumerate() {
         trail.learn(item, &sale.generation);
-        let kind = Kind::Written {
+        let kind = EventKind::Written {
             since_ns,
             stock: sale.stock,
             quantity: order.items[item].quantity,

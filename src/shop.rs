@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::{buyers::BuyerLines, visit::Visit};
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -296,15 +296,15 @@ impl Shop {
 }
 
 /// What the history says at the end of an order.
-fn ending(receipt: &Receipt) -> Kind {
+fn ending(receipt: &Receipt) -> EventKind {
     match &receipt.failure {
         // A crash leaves to others what was under way.
         Some(Failure::Backend { step, error }) if error.is_unknown() || error.is_crash() => {
-            Kind::Unknown { step: *step }
+            EventKind::Unknown { step: *step }
         }
         // The answer is that of another order.
-        _ if receipt.repeated => Kind::Fail { outcome: Outcome::Conflict },
-        _ if receipt.outcome == Outcome::Sold => Kind::Ok,
-        _ => Kind::Fail { outcome: receipt.outcome },
+        _ if receipt.repeated => EventKind::Fail { outcome: Outcome::Conflict },
+        _ if receipt.outcome == Outcome::Sold => EventKind::Ok,
+        _ => EventKind::Fail { outcome: receipt.outcome },
     }
 }

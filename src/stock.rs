@@ -189,7 +189,7 @@ pub trait Stock: Answers + Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, Kind};
+    use crate::history::{Event, EventKind};
 
     #[test]
     fn a_record_that_was_sent_twice_counts_once() {
@@ -199,7 +199,7 @@ mod tests {
             clock: "c".to_owned(),
             lock: "safe".to_owned(),
             run_id: None,
-            events: vec![Event { at_ns, kind: Kind::Ok }],
+            events: vec![Event { at_ns, kind: EventKind::Ok }],
         };
         let tally = Tally { initial: 1, stock: 1, sold: 0 };
         let sent = [record("a", 1), record("b", 1), record("a", 1), record("a", 2)];

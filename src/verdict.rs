@@ -12,7 +12,7 @@
 //! neither a sale nor a failure: whatever becomes of it, the verdict must hold.
 
 mod effects;
-mod evidence;
+mod findings;
 mod leases;
 #[cfg(test)]
 mod pairs;
@@ -24,7 +24,7 @@ mod tests;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::evidence::Evidence;
+use self::findings::Findings;
 use crate::{
     history::{Record, trace::Traces},
     stock::ledger::Tally,
@@ -92,11 +92,11 @@ pub struct Audit<'a> {
 pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
     let traces = Traces::new(history);
     let dropped = recorded.saturating_sub(history.len() as u64);
-    let mut evidence = Evidence::default();
-    let (oversold, lost_updates) = conserve(tally, &mut evidence);
-    let effects = effects::judge(tally, &traces, &mut evidence);
-    let ok = evidence.is_empty();
-    let (grants, beliefs) = leases::judge(&traces, &mut evidence);
+    let mut findings = Findings::default();
+    let (oversold, lost_updates) = conserve(tally, &mut findings);
+    let effects = effects::judge(tally, &traces, &mut findings);
+    let ok = findings.is_empty();
+    let (grants, beliefs) = leases::judge(&traces, &mut findings);
     Verdict {
         ok,
         oversold,
@@ -105,30 +105,30 @@ pub fn judge(tally: &Tally, history: &[Record], recorded: u64) -> Verdict {
         fencing: effects.regressions,
         unknown: effects.unknown,
         events: traces.events(),
-        evidence: evidence.lines(),
+        evidence: findings.lines(),
         gaps: gaps(&traces, recorded, dropped, effects.unexplained),
     }
 }
 
 /// Judges conservation: sold + left = initial, and sold ≤ initial. "Sold" is the ledger's number;
 /// the stock, which lost updates leave too high, is what it is judged against.
-fn conserve(tally: &Tally, evidence: &mut Evidence) -> (i64, i64) {
+fn conserve(tally: &Tally, findings: &mut Findings) -> (i64, i64) {
     let Tally { initial, stock, sold } = *tally;
     let (expected, oversold, lost_updates) =
         (tally.expected(), tally.oversold(), tally.lost_updates());
     if oversold > 0 {
-        evidence.add("oversold", [format!("{sold} units sold of {initial}")]);
+        findings.add("oversold", [format!("{sold} units sold of {initial}")]);
     }
     if lost_updates > 0 {
         let line = format!("the stock is {stock}, but {initial} − {sold} sold = {expected}");
-        evidence.add("lost updates", [line]);
+        findings.add("lost updates", [line]);
     }
     if stock < expected {
         let line = format!(
             "the stock is {stock}, below {initial} − {sold} sold = {expected}; something other \
              than a purchase wrote to it"
         );
-        evidence.add("foreign write", [line]);
+        findings.add("foreign write", [line]);
     }
     (oversold, lost_updates)
 }
@@ -146,7 +146,7 @@ fn gaps(traces: &Traces<'_>, recorded: u64, dropped: u64, unexplained: i64) -> V
         gaps.push(format!(
             "{} sold that no order of this history explains: a server may have died before it \
              recorded them, or have yet to record them",
-            evidence::units(unexplained)
+            findings::units(unexplained)
         ));
     }
     let clocks = leases::clocks(traces);

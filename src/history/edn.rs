@@ -29,9 +29,9 @@ use std::fmt::Write;
 
 use crate::{
     history::{
-        Kind, Record,
-        lease::Lease,
-        trace::{End, Entry, Trace, Traces, last_read},
+        EventKind, Record,
+        lease::HeldLease,
+        trace::{End, Trace, TracedEvent, Traces, last_read},
     },
     outcome::Outcome,
 };
@@ -39,7 +39,7 @@ use locklab_locks::step::Step;
 
 /// Which order an operation belongs to, and who recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Source<'a> {
+struct Origin<'a> {
     order_id: &'a str,
     server: &'a str,
     clock: &'a str,
@@ -55,8 +55,8 @@ enum Completion {
 
 /// An operation: what was asked for, and, if that is known, what came of it and when.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Op<'a> {
-    source: Source<'a>,
+struct Operation<'a> {
+    origin: Origin<'a>,
     began_ns: u64,
     ended: Option<(u64, Completion)>,
     f: &'static str,
@@ -75,7 +75,7 @@ pub fn edn(history: &[Record]) -> String {
         alone.extend(purchase(trace));
         steps.extend(refused_acquire(trace));
         for lane in trace.lanes() {
-            steps.extend(lane.iter().filter_map(|entry| access(trace, entry)));
+            steps.extend(lane.iter().filter_map(|traced| access(trace, traced)));
             steps.extend(unconfirmed_write(trace, lane));
         }
         let read = trace.lanes().any(|lane| last_read(lane, u64::MAX).is_some());
@@ -85,8 +85,8 @@ pub fn edn(history: &[Record]) -> String {
     let mut processes = sequences(steps);
     processes.extend(alone.into_iter().map(|op| vec![op]));
     for op in processes.iter_mut().flatten() {
-        op.began_ns = traces.since_first(op.source.clock, op.began_ns);
-        let ended = |at_ns| traces.since_first(op.source.clock, at_ns).max(op.began_ns);
+        op.began_ns = traces.since_first(op.origin.clock, op.began_ns);
+        let ended = |at_ns| traces.since_first(op.origin.clock, at_ns).max(op.began_ns);
         op.ended = op.ended.map(|(at_ns, how)| (ended(at_ns), how));
     }
     // Numbered by when they begin, so that a reader finds them in that order.
@@ -97,21 +97,21 @@ pub fn edn(history: &[Record]) -> String {
 }
 
 /// The purchase, as its buyer saw it.
-fn purchase<'a>(trace: &Trace<'a>) -> Option<Op<'a>> {
+fn purchase<'a>(trace: &Trace<'a>) -> Option<Operation<'a>> {
     let (invoked, quantity) = trace.invoked()?;
-    let ended = trace.ended().filter(|entry| entry.clock == invoked.clock);
+    let ended = trace.ended().filter(|traced| traced.clock == invoked.clock);
     let (how, error) = match trace.end() {
         End::Sold => (Completion::Ok, None),
         End::Fail(outcome) => (Completion::Fail, Some(outcome.into())),
         End::Unknown(step) => (Completion::Info, Some(step.name())),
-        // Without an entry that ended it, this is not looked at.
+        // Without an event that ended it, this is not looked at.
         End::Open => (Completion::Info, None),
     };
     let left = trace.sales().next().map_or_else(nil, |sale| sale.stock.to_string());
-    Some(Op {
-        source: source(trace, invoked),
+    Some(Operation {
+        origin: origin(trace, invoked),
         began_ns: invoked.event.at_ns,
-        ended: ended.map(|entry| (entry.event.at_ns, how)),
+        ended: ended.map(|traced| (traced.event.at_ns, how)),
         f: "purchase",
         asked: format!("[{quantity} nil]"),
         answered: format!("[{quantity} {left}]"),
@@ -120,7 +120,7 @@ fn purchase<'a>(trace: &Trace<'a>) -> Option<Op<'a>> {
 }
 
 /// An acquire that was not granted, or whose answer was lost.
-fn refused_acquire<'a>(trace: &Trace<'a>) -> Option<Op<'a>> {
+fn refused_acquire<'a>(trace: &Trace<'a>) -> Option<Operation<'a>> {
     let how = match trace.end() {
         End::Fail(Outcome::Busy) => Completion::Fail,
         End::Unknown(Step::Acquire | Step::BetweenSetnxAndExpire) => Completion::Info,
@@ -128,53 +128,57 @@ fn refused_acquire<'a>(trace: &Trace<'a>) -> Option<Op<'a>> {
     };
     let ((invoked, _), ended) = (trace.invoked()?, trace.ended()?);
     let same = (invoked.clock, invoked.server) == (ended.clock, ended.server);
-    same.then(|| Op {
+    same.then(|| Operation {
         ended: Some((ended.event.at_ns, how)),
-        ..op(source(trace, invoked), "acquire", invoked.event.at_ns)
+        ..op(origin(trace, invoked), "acquire", invoked.event.at_ns)
     })
 }
 
 /// A read or a write that was answered.
-fn access<'a>(trace: &Trace<'a>, entry: &Entry<'a>) -> Option<Op<'a>> {
-    let ended = Some((entry.event.at_ns, Completion::Ok));
-    let source = source(trace, entry);
-    match entry.event.kind {
-        Kind::Read { since_ns, stock, .. } => {
-            Some(Op { ended, answered: stock.to_string(), ..op(source, "read", since_ns) })
+fn access<'a>(trace: &Trace<'a>, traced: &TracedEvent<'a>) -> Option<Operation<'a>> {
+    let ended = Some((traced.event.at_ns, Completion::Ok));
+    let origin = origin(trace, traced);
+    match traced.event.kind {
+        EventKind::Read { since_ns, stock, .. } => {
+            Some(Operation { ended, answered: stock.to_string(), ..op(origin, "read", since_ns) })
         }
-        Kind::Written { since_ns, stock, .. } => {
+        EventKind::Written { since_ns, stock, .. } => {
             let (asked, answered) = (stock.to_string(), stock.to_string());
-            Some(Op { ended, asked, answered, ..op(source, "write", since_ns) })
+            Some(Operation { ended, asked, answered, ..op(origin, "write", since_ns) })
         }
         _ => None,
     }
 }
 
 /// A write that may have been sent after the last read of a lane, and was never answered.
-fn unconfirmed_write<'a>(trace: &Trace<'a>, lane: &[Entry<'a>]) -> Option<Op<'a>> {
+fn unconfirmed_write<'a>(trace: &Trace<'a>, lane: &[TracedEvent<'a>]) -> Option<Operation<'a>> {
     let (_, quantity) = trace.invoked().filter(|_| trace.may_have_sold())?;
     let (quantity, read) = (i64::from(quantity), last_read(lane, u64::MAX)?);
-    let source = source(trace, lane.first()?);
-    let lost = lane.iter().find(|entry| matches!(entry.event.kind, Kind::Unknown { .. }));
-    let ended = lost.map(|entry| (entry.event.at_ns, Completion::Info));
+    let origin = origin(trace, lane.first()?);
+    let lost = lane.iter().find(|traced| matches!(traced.event.kind, EventKind::Unknown { .. }));
+    let ended = lost.map(|traced| (traced.event.at_ns, Completion::Info));
     let asked = read.stock.saturating_sub(quantity).to_string();
     // Who reads that there is not enough does not write.
-    (read.stock >= quantity).then(|| Op { ended, asked, ..op(source, "write", read.at_ns + 1) })
+    (read.stock >= quantity).then(|| Operation {
+        ended,
+        asked,
+        ..op(origin, "write", read.at_ns + 1)
+    })
 }
 
 /// Who acquired and released the lock. Releases that nobody sent, or that had no effect, are
 /// processes of their own.
-fn hold<'a>(traces: &Traces<'a>, steps: &mut Vec<Op<'a>>, alone: &mut Vec<Op<'a>>) {
+fn hold<'a>(traces: &Traces<'a>, steps: &mut Vec<Operation<'a>>, alone: &mut Vec<Operation<'a>>) {
     let leases = traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive);
-    let mut leases: Vec<Lease<'_>> = leases.collect();
+    let mut leases: Vec<HeldLease<'_>> = leases.collect();
     leases.sort_unstable_by_key(|lease| (lease.clock, lease.token, lease.at_ns, lease.order_id));
     for (at, lease) in leases.iter().enumerate() {
-        let Lease { order_id, server, clock, .. } = *lease;
-        let source = Source { order_id, server, clock };
+        let HeldLease { order_id, server, clock, .. } = *lease;
+        let origin = Origin { order_id, server, clock };
         let token = lease.fencing_token.map_or_else(nil, |token| token.to_string());
         // A lease that several orders had in turn was acquired by the first and released by the
         // last, unless it was handed over by name.
-        let passes = |one: &Lease<'_>, next: &Lease<'_>| {
+        let passes = |one: &HeldLease<'_>, next: &HeldLease<'_>| {
             (one.clock, one.token) == (next.clock, next.token) && one.released.is_none()
         };
         let received = at.checked_sub(1).is_some_and(|before| passes(&leases[before], lease));
@@ -182,7 +186,7 @@ fn hold<'a>(traces: &Traces<'a>, steps: &mut Vec<Op<'a>>, alone: &mut Vec<Op<'a>
         if !received {
             let ended = Some((lease.at_ns, Completion::Ok));
             let answered = token.clone();
-            steps.push(Op { ended, answered, ..op(source, "acquire", lease.since_ns) });
+            steps.push(Operation { ended, answered, ..op(origin, "acquire", lease.since_ns) });
         }
         let mut confirmed = false;
         if let Some(released) = lease.released {
@@ -194,23 +198,23 @@ fn hold<'a>(traces: &Traces<'a>, steps: &mut Vec<Op<'a>>, alone: &mut Vec<Op<'a>
             confirmed = how != Completion::Fail && released.since_ns <= lease.stood_until();
             let (asked, answered) = (token.clone(), token.clone());
             let ended = Some((released.at_ns, how));
-            let release = op(source, "release", released.since_ns);
-            steps.push(Op { ended, asked, answered, ..release });
+            let release = op(origin, "release", released.since_ns);
+            steps.push(Operation { ended, asked, answered, ..release });
         }
         if !confirmed && !passed_on {
             let end_ns = lease.stood_until();
             let ended = Some((end_ns, Completion::Info));
-            alone.push(Op { ended, asked: token, ..op(source, "release", end_ns) });
+            alone.push(Operation { ended, asked: token, ..op(origin, "release", end_ns) });
         }
     }
 }
 
-fn source<'a>(trace: &Trace<'a>, entry: &Entry<'a>) -> Source<'a> {
-    Source { order_id: trace.order_id, server: entry.server, clock: entry.clock }
+fn origin<'a>(trace: &Trace<'a>, traced: &TracedEvent<'a>) -> Origin<'a> {
+    Origin { order_id: trace.order_id, server: traced.server, clock: traced.clock }
 }
 
-fn op<'a>(source: Source<'a>, f: &'static str, began_ns: u64) -> Op<'a> {
-    Op { source, began_ns, ended: None, f, asked: nil(), answered: nil(), error: None }
+fn op<'a>(origin: Origin<'a>, f: &'static str, began_ns: u64) -> Operation<'a> {
+    Operation { origin, began_ns, ended: None, f, asked: nil(), answered: nil(), error: None }
 }
 
 fn nil() -> String {
@@ -219,11 +223,11 @@ fn nil() -> String {
 
 /// Distributes the steps of orders on processes: one after the other on the same, as long as each
 /// was known to have ended before the next began.
-fn sequences(mut steps: Vec<Op<'_>>) -> Vec<Vec<Op<'_>>> {
+fn sequences(mut steps: Vec<Operation<'_>>) -> Vec<Vec<Operation<'_>>> {
     steps.sort_unstable();
-    let follows = |one: &Op<'_>, next: &Op<'_>| {
+    let follows = |one: &Operation<'_>, next: &Operation<'_>| {
         let known = one.ended.filter(|(_, how)| *how != Completion::Info);
-        one.source == next.source && known.is_some_and(|(at_ns, _)| at_ns < next.began_ns)
+        one.origin == next.origin && known.is_some_and(|(at_ns, _)| at_ns < next.began_ns)
     };
     steps.chunk_by(follows).map(<[_]>::to_vec).collect()
 }
@@ -241,7 +245,7 @@ fn warnings(clocks: usize, unseen_writes: usize) -> String {
 }
 
 /// Writes the operations of processes, each as its invocation and its completion.
-fn write(text: &mut String, processes: &[Vec<Op<'_>>]) {
+fn write(text: &mut String, processes: &[Vec<Operation<'_>>]) {
     let mut lines = Vec::new();
     for (process, ops) in processes.iter().enumerate() {
         for op in ops {
@@ -262,7 +266,7 @@ fn write(text: &mut String, processes: &[Vec<Op<'_>>]) {
     for (index, (time, completes, process, op, name, value)) in lines.into_iter().enumerate() {
         let error = op.error.filter(|_| completes);
         let error = error.map_or_else(String::new, |error| format!(", :error :{error}"));
-        let Source { order_id, server, clock } = op.source;
+        let Origin { order_id, server, clock } = op.origin;
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,

@@ -1,13 +1,13 @@
 //! The leases of a history: when each stood for certain, and how long its holder believed in it.
 
 use crate::history::{
-    Event, Kind,
-    trace::{Entry, Trace},
+    Event, EventKind,
+    trace::{Trace, TracedEvent},
 };
 
 /// A lease as one order had it.
 #[derive(Debug, Clone, Copy)]
-pub struct Lease<'a> {
+pub struct HeldLease<'a> {
     /// The clock of its times.
     pub clock: &'a str,
     /// The server that recorded it.
@@ -51,48 +51,48 @@ pub struct Released<'a> {
 
 impl<'a> Trace<'a> {
     /// Its leases.
-    pub fn leases(&self) -> impl Iterator<Item = Lease<'a>> {
+    pub fn leases(&self) -> impl Iterator<Item = HeldLease<'a>> {
         self.lanes().flat_map(|lane| {
-            lane.iter().enumerate().filter_map(|(at, entry)| self.lease(entry, &lane[at + 1..]))
+            lane.iter().enumerate().filter_map(|(at, traced)| self.lease(traced, &lane[at + 1..]))
         })
     }
 
-    /// The lease that an entry granted, if it granted one; `rest` is what its server recorded
+    /// The lease that an event granted, if it granted one; `rest` is what its server recorded
     /// later.
-    fn lease(&self, entry: &Entry<'a>, rest: &[Entry<'a>]) -> Option<Lease<'a>> {
-        let Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive } =
-            &entry.event.kind
+    fn lease(&self, traced: &TracedEvent<'a>, rest: &[TracedEvent<'a>]) -> Option<HeldLease<'a>> {
+        let EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive } =
+            &traced.event.kind
         else {
             return None;
         };
-        let mut lease = Lease {
-            clock: entry.clock,
-            server: entry.server,
-            lock: entry.lock,
+        let mut lease = HeldLease {
+            clock: traced.clock,
+            server: traced.server,
+            lock: traced.lock,
             order_id: self.order_id,
             token,
             fencing_token: *fencing_token,
             since_ns: *since_ns,
-            at_ns: entry.event.at_ns,
+            at_ns: traced.event.at_ns,
             until_ns: *until_ns,
             exclusive: *exclusive,
             released: None,
             next_ns: None,
-            used_ns: entry.event.at_ns,
-            last_ns: entry.event.at_ns,
+            used_ns: traced.event.at_ns,
+            last_ns: traced.event.at_ns,
         };
-        for Entry { event: Event { at_ns, kind }, .. } in rest {
+        for TracedEvent { event: Event { at_ns, kind }, .. } in rest {
             match kind {
-                Kind::Granted { since_ns, .. } => {
+                EventKind::Granted { since_ns, .. } => {
                     lease.next_ns = Some(*since_ns);
                     break;
                 }
-                Kind::Released { since_ns, until_ns, how } if lease.released.is_none() => {
+                EventKind::Released { since_ns, until_ns, how } if lease.released.is_none() => {
                     let (since_ns, at_ns) = (*since_ns, *at_ns);
                     lease.released = Some(Released { since_ns, at_ns, how });
                     lease.until_ns = until_ns.or(lease.until_ns);
                 }
-                Kind::Read { .. } | Kind::Written { .. } => lease.used_ns = *at_ns,
+                EventKind::Read { .. } | EventKind::Written { .. } => lease.used_ns = *at_ns,
                 _ => {}
             }
             lease.last_ns = *at_ns;
@@ -101,7 +101,7 @@ impl<'a> Trace<'a> {
     }
 }
 
-impl Lease<'_> {
+impl HeldLease<'_> {
     /// Until when the lock service's promise certainly stood. Of a lease that does not end by
     /// itself and whose release was not recorded, only its use shows that it still stood: a process
     /// that dies may lose it before it records how its order ended.

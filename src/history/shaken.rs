@@ -3,18 +3,18 @@
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::history::{Event, Kind, Record, simulated::Shop};
+use crate::history::{Event, EventKind, Record, simulated::SimulatedShop};
 
 /// What the clocks of the machines show when the simulation begins.
 const CLOCKS: [(&str, u64); 2] = [("boot-a", 5_000_000), ("boot-b", 70_000)];
 
-impl Shop {
+impl SimulatedShop {
     /// What the history holds, in the order in which it came in.
     pub fn records(&self) -> Vec<Record> {
         self.records_by(&CLOCKS)
     }
 
-    /// The history on these clocks.
+    /// What the history holds, by these clocks.
     pub fn records_by(&self, clocks: &[(&str, u64); 2]) -> Vec<Record> {
         let lanes = self.orders.iter().flat_map(|order| {
             order.lanes.iter().filter(|lane| !lane.events.is_empty()).map(|lane| {
@@ -35,23 +35,28 @@ impl Shop {
 }
 
 impl Event {
-    /// An event on a clock that shows so much more.
+    /// This event, on a clock that shows so much more.
     fn later(&self, by_ns: u64) -> Self {
         let mut kind = self.kind.clone();
         match &mut kind {
-            Kind::Granted { since_ns, until_ns, .. }
-            | Kind::Released { since_ns, until_ns, .. } => {
+            EventKind::Granted { since_ns, until_ns, .. }
+            | EventKind::Released { since_ns, until_ns, .. } => {
                 *since_ns += by_ns;
                 *until_ns = until_ns.map(|until| until + by_ns);
             }
-            Kind::Read { since_ns, .. } | Kind::Written { since_ns, .. } => *since_ns += by_ns,
-            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => {}
+            EventKind::Read { since_ns, .. } | EventKind::Written { since_ns, .. } => {
+                *since_ns += by_ns
+            }
+            EventKind::Invoke { .. }
+            | EventKind::Ok
+            | EventKind::Fail { .. }
+            | EventKind::Unknown { .. } => {}
         }
         Self { at_ns: self.at_ns + by_ns, kind }
     }
 }
 
-/// The events of a history, split, some of them sent twice, and shuffled.
+/// These records, split into parts, of which some are sent twice, and shuffled.
 pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut shaken = split(records, &mut rng);
@@ -61,7 +66,8 @@ pub fn shake(records: &[Record], seed: u64) -> Vec<Record> {
     shaken
 }
 
-/// The events of a history, split, without the oldest parts. Parts come in as they end.
+/// These records, split into parts, without the oldest; and how many parts there were. Parts come
+/// in when they end.
 pub fn drop_oldest(records: &[Record], seed: u64) -> (Vec<Record>, u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut parts = split(records, &mut rng);

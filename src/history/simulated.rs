@@ -8,7 +8,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    history::{Event, Kind},
+    history::{Event, EventKind},
     outcome::Outcome,
 };
 use locklab_locks::step::Step;
@@ -76,7 +76,7 @@ pub struct Lane {
 
 /// An order that was simulated.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct SimulatedOrder {
     /// Its name.
     pub order_id: String,
     /// Who recorded it.
@@ -96,11 +96,11 @@ pub struct Counts {
 
 /// What happened in a simulation.
 #[derive(Debug, Clone)]
-pub struct Shop {
+pub struct SimulatedShop {
     /// What the store says at the end.
     pub counts: Counts,
     /// Every order.
-    pub orders: Vec<Order>,
+    pub orders: Vec<SimulatedOrder>,
     /// How many buyers were not told how it ended.
     pub unknown: u64,
     /// Units that the ledger has and of which nobody was told.
@@ -146,11 +146,11 @@ fn buyer() -> impl Strategy<Value = Buyer> {
 }
 
 /// A shop that has served some buyers.
-pub fn shops() -> impl Strategy<Value = Shop> {
-    (0..60_i64, buyers()).prop_map(|(initial, buyers)| Shop::simulate(initial, &buyers))
+pub fn shops() -> impl Strategy<Value = SimulatedShop> {
+    (0..60_i64, buyers()).prop_map(|(initial, buyers)| SimulatedShop::simulate(initial, &buyers))
 }
 
-impl Shop {
+impl SimulatedShop {
     /// Serves buyers, one after the other.
     pub fn simulate(initial: i64, buyers: &[Buyer]) -> Self {
         let counts = Counts { initial, stock: initial, sold: 0 };
@@ -175,19 +175,19 @@ impl Shop {
         let Buyer { way, fate, server, quantity, .. } = *buyer;
         let (mut client, mut seller) = (Vec::new(), Vec::new());
         let invoked_ns = self.now_ns - buyer.waited_ns.min(self.now_ns);
-        client.push(event(invoked_ns, Kind::Invoke { quantity }));
+        client.push(event(invoked_ns, EventKind::Invoke { quantity }));
         let end = match (way, fate) {
             (Way::Atomic, _) => self.take(buyer, &mut seller),
             (Way::Optimistic, _) => self.exec(buyer, invoked_ns, &mut seller),
-            (_, Fate::Busy) => Some(Kind::Fail { outcome: Outcome::Busy }),
+            (_, Fate::Busy) => Some(EventKind::Fail { outcome: Outcome::Busy }),
             (_, Fate::AcquireLost) => {
                 // It may have been the holder, until its lease ended.
                 self.now_ns += TTL_NS;
-                Some(Kind::Unknown { step: Step::Acquire })
+                Some(EventKind::Unknown { step: Step::Acquire })
             }
             _ => self.hold(number, buyer, &mut seller),
         };
-        self.unknown += u64::from(matches!(end, None | Some(Kind::Unknown { .. })));
+        self.unknown += u64::from(matches!(end, None | Some(EventKind::Unknown { .. })));
         let last_ns = seller.iter().map(|event| event.at_ns).max().unwrap_or(invoked_ns);
         client.extend(end.map(|kind| event(self.now_ns.max(last_ns) + 1, kind)));
         self.now_ns += 2;
@@ -210,7 +210,7 @@ impl Shop {
         for lane in &mut lanes {
             lane.events.sort();
         }
-        self.orders.push(Order { order_id: format!("order-{number:04}"), lanes });
+        self.orders.push(SimulatedOrder { order_id: format!("order-{number:04}"), lanes });
     }
 
     /// The next moment at which something happens.
@@ -227,7 +227,7 @@ impl Shop {
     }
 
     /// Buys under a lease: what the seller's server records, and how it ends.
-    fn hold(&mut self, number: usize, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<Kind> {
+    fn hold(&mut self, number: usize, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<EventKind> {
         let Buyer { way, fate, server, .. } = *buyer;
         let handed = self.handed_over.take().filter(|it| (it.0, it.1) == (server, way));
         self.fencing_token += u64::from(handed.is_none());
@@ -238,27 +238,27 @@ impl Shop {
         let (exclusive, held) = (true, token.clone());
         seen.push(event(
             at_ns,
-            Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive },
+            EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive },
         ));
         let enough = self.read(buyer, seen);
         if fate == Fate::Slept && way == Way::Fenced {
             self.slept = true;
             let (since_ns, how) = (at_ns + 5 * TTL_NS, "expired".to_owned());
-            seen.push(event(since_ns + 1, Kind::Released { since_ns, until_ns, how }));
+            seen.push(event(since_ns + 1, EventKind::Released { since_ns, until_ns, how }));
             self.now_ns = at_ns + TTL_NS;
-            return Some(Kind::Fail { outcome: Outcome::Fenced });
+            return Some(EventKind::Fail { outcome: Outcome::Fenced });
         }
         let end = if enough {
             self.write(buyer, fencing_token, seen)
         } else {
-            Some(Kind::Fail { outcome: Outcome::SoldOut })
+            Some(EventKind::Fail { outcome: Outcome::SoldOut })
         };
         if end.is_none() {
             // Nobody releases it.
             self.now_ns = at_ns + TTL_NS;
             return end;
         }
-        let hands_over = buyer.hands_over && end == Some(Kind::Ok);
+        let hands_over = buyer.hands_over && end == Some(EventKind::Ok);
         let how = match (fate, hands_over) {
             (Fate::ReleaseLost, _) => "unknown",
             (_, true) => {
@@ -269,7 +269,7 @@ impl Shop {
         };
         let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
         let how = how.to_owned();
-        seen.push(event(at_ns, Kind::Released { since_ns, until_ns, how }));
+        seen.push(event(at_ns, EventKind::Released { since_ns, until_ns, how }));
         end
     }
 
@@ -277,7 +277,7 @@ impl Shop {
     fn read(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> bool {
         let (since_ns, at_ns) = (self.tick(buyer), self.tick(buyer));
         let Counts { stock, sold, .. } = self.counts;
-        seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));
+        seen.push(event(at_ns, EventKind::Read { since_ns, stock, sold }));
         stock >= i64::from(buyer.quantity)
     }
 
@@ -287,7 +287,7 @@ impl Shop {
         buyer: &Buyer,
         fencing_token: Option<u64>,
         seen: &mut Vec<Event>,
-    ) -> Option<Kind> {
+    ) -> Option<EventKind> {
         let Buyer { way, fate, quantity, .. } = *buyer;
         if !matches!(fate, Fate::WriteLost(false) | Fate::Died(false)) {
             self.sell(quantity);
@@ -298,34 +298,34 @@ impl Shop {
             Fate::WriteLost(took_effect) | Fate::Died(took_effect) => {
                 self.untold += if took_effect { i64::from(quantity) } else { 0 };
                 let step = if way == Way::Atomic { Step::Take } else { Step::Write };
-                matches!(fate, Fate::WriteLost(_)).then_some(Kind::Unknown { step })
+                matches!(fate, Fate::WriteLost(_)).then_some(EventKind::Unknown { step })
             }
             _ => {
-                let written = Kind::Written { since_ns, stock, quantity, sold, fencing_token };
+                let written = EventKind::Written { since_ns, stock, quantity, sold, fencing_token };
                 seen.push(event(at_ns, written));
-                Some(Kind::Ok)
+                Some(EventKind::Ok)
             }
         }
     }
 
     /// Buys in one step.
-    fn take(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<Kind> {
+    fn take(&mut self, buyer: &Buyer, seen: &mut Vec<Event>) -> Option<EventKind> {
         if self.counts.stock < i64::from(buyer.quantity) {
             self.tick(buyer);
-            return Some(Kind::Fail { outcome: Outcome::SoldOut });
+            return Some(EventKind::Fail { outcome: Outcome::SoldOut });
         }
         self.write(buyer, None, seen)
     }
 
     /// Reads, loses against somebody faster if there was one, reads again and sells.
-    fn exec(&mut self, buyer: &Buyer, invoked_ns: u64, seen: &mut Vec<Event>) -> Option<Kind> {
+    fn exec(&mut self, buyer: &Buyer, invoked_ns: u64, seen: &mut Vec<Event>) -> Option<EventKind> {
         let (sold_ns, Counts { stock, sold, .. }) = self.before;
         if invoked_ns < sold_ns {
             let (since_ns, at_ns) = (invoked_ns, self.tick(buyer));
-            seen.push(event(at_ns, Kind::Read { since_ns, stock, sold }));
+            seen.push(event(at_ns, EventKind::Read { since_ns, stock, sold }));
         }
         if !self.read(buyer, seen) {
-            return Some(Kind::Fail { outcome: Outcome::SoldOut });
+            return Some(EventKind::Fail { outcome: Outcome::SoldOut });
         }
         self.write(buyer, None, seen)
     }
@@ -337,6 +337,6 @@ impl Shop {
 }
 
 /// Something that happened.
-pub fn event(at_ns: u64, kind: Kind) -> Event {
+pub fn event(at_ns: u64, kind: EventKind) -> Event {
     Event { at_ns, kind }
 }

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    history::{Event, Kind, Record},
+    history::{Event, EventKind, Record},
     outcome::Outcome,
 };
 use locklab_locks::step::Step;
 
 /// An event, and who recorded it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry<'a> {
+pub struct TracedEvent<'a> {
     /// The clock of its times.
     pub clock: &'a str,
     /// The server that recorded it.
@@ -31,7 +31,7 @@ pub struct Trace<'a> {
     /// Names the order.
     pub order_id: &'a str,
     /// Every event once, lane after lane.
-    entries: Vec<Entry<'a>>,
+    events: Vec<TracedEvent<'a>>,
 }
 
 /// Every order of a history, by its name.
@@ -56,7 +56,7 @@ pub enum End {
 
 /// A sale that the store has confirmed.
 #[derive(Debug, Clone, Copy)]
-pub struct Sale<'a> {
+pub struct ConfirmedSale<'a> {
     /// The clock of its times.
     pub clock: &'a str,
     /// The server that recorded it.
@@ -82,21 +82,21 @@ impl<'a> Traces<'a> {
     /// Sorts a history into its orders.
     #[must_use]
     pub fn new(history: &'a [Record]) -> Self {
-        let mut orders: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
+        let mut orders: BTreeMap<&str, Vec<TracedEvent<'_>>> = BTreeMap::new();
         let mut zeros: BTreeMap<&str, u64> = BTreeMap::new();
         for record in history {
             let Record { order_id, server, clock, lock, events, .. } = record;
-            let entries = orders.entry(order_id).or_default();
+            let of_order = orders.entry(order_id).or_default();
             for event in events {
-                entries.push(Entry { clock, server, event, lock });
+                of_order.push(TracedEvent { clock, server, event, lock });
                 let first = zeros.entry(clock).or_insert(u64::MAX);
                 *first = event.began_ns().min(*first);
             }
         }
-        let orders = orders.into_iter().map(|(order_id, mut entries)| {
-            entries.sort_unstable();
-            entries.dedup();
-            Trace { order_id, entries }
+        let orders = orders.into_iter().map(|(order_id, mut events)| {
+            events.sort_unstable();
+            events.dedup();
+            Trace { order_id, events }
         });
         Self { orders: orders.collect(), zeros }
     }
@@ -109,7 +109,7 @@ impl<'a> Traces<'a> {
     /// How many events there are, each counted once.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.orders.iter().map(|trace| trace.entries.len() as u64).sum()
+        self.orders.iter().map(|trace| trace.events.len() as u64).sum()
     }
 
     /// Its clocks.
@@ -126,15 +126,15 @@ impl<'a> Traces<'a> {
 
 impl<'a> Trace<'a> {
     /// What each server recorded.
-    pub fn lanes(&self) -> impl Iterator<Item = &[Entry<'a>]> {
-        self.entries.chunk_by(|one, other| (one.clock, one.server) == (other.clock, other.server))
+    pub fn lanes(&self) -> impl Iterator<Item = &[TracedEvent<'a>]> {
+        self.events.chunk_by(|one, other| (one.clock, one.server) == (other.clock, other.server))
     }
 
     /// When the order was placed, and for how many units, if the history still has that.
     #[must_use]
-    pub fn invoked(&self) -> Option<(&Entry<'a>, u32)> {
-        self.entries.iter().find_map(|entry| match entry.event.kind {
-            Kind::Invoke { quantity } => Some((entry, quantity)),
+    pub fn invoked(&self) -> Option<(&TracedEvent<'a>, u32)> {
+        self.events.iter().find_map(|traced| match traced.event.kind {
+            EventKind::Invoke { quantity } => Some((traced, quantity)),
             _ => None,
         })
     }
@@ -142,23 +142,23 @@ impl<'a> Trace<'a> {
     /// The event that says how the order ended. What is certain wins: when one server gave up
     /// waiting and another knows, the order's fate is known.
     #[must_use]
-    pub fn ended(&self) -> Option<&Entry<'a>> {
-        let certainty = |entry: &&Entry<'_>| match entry.event.kind {
-            Kind::Ok => 3,
-            Kind::Fail { .. } => 2,
-            Kind::Unknown { .. } => 1,
+    pub fn ended(&self) -> Option<&TracedEvent<'a>> {
+        let certainty = |traced: &&TracedEvent<'_>| match traced.event.kind {
+            EventKind::Ok => 3,
+            EventKind::Fail { .. } => 2,
+            EventKind::Unknown { .. } => 1,
             _ => 0,
         };
-        self.entries.iter().filter(|entry| certainty(entry) > 0).max_by_key(certainty)
+        self.events.iter().filter(|traced| certainty(traced) > 0).max_by_key(certainty)
     }
 
     /// How the order ended.
     #[must_use]
     pub fn end(&self) -> End {
-        match self.ended().map(|entry| &entry.event.kind) {
-            Some(Kind::Ok) => End::Sold,
-            Some(Kind::Fail { outcome }) => End::Fail(*outcome),
-            Some(Kind::Unknown { step }) => End::Unknown(*step),
+        match self.ended().map(|traced| &traced.event.kind) {
+            Some(EventKind::Ok) => End::Sold,
+            Some(EventKind::Fail { outcome }) => End::Fail(*outcome),
+            Some(EventKind::Unknown { step }) => End::Unknown(*step),
             _ => End::Open,
         }
     }
@@ -166,26 +166,26 @@ impl<'a> Trace<'a> {
     /// How the order failed, if any server told its buyer that nothing was sold.
     #[must_use]
     pub fn failure(&self) -> Option<Outcome> {
-        self.entries.iter().find_map(|entry| match entry.event.kind {
-            Kind::Fail { outcome } => Some(outcome),
+        self.events.iter().find_map(|traced| match traced.event.kind {
+            EventKind::Fail { outcome } => Some(outcome),
             _ => None,
         })
     }
 
     /// Its confirmed sales: one, unless something is wrong.
-    pub fn sales(&self) -> impl Iterator<Item = Sale<'a>> {
+    pub fn sales(&self) -> impl Iterator<Item = ConfirmedSale<'a>> {
         self.lanes().flat_map(|lane| {
-            lane.iter().filter_map(|entry| {
-                let Kind::Written { since_ns, stock, quantity, sold, fencing_token } =
-                    entry.event.kind
+            lane.iter().filter_map(|traced| {
+                let EventKind::Written { since_ns, stock, quantity, sold, fencing_token } =
+                    traced.event.kind
                 else {
                     return None;
                 };
-                Some(Sale {
-                    clock: entry.clock,
-                    server: entry.server,
-                    lock: entry.lock,
-                    at_ns: entry.event.at_ns,
+                Some(ConfirmedSale {
+                    clock: traced.clock,
+                    server: traced.server,
+                    lock: traced.lock,
+                    at_ns: traced.event.at_ns,
                     read: last_read(lane, since_ns),
                     quantity: i64::from(quantity),
                     sold,
@@ -219,7 +219,7 @@ impl<'a> Trace<'a> {
 /// A read that was answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Read {
-    /// When.
+    /// When it was answered.
     pub at_ns: u64,
     /// The stock.
     pub stock: i64,
@@ -230,10 +230,12 @@ pub struct Read {
 /// The last read of a lane that was answered by then. Whoever tries again reads again, and writes
 /// what follows from the last time.
 #[must_use]
-pub fn last_read(lane: &[Entry<'_>], by_ns: u64) -> Option<Read> {
-    let known = lane.iter().rev().filter(|entry| entry.event.at_ns <= by_ns);
-    known.into_iter().find_map(|entry| match entry.event.kind {
-        Kind::Read { stock, sold, .. } => Some(Read { at_ns: entry.event.at_ns, stock, sold }),
+pub fn last_read(lane: &[TracedEvent<'_>], by_ns: u64) -> Option<Read> {
+    let known = lane.iter().rev().filter(|traced| traced.event.at_ns <= by_ns);
+    known.into_iter().find_map(|traced| match traced.event.kind {
+        EventKind::Read { stock, sold, .. } => {
+            Some(Read { at_ns: traced.event.at_ns, stock, sold })
+        }
         _ => None,
     })
 }
@@ -242,11 +244,14 @@ impl Event {
     /// When it may have begun to have an effect.
     fn began_ns(&self) -> u64 {
         match self.kind {
-            Kind::Granted { since_ns, .. }
-            | Kind::Read { since_ns, .. }
-            | Kind::Written { since_ns, .. }
-            | Kind::Released { since_ns, .. } => since_ns.min(self.at_ns),
-            Kind::Invoke { .. } | Kind::Ok | Kind::Fail { .. } | Kind::Unknown { .. } => self.at_ns,
+            EventKind::Granted { since_ns, .. }
+            | EventKind::Read { since_ns, .. }
+            | EventKind::Written { since_ns, .. }
+            | EventKind::Released { since_ns, .. } => since_ns.min(self.at_ns),
+            EventKind::Invoke { .. }
+            | EventKind::Ok
+            | EventKind::Fail { .. }
+            | EventKind::Unknown { .. } => self.at_ns,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    history::{Event, Kind, Record},
+    history::{Event, EventKind, Record},
     measure::{clock, definitions::HISTORY_DROPPED, proc},
     order::Order,
     product::{Item, Product},
@@ -131,7 +131,7 @@ impl Recorder {
             gives_up: true,
         };
         for (index, item) in order.items.iter().enumerate() {
-            trail.note(index, Kind::Invoke { quantity: item.quantity });
+            trail.note(index, EventKind::Invoke { quantity: item.quantity });
         }
         trail
     }
@@ -303,12 +303,12 @@ impl Trail {
     }
 
     /// Something has happened to an item just now.
-    pub fn note(&mut self, item: usize, kind: Kind) {
+    pub fn note(&mut self, item: usize, kind: EventKind) {
         let at_ns = self.now();
         if let Some(path) = self.paths.get_mut(item) {
             match kind {
-                Kind::Granted { .. } => path.holds = true,
-                Kind::Released { .. } => path.holds = false,
+                EventKind::Granted { .. } => path.holds = true,
+                EventKind::Released { .. } => path.holds = false,
                 _ => {}
             }
             path.events.push(Event { at_ns, kind });
@@ -316,7 +316,7 @@ impl Trail {
     }
 
     /// The order has ended.
-    pub fn end(mut self, kind: &Kind) {
+    pub fn end(mut self, kind: &EventKind) {
         self.gives_up = false;
         for item in 0..self.paths.len() {
             self.note(item, kind.clone());
@@ -350,7 +350,7 @@ impl Drop for Trail {
             if self.gives_up && self.paths[item].holds {
                 // The release task ends it, at any time from now on.
                 let (since_ns, how) = (self.now(), "unknown".to_owned());
-                self.note(item, Kind::Released { since_ns, until_ns: None, how });
+                self.note(item, EventKind::Released { since_ns, until_ns: None, how });
             }
         }
         self.flush();

@@ -11,7 +11,7 @@ use crate::{
 
 /// One purchase. The first seven members are those of the PHP lab.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub struct RunEntry {
     /// The buyer, as the PHP lab named the processes that it forked: `proc_0`.
     pub process_id: String,
     /// Whether the lock was granted; true for strategies that need none.
@@ -56,7 +56,7 @@ pub struct Entry {
     pub ended_ns: u64,
 }
 
-impl Entry {
+impl RunEntry {
     /// What an order came to.
     #[must_use]
     pub fn new(buyer: u32, order: &Order, receipt: &Receipt, began_ns: u64, ended_ns: u64) -> Self {

@@ -15,7 +15,7 @@ pub struct Part {
     pub checks: Vec<Check>,
     /// What was measured.
     pub figures: Vec<Figure>,
-    /// Figures side by side.
+    /// What was seen, in columns.
     pub tables: Vec<Table>,
     /// What can be seen of it.
     pub pictures: Vec<Picture>,
@@ -49,7 +49,7 @@ pub enum Met {
 /// Something that was measured, several times if possible.
 #[derive(Debug, Serialize)]
 pub struct Figure {
-    /// What.
+    /// What was measured.
     pub name: String,
     /// In which unit.
     pub unit: &'static str,

@@ -15,7 +15,7 @@ pub enum Picture {
     /// Samples side by side: of each group the median, the least and the most.
     Bars(Groups),
     /// One quantity against another.
-    Lines(Lines),
+    Lines(Curves),
 }
 
 impl Picture {
@@ -46,7 +46,7 @@ pub struct Groups {
 /// Samples with a name.
 #[derive(Debug, Serialize)]
 pub struct Group {
-    /// Whose.
+    /// Whose samples they are.
     pub name: String,
     /// All of them, in no order.
     pub samples: Vec<f64>,
@@ -62,7 +62,7 @@ impl Group {
 
 /// Lines over two axes.
 #[derive(Debug, Serialize)]
-pub struct Lines {
+pub struct Curves {
     /// What is shown.
     pub title: String,
     /// What lies across, with its unit.
@@ -70,12 +70,12 @@ pub struct Lines {
     /// What goes up, with its unit.
     pub y: &'static str,
     /// The lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Curve>,
 }
 
 /// A line.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct Curve {
     /// Of what.
     pub name: String,
     /// Through which points, from the left.

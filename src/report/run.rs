@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::entry::Entry;
+use super::entry::RunEntry;
 use crate::{outcome::Outcome, stock::ledger::Tally};
 
 /// What became of every purchase of a run.
@@ -23,7 +23,7 @@ pub struct Run {
     pub initial_stock: i64,
     /// What the stock says in the end; updates may have been lost.
     pub final_stock: i64,
-    /// Purchases.
+    /// How many purchases there were.
     pub total_attempts: usize,
     /// Purchases whose buyers were told that they have the unit.
     pub successes: usize,
@@ -44,7 +44,7 @@ pub struct Run {
     /// The verdict over what was recorded.
     pub audit: Value,
     /// Each purchase.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<RunEntry>,
 }
 
 /// Every run of a report.
@@ -54,7 +54,12 @@ pub struct Runs(pub Vec<Run>);
 impl Run {
     /// Sums up what became of purchases.
     #[must_use]
-    pub fn new(strategy: &'static str, tally: &Tally, audit: Value, entries: Vec<Entry>) -> Self {
+    pub fn new(
+        strategy: &'static str,
+        tally: &Tally,
+        audit: Value,
+        entries: Vec<RunEntry>,
+    ) -> Self {
         let successes = entries.iter().filter(|entry| entry.success).count();
         let locked_out = entries.iter().filter(|entry| entry.outcome == Outcome::Busy).count();
         let began = entries.iter().map(|entry| entry.began_ns).min().unwrap_or_default();

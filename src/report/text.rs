@@ -108,7 +108,7 @@ mod tests {
         part
     }
 
-    /// The text of a report where there are no colours.
+    /// What is seen where there are no colours.
     fn plain(text: Text<'_>) -> String {
         let mut plain = anstream::StripStream::new(Vec::new());
         write!(plain, "{text}").unwrap();

@@ -39,11 +39,11 @@ pub struct Timeline {
 /// What one process did.
 #[derive(Debug, Serialize)]
 pub struct Lane {
-    /// Whose.
+    /// Whose lane it is.
     pub name: String,
     /// From when until when, and what.
     pub spans: Vec<Span>,
-    /// Instants.
+    /// Instants at which something happened.
     pub marks: Vec<Mark>,
 }
 
@@ -73,7 +73,7 @@ pub struct Mark {
 pub enum Shade {
     /// Only believed.
     Believed,
-    /// Granted.
+    /// Granted by the lock service.
     Granted,
     /// At the same time as somebody else's: what a lock is there to prevent.
     Overlap,

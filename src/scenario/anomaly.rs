@@ -4,17 +4,17 @@
 //! Everything that waits is awaited by what the database says of it, so each shows the same every
 //! time.
 
+mod databases;
 mod judge;
 mod late;
 mod ledger;
 mod lost;
 mod purchase;
-mod scene;
 mod skipped;
 mod stale;
 mod stranded;
 
-use self::{ledger::Ledger, scene::Scene};
+use self::{databases::Databases, ledger::Ledger};
 use crate::{
     cli::{AnomalyArgs, AnomalyName, Config},
     report::{Part, Report},
@@ -24,30 +24,34 @@ use crate::{
 /// Shows the anomalies that were asked for.
 pub async fn run(config: &Config, args: &AnomalyArgs) -> Result<Report, ScenarioError> {
     let progress = Progress::spinner("anomaly: servers are started");
-    let scene = Scene::open(config, args.names()).await?;
+    let databases = Databases::open(config, args.names()).await?;
     let mut report = Report::new("anomaly");
-    report.servers = scene.versions().await;
+    report.servers = databases.versions().await;
     for &name in args.names() {
         let mut part = Part::new(title(name));
         progress.say(format!("anomaly: {}", part.title));
-        if let Err(error) = show(name, &scene, &mut part).await {
+        if let Err(error) = show(name, &databases, &mut part).await {
             part.unknown("it was shown to its end", error);
         }
         report.parts.push(part);
     }
-    scene.close().await;
+    databases.close().await;
     Ok(report)
 }
 
-async fn show(name: AnomalyName, scene: &Scene, part: &mut Part) -> Result<(), ScenarioError> {
+async fn show(
+    name: AnomalyName,
+    databases: &Databases,
+    part: &mut Part,
+) -> Result<(), ScenarioError> {
     let client = match name {
-        AnomalyName::StrandedAdvisoryLock => return stranded::show(scene, part).await,
-        AnomalyName::LostGetLock | AnomalyName::StaleSnapshot => scene.mysql()?,
-        AnomalyName::SkipLockedMiscount | AnomalyName::LateAdvisoryLock => scene.postgres()?,
+        AnomalyName::StrandedAdvisoryLock => return stranded::show(databases, part).await,
+        AnomalyName::LostGetLock | AnomalyName::StaleSnapshot => databases.mysql()?,
+        AnomalyName::SkipLockedMiscount | AnomalyName::LateAdvisoryLock => databases.postgres()?,
     };
     let ledger = Ledger::create(client).await?;
     let shown = match name {
-        AnomalyName::LostGetLock => lost::show(scene, &ledger, part).await,
+        AnomalyName::LostGetLock => lost::show(databases, &ledger, part).await,
         AnomalyName::StaleSnapshot => stale::show(&ledger, part).await,
         AnomalyName::SkipLockedMiscount => skipped::show(&ledger, part).await,
         AnomalyName::LateAdvisoryLock | AnomalyName::StrandedAdvisoryLock => {

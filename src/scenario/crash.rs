@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{Config, CrashArgs, Expect},
     report::{
-        Entry, Part, Picture, Report, Run,
+        Part, Picture, Report, Run, RunEntry,
         timeline::{EXPIRY, Mark},
     },
     strategy::{Expected, Family, StrategyId, server::Backend},
@@ -146,11 +146,11 @@ struct Killed {
     /// When the next buyer had the lock.
     has_ns: u64,
     /// Who came while the dead one lived.
-    before: Entry,
+    before: RunEntry,
     /// Who came at once after it was killed, and did not wait.
-    at_once: Entry,
+    at_once: RunEntry,
     /// Who came then, and waited.
-    next: Entry,
+    next: RunEntry,
     recorded: Recorded,
 }
 
@@ -255,7 +255,7 @@ impl Killed {
     }
 }
 
-fn outcome(entry: &Entry) -> &'static str {
+fn outcome(entry: &RunEntry) -> &'static str {
     entry.outcome.into()
 }
 

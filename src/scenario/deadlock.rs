@@ -21,7 +21,7 @@ use crate::{
     cli::{Config, DeadlockArgs},
     outcome::Outcome,
     product::{Item, Product},
-    report::{Entry, Part, Picture, Report, Run},
+    report::{Part, Picture, Report, Run, RunEntry},
     stock::ledger::Tally,
     strategy::{Expected, Family, StrategyId},
 };
@@ -43,7 +43,7 @@ const RECORDS: u32 = 1_000;
 
 /// What ends the wait in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ends {
+enum EndsWait {
     /// Nothing has to: nobody waits for anybody.
     Nothing,
     /// The end of a lease, or of patience.
@@ -52,7 +52,7 @@ enum Ends {
     Database,
 }
 
-impl Ends {
+impl EndsWait {
     fn of(strategy: StrategyId) -> Self {
         let row = strategy.row();
         match (row.family, row.expected) {
@@ -181,7 +181,7 @@ fn judge(
     part: &mut Part,
     args: &DeadlockArgs,
     lock: StrategyId,
-    entries: &[Entry],
+    entries: &[RunEntry],
     is_circle: bool,
 ) {
     let seen: Vec<String> = entries
@@ -192,39 +192,41 @@ fn judge(
         })
         .collect();
     let seen = seen.join("; ");
-    let ends = Ends::of(lock);
+    let ends = EndsWait::of(lock);
     let claim = match ends {
         _ if args.mitigate => "everybody gets both, and nobody waits in a circle",
-        Ends::Nothing => "everybody gets both: nothing is held while something is wanted",
-        Ends::Lease => "control: all block each other until a lease, or patience, is over",
-        Ends::Database => "control: the database finds the circle, and undoes what one has done",
+        EndsWait::Nothing => "everybody gets both: nothing is held while something is wanted",
+        EndsWait::Lease => "control: all block each other until a lease, or patience, is over",
+        EndsWait::Database => {
+            "control: the database finds the circle, and undoes what one has done"
+        }
     };
     if let Some(entry) = entries.iter().find(|entry| !entry.is_decided()) {
         let error = entry.error.as_deref().unwrap_or_default();
         return part.unknown(claim, format!("{seen}: {error}"));
     }
     let all_sold = entries.iter().all(|entry| entry.success);
-    let is_undone = |entry: &&Entry| entry.retries > 0 || entry.outcome == Outcome::Conflict;
+    let is_undone = |entry: &&RunEntry| entry.retries > 0 || entry.outcome == Outcome::Conflict;
     let undone = entries.iter().filter(is_undone).count();
     let is_outlived = entries.iter().any(|entry| entry.ttl_violated);
     let ttl_ms = args.ttl.as_secs_f64() * 1e3;
     let blocked = entries.iter().filter(|entry| entry.wait_ms >= ttl_ms).count();
     match (args.mitigate, ends) {
-        (true, Ends::Lease) if !is_circle && (!all_sold || is_outlived) => {
+        (true, EndsWait::Lease) if !is_circle && (!all_sold || is_outlived) => {
             let why = "leases ended before the work was done: give more with --ttl";
             part.unknown(claim, format!("{seen}: {why}"));
         }
-        (true, Ends::Lease) => part.check(claim, seen, all_sold && !is_circle),
-        (true, Ends::Database) => {
+        (true, EndsWait::Lease) => part.check(claim, seen, all_sold && !is_circle),
+        (true, EndsWait::Database) => {
             part.check(claim, format!("{seen}; {undone} undone"), all_sold && undone == 0);
         }
-        (_, Ends::Nothing) => part.check(claim, seen, all_sold),
-        (false, Ends::Lease) if !is_circle => {
+        (_, EndsWait::Nothing) => part.check(claim, seen, all_sold),
+        (false, EndsWait::Lease) if !is_circle => {
             let why = "they did not come to hold one lock each at once: give more with --ttl, or";
             part.unknown(claim, format!("{seen}: {why} {AGAIN}"));
         }
-        (false, Ends::Lease) => part.check(claim, seen, blocked == entries.len()),
-        (false, Ends::Database) => {
+        (false, EndsWait::Lease) => part.check(claim, seen, blocked == entries.len()),
+        (false, EndsWait::Database) => {
             part.check(claim, format!("{seen}; {undone} undone"), undone > 0);
         }
     }

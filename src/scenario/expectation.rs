@@ -14,7 +14,7 @@ use crate::{
 pub struct Conditions {
     /// Processes that the buyers are spread over.
     pub processes: u32,
-    /// Buyers.
+    /// How many buyers there are.
     pub buyers: u64,
     /// Units on sale.
     pub stock: u64,
@@ -31,7 +31,7 @@ pub struct Conditions {
 pub enum Promise {
     /// No unit is sold twice, whatever happens: each run has to show it.
     Exact,
-    /// No unit is sold twice, as long as no lease is outlived.
+    /// No unit is sold twice for as long as no lease is outlived: each run has to show it.
     ExactWithinTtl,
     /// Units are sold twice: one run is enough to show it.
     Oversell,

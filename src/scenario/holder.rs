@@ -9,7 +9,7 @@ use super::{
     ground::Ground,
     race::{buyers, crew::Crew, plan::Plan},
 };
-use crate::{measure::clock, report::Entry, strategy::StrategyId};
+use crate::{measure::clock, report::RunEntry, strategy::StrategyId};
 use locklab_locks::{
     fault::{Action, Fault},
     step::Step,
@@ -46,7 +46,7 @@ impl Holder {
     }
 
     /// What became of its purchase, when it goes on.
-    pub async fn entry(mut self) -> Result<Entry, ScenarioError> {
+    pub async fn entry(mut self) -> Result<RunEntry, ScenarioError> {
         let entries = self.crew.entries().await?;
         self.crew.end().await?;
         only(entries, "the holder")
@@ -64,7 +64,7 @@ pub fn first_of(strategy: StrategyId, steps: &[Step]) -> Option<Step> {
 }
 
 /// One purchase of this process, now. It has to be decided, for which its servers have to be there.
-pub async fn buy(ground: &Ground, plan: Plan) -> Result<Entry, ScenarioError> {
+pub async fn buy(ground: &Ground, plan: Plan) -> Result<RunEntry, ScenarioError> {
     let (shop, faults) = (ground.lab.shop(), ground.lab.faults());
     let entry = only(buyers::buy(shop, faults, plan, Instant::now()).await, "a purchase")?;
     if entry.is_decided() {
@@ -74,7 +74,7 @@ pub async fn buy(ground: &Ground, plan: Plan) -> Result<Entry, ScenarioError> {
     Err(ScenarioError::NotMeasured(format!("a purchase was not decided: {why}")))
 }
 
-fn only(entries: Vec<Entry>, whose: &str) -> Result<Entry, ScenarioError> {
+fn only(entries: Vec<RunEntry>, whose: &str) -> Result<RunEntry, ScenarioError> {
     let first = entries.into_iter().next();
     first.ok_or_else(|| ScenarioError::NotMeasured(format!("{whose} told nothing")))
 }

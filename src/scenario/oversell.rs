@@ -19,7 +19,7 @@ use crate::{
     cli::{Config, OversellArgs},
     order::Order,
     outcome::Outcome,
-    report::{Entry, Part, Picture, Report, Run, picture::Group},
+    report::{Part, Picture, Report, Run, RunEntry, picture::Group},
     strategy::StrategyId,
 };
 use locklab_locks::wait::{Patience, Policy};
@@ -115,7 +115,7 @@ async fn race(
     (lock, run, seed): (StrategyId, u32, u64),
     part: &mut Part,
     shows: impl Fn(&Recorded) -> bool,
-) -> Result<(u32, Vec<Entry>, Recorded), ScenarioError> {
+) -> Result<(u32, Vec<RunEntry>, Recorded), ScenarioError> {
     let OversellArgs { delay, ttl, retry: policy, processes, .. } = *args;
     let (units, buyers) = (args.stock, args.concurrency);
     let race = Race { scenario: "oversell", lock, units, buyers, processes, seed };
@@ -136,7 +136,7 @@ async fn race(
 }
 
 /// Says what became of each purchase, as the PHP lab did.
-fn tell(entries: &[Entry]) {
+fn tell(entries: &[RunEntry]) {
     let mut err = io::stderr().lock();
     for entry in entries {
         let outcome = <&str>::from(entry.outcome);

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{Config, PauseArgs},
     outcome::Outcome,
-    report::{Entry, Part, Picture, Report, Run, timeline::Mark},
+    report::{Part, Picture, Report, Run, RunEntry, timeline::Mark},
     strategy::{Expected, Family, StrategyId},
 };
 use locklab_locks::step::Step;
@@ -32,7 +32,7 @@ const RECORDS: u32 = 100;
 
 /// What becomes of the ghost's write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum LateWrite {
     /// It lands: the unit is sold twice.
     Lands,
     /// The store refuses it.
@@ -41,7 +41,7 @@ enum Fate {
     Harmless,
 }
 
-impl Fate {
+impl LateWrite {
     /// What a strategy is listed to do.
     fn of(strategy: StrategyId) -> Self {
         match strategy.row().expected {
@@ -73,7 +73,7 @@ pub async fn run(config: &Config, args: &PauseArgs) -> Result<Report, ScenarioEr
         let name = lock.row().name;
         let title = format!("{name}: a holder is stopped before its write, ttl {ttl:?}");
         let (mut part, mut runs) = (Part::new(title), Vec::new());
-        if !ground.allows(lock, &mut part, Fate::of(lock).claim()) {
+        if !ground.allows(lock, &mut part, LateWrite::of(lock).claim()) {
             return (part, runs);
         }
         for number in 1..=args.run.runs {
@@ -124,7 +124,7 @@ pub async fn stop(
 }
 
 /// Who held the lock, with what was done to the ghost.
-fn picture(recorded: &Recorded, ghost: &Entry, done: [(char, u64); 2]) -> Option<Picture> {
+fn picture(recorded: &Recorded, ghost: &RunEntry, done: [(char, u64); 2]) -> Option<Picture> {
     let name = |id: &str| if id == ghost.order_id { "ghost" } else { "other" };
     let mut timeline = recorded.timeline(|id| Some(name(id).to_owned()))?;
     for lane in timeline.lanes.iter_mut().filter(|lane| lane.name == "ghost") {
@@ -135,18 +135,26 @@ fn picture(recorded: &Recorded, ghost: &Entry, done: [(char, u64); 2]) -> Option
     Some(Picture::Timeline(timeline))
 }
 
-fn judge(part: &mut Part, lock: StrategyId, ghost: &Entry, other: &Entry, recorded: &Recorded) {
-    let fate = Fate::of(lock);
+fn judge(
+    part: &mut Part,
+    lock: StrategyId,
+    ghost: &RunEntry,
+    other: &RunEntry,
+    recorded: &Recorded,
+) {
+    let fate = LateWrite::of(lock);
     let (of_ghost, of_other) = (<&str>::from(ghost.outcome), <&str>::from(other.outcome));
     let seen = format!("the ghost: {of_ghost}; the other: {of_other}; {}", recorded.numbers());
     let is_so = match fate {
-        Fate::Lands => ghost.success && other.success && recorded.tally.oversold() == 1,
-        Fate::Refused => ghost.outcome == Outcome::Fenced && other.success && recorded.is_exact(1),
-        Fate::Harmless => recorded.is_exact(1) && ghost.success != other.success,
+        LateWrite::Lands => ghost.success && other.success && recorded.tally.oversold() == 1,
+        LateWrite::Refused => {
+            ghost.outcome == Outcome::Fenced && other.success && recorded.is_exact(1)
+        }
+        LateWrite::Harmless => recorded.is_exact(1) && ghost.success != other.success,
     };
     part.check(fate.claim(), seen, is_so);
     let excludes = lock.row().family == Family::Lock && lock.row().expected != Expected::Oversells;
-    if excludes && fate != Fate::Harmless {
+    if excludes && fate != LateWrite::Harmless {
         let beliefs = recorded.verdict.overlaps.beliefs;
         let pairs = if beliefs == 1 { "pair" } else { "pairs" };
         let seen = format!("{beliefs} {pairs} who believed at once to be alone");

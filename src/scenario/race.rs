@@ -14,7 +14,7 @@ use self::{
     plan::{Plan, shuffled, spread},
 };
 use super::{error::ScenarioError, ground::Ground, recorded::Recorded};
-use crate::{order::Order, report::Entry, strategy::StrategyId};
+use crate::{order::Order, report::RunEntry, strategy::StrategyId};
 
 /// A race for a product that nobody else has.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl Race {
         self,
         ground: &Ground,
         tune: impl Fn(Order) -> Order,
-    ) -> Result<(Vec<Entry>, Recorded), ScenarioError> {
+    ) -> Result<(Vec<RunEntry>, Recorded), ScenarioError> {
         let product = ground.put_on_sale(self.scenario, self.lock, self.units).await?;
         let plans = shuffled(self.buyers, self.seed, |buyer| {
             let plan = Plan::new(buyer, self.lock, &product);
@@ -58,7 +58,7 @@ pub async fn run(
     ground: &Ground,
     plans: Vec<Plan>,
     processes: u32,
-) -> Result<Vec<Entry>, ScenarioError> {
+) -> Result<Vec<RunEntry>, ScenarioError> {
     let mut entries = if processes <= 1 {
         let start = Instant::now() + START;
         let buyers = plans.into_iter().map(|plan| {

@@ -8,7 +8,7 @@ use crate::{
     history::Record,
     lab::Lab,
     product::Product,
-    report::{Entry, Run, numbers},
+    report::{Run, RunEntry, numbers},
     stock::ledger::Tally,
     strategy::StrategyId,
     verdict::{self, Audit, Verdict},
@@ -65,7 +65,7 @@ impl Recorded {
         json!(Audit { tally: &self.tally, verdict: &self.verdict })
     }
 
-    /// What was recorded, as JSON.
+    /// Everything that was recorded, as JSON.
     pub fn json(&self, conditions: impl Serialize) -> Value {
         json!({
             "product_id": self.product.as_str(),
@@ -76,7 +76,7 @@ impl Recorded {
     }
 
     /// A run of these purchases.
-    pub fn run(&self, entries: Vec<Entry>) -> Run {
+    pub fn run(&self, entries: Vec<RunEntry>) -> Run {
         Run::new(self.lock.row().name, &self.tally, self.audit(), entries)
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     measure::sample,
     order::Order,
     report::{
-        Entry, Part, Picture, Report, Run,
-        picture::{Group, Line, Lines},
+        Part, Picture, Report, Run, RunEntry,
+        picture::{Curve, Curves, Group},
     },
 };
 use locklab_locks::wait::{Patience, Policy};
@@ -111,7 +111,7 @@ fn show(part: &mut Part, args: &RetryArgs, runs: &[Run]) {
     }
     let waits = each.iter().map(|it| Group::new(it.name, it.each(|entry| entry.wait_ms)));
     part.pictures.push(Picture::distribution("How long buyers waited", "ms", waits.collect()));
-    part.pictures.push(Picture::Lines(Lines {
+    part.pictures.push(Picture::Lines(Curves {
         title: "Retries of all buyers who have their answer, first run".to_owned(),
         x: "ms since the start",
         y: "retries",
@@ -132,7 +132,7 @@ impl<'a> Policed<'a> {
     }
 
     /// A number of each purchase.
-    fn each(&self, number: impl Fn(&Entry) -> f64) -> Vec<f64> {
+    fn each(&self, number: impl Fn(&RunEntry) -> f64) -> Vec<f64> {
         self.runs.iter().flat_map(|run| &run.entries).map(number).collect()
     }
 
@@ -155,7 +155,7 @@ impl<'a> Policed<'a> {
     }
 
     /// How many retries there were in the first run, whenever a buyer had its answer.
-    fn retries(&self) -> Line {
+    fn retries(&self) -> Curve {
         let entries = self.runs.first().map_or(&[][..], |run| &run.entries);
         let began_ns = entries.iter().map(|entry| entry.began_ns).min().unwrap_or_default();
         let mut ended: Vec<_> =
@@ -166,6 +166,6 @@ impl<'a> Policed<'a> {
             sum += retries;
             (at_ns.saturating_sub(began_ns) as f64 / 1e6, f64::from(sum))
         });
-        Line { name: self.name.to_owned(), points: points.collect() }
+        Curve { name: self.name.to_owned(), points: points.collect() }
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     history::{
-        lease::Lease,
+        lease::HeldLease,
         trace::{Trace, Traces},
     },
     report::{
-        Entry,
+        RunEntry,
         timeline::{EXPIRY, Lane, Mark, SOLD, Shade, Span, TOO_MUCH, Timeline},
     },
     scenario::recorded::Recorded,
@@ -96,7 +96,7 @@ impl Recorded {
 
     /// The lane of an order that had a lease.
     fn lane(&self, trace: &Trace<'_>) -> Option<Lane> {
-        let leases: Vec<Lease<'_>> = trace.leases().collect();
+        let leases: Vec<HeldLease<'_>> = trace.leases().collect();
         if leases.is_empty() {
             return None;
         }
@@ -125,7 +125,7 @@ impl Recorded {
 }
 
 /// Names orders by the processes of those purchases.
-pub fn processes_of(entries: &[Entry]) -> impl Fn(&str) -> Option<String> + '_ {
+pub fn processes_of(entries: &[RunEntry]) -> impl Fn(&str) -> Option<String> + '_ {
     |id| {
         let of_order = entries.iter().find(|entry| entry.order_id == id);
         of_order.map(|entry| entry.process_id.clone())
@@ -157,7 +157,7 @@ fn mark_overlaps(lanes: &mut [Lane]) {
     }
 }
 
-/// The time of some spans, in as few of them as possible.
+/// All of this time, in as few spans as possible.
 fn joined(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| span.from_ns);
     let mut joined: Vec<Span> = Vec::new();

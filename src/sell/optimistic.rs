@@ -20,7 +20,7 @@ use tokio::time::{Duration, Instant};
 use tracing::Instrument;
 
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -163,7 +163,7 @@ impl Tries<'_> {
     fn saw(&mut self, watched: &[Watched], since_ns: u64) {
         for (item, Watched { seen, generation, .. }) in watched.iter().enumerate() {
             self.trail.learn(item, generation);
-            let kind = Kind::Read { since_ns, stock: seen.stock, sold: seen.sold };
+            let kind = EventKind::Read { since_ns, stock: seen.stock, sold: seen.sold };
             self.trail.note(item, kind);
             self.receipt.lines[item].stock_before = Some(seen.stock);
         }

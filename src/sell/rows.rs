@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use tracing::Instrument;
 
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -291,7 +291,7 @@ impl Tries<'_> {
     fn saw(&mut self, rows: &[ProductRow], since_ns: u64) {
         for (item, ProductRow { stock, sold, generation, .. }) in rows.iter().enumerate() {
             self.trail.learn(item, generation);
-            self.trail.note(item, Kind::Read { since_ns, stock: *stock, sold: *sold });
+            self.trail.note(item, EventKind::Read { since_ns, stock: *stock, sold: *sold });
             self.receipt.lines[item].stock_before = Some(*stock);
         }
     }

@@ -13,7 +13,7 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -207,7 +207,7 @@ impl Visit<'_> {
     fn note_grant(&mut self, item: usize, leased: &Leased, asked: Instant) {
         let Leased { generation, lease, .. } = leased;
         self.trail.learn(item, generation);
-        let kind = Kind::Granted {
+        let kind = EventKind::Granted {
             since_ns: self.trail.ns(asked),
             token: Trail::token(lease.token()),
             fencing_token: lease.fencing_token(),
@@ -234,7 +234,7 @@ impl Visit<'_> {
                 let since_ns = self.trail.now();
                 lease.hand_over(Cause::BackendDown);
                 let how = "unknown".to_owned();
-                self.trail.note(item, Kind::Released { since_ns, until_ns: None, how });
+                self.trail.note(item, EventKind::Released { since_ns, until_ns: None, how });
                 continue;
             }
             if is_late {
@@ -252,7 +252,7 @@ impl Visit<'_> {
                     Ok(()) => {
                         self.metrics.hand_over(strategy, since.elapsed());
                         let how = "handed_over".to_owned();
-                        self.trail.note(item, Kind::Released { since_ns, until_ns, how });
+                        self.trail.note(item, EventKind::Released { since_ns, until_ns, how });
                         continue;
                     }
                     Err((turn, leased)) => (leased, Some(turn)),
@@ -276,7 +276,7 @@ impl Visit<'_> {
             let ratio = ttl.map(|ttl| age.as_secs_f64() / ttl.as_secs_f64());
             self.metrics.release(strategy, release, since.elapsed(), ratio);
             let how = <&str>::from(release).to_owned();
-            self.trail.note(item, Kind::Released { since_ns, until_ns, how });
+            self.trail.note(item, EventKind::Released { since_ns, until_ns, how });
         }
     }
 

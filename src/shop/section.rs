@@ -6,7 +6,7 @@ use tracing::Instrument;
 
 use super::{acquire::is_past_deadline, till::Till};
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         Order,
         receipt::{Failure, Receipt, at},
@@ -78,7 +78,7 @@ impl Visit<'_> {
             let seen = till.read(product).instrument(span::read());
             let seen = seen.await.map_err(at(Step::Read))?;
             let seen = seen.ok_or_else(|| Failure::Absent(product.clone()))?;
-            self.trail.note(item, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
+            self.trail.note(item, EventKind::Read { since_ns, stock: seen.stock, sold: seen.sold });
             self.receipt.lines[item].stock_before = Some(seen.stock);
             read.push(seen.stock);
         }

@@ -9,7 +9,7 @@ use tokio::time::{self, Duration, Instant};
 
 use super::Shop;
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{Order, receipt::Receipt, recorder::Trail},
     outcome::Outcome,
     stock::{
@@ -161,7 +161,7 @@ impl Shop {
         let piece = Order { id: Token::random(), ..order.clone() };
         let mut trail = self.recorder.begin(&piece);
         trail.learn(0, generation);
-        let kind = Kind::Granted {
+        let kind = EventKind::Granted {
             since_ns: trail.now(),
             token: Trail::token(lease.token()),
             fencing_token: lease.fencing_token(),
@@ -171,7 +171,7 @@ impl Shop {
         trail.note(0, kind);
         let since_ns = trail.now();
         let Some(seen) = stock.read(product).await? else { return Ok(Outcome::Conflict) };
-        trail.note(0, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
+        trail.note(0, EventKind::Read { since_ns, stock: seen.stock, sold: seen.sold });
         // Whatever becomes of this process, it has begun.
         trail.flush();
         told(Career::Begun);
@@ -186,7 +186,8 @@ impl Shop {
             Written::Sold(sales) => {
                 for sold in sales {
                     let (stock, sold) = (sold.stock, sold.sold);
-                    let kind = Kind::Written { since_ns, stock, quantity, sold, fencing_token };
+                    let kind =
+                        EventKind::Written { since_ns, stock, quantity, sold, fencing_token };
                     trail.note(0, kind);
                 }
                 Outcome::Sold
@@ -197,8 +198,9 @@ impl Shop {
         };
         let (since_ns, how) = (trail.now(), "handed_over".to_owned());
         let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
-        trail.note(0, Kind::Released { since_ns, until_ns, how });
-        let end = if outcome == Outcome::Sold { Kind::Ok } else { Kind::Fail { outcome } };
+        trail.note(0, EventKind::Released { since_ns, until_ns, how });
+        let end =
+            if outcome == Outcome::Sold { EventKind::Ok } else { EventKind::Fail { outcome } };
         trail.end(&end);
         Ok(outcome)
     }

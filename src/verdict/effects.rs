@@ -10,9 +10,9 @@
 //!   judged here. A strategy whose write does not depend on what it read must not record the read.
 
 use crate::{
-    history::trace::{End, Read, Sale, Trace, Traces},
+    history::trace::{ConfirmedSale, End, Read, Trace, Traces},
     stock::ledger::Tally,
-    verdict::evidence::{self, Evidence, ms, short, units},
+    verdict::findings::{self, Findings, ms, short, units},
 };
 
 /// What the effects of a history add up to.
@@ -29,18 +29,18 @@ pub(super) struct Effects {
 
 /// A sale, and whose.
 #[derive(Clone, Copy)]
-struct Sold<'t, 'a> {
+struct OrderSale<'t, 'a> {
     trace: &'t Trace<'a>,
-    sale: Sale<'a>,
+    sale: ConfirmedSale<'a>,
 }
 
 /// Judges the sales of a history against its ledger.
-pub(super) fn judge(tally: &Tally, traces: &Traces<'_>, evidence: &mut Evidence) -> Effects {
-    let of = |trace| Trace::sales(trace).map(move |sale| Sold { trace, sale });
-    let mut sales: Vec<Sold<'_, '_>> = traces.iter().flat_map(of).collect();
+pub(super) fn judge(tally: &Tally, traces: &Traces<'_>, findings: &mut Findings) -> Effects {
+    let of = |trace| Trace::sales(trace).map(move |sale| OrderSale { trace, sale });
+    let mut sales: Vec<OrderSale<'_, '_>> = traces.iter().flat_map(of).collect();
     // The order in which the store committed them. Two sales at the same count are a finding of
     // their own, and not one about their tokens.
-    sales.sort_by_key(|Sold { sale, .. }| (sale.sold, sale.fencing_token));
+    sales.sort_by_key(|OrderSale { sale, .. }| (sale.sold, sale.fencing_token));
     let (lost, unexplained) = account(tally, traces, &sales);
     if lost > 0 {
         let line = format!(
@@ -48,17 +48,17 @@ pub(super) fn judge(tally: &Tally, traces: &Traces<'_>, evidence: &mut Evidence)
             units(lost),
             tally.sold
         );
-        evidence.add("lost sales", [line]);
+        findings.add("lost sales", [line]);
     }
-    evidence.add("sold twice", sold_twice(traces, &sales));
-    evidence.add("denied sale", traces.iter().filter_map(denied));
+    findings.add("sold twice", sold_twice(traces, &sales));
+    findings.add("denied sale", traces.iter().filter_map(denied));
     let interleaved: Vec<_> = sales.iter().filter_map(|sold| interleaved(traces, sold)).collect();
     let count = interleaved.len() as u64;
-    evidence.add("effects interleave", interleaved);
+    findings.add("effects interleave", interleaved);
     let regressions = regressions(&sales);
     let fenced = sales.iter().any(|sold| sold.sale.fencing_token.is_some());
     let fencing = fenced.then_some(regressions.len() as u64);
-    evidence.add("fencing regression", regressions);
+    findings.add("fencing regression", regressions);
     let is_unknown = |trace: &&Trace<'_>| matches!(trace.end(), End::Unknown(_) | End::Open);
     let unknown = traces.iter().filter(is_unknown).count() as u64;
     Effects { interleaved: count, regressions: fencing, unknown, unexplained }
@@ -66,7 +66,7 @@ pub(super) fn judge(tally: &Tally, traces: &Traces<'_>, evidence: &mut Evidence)
 
 /// Units that the store confirmed and that its ledger lacks; units in the ledger that neither a
 /// confirmed sale nor an unknown fate explains.
-fn account(tally: &Tally, traces: &Traces<'_>, sales: &[Sold<'_, '_>]) -> (i64, i64) {
+fn account(tally: &Tally, traces: &Traces<'_>, sales: &[OrderSale<'_, '_>]) -> (i64, i64) {
     let (mut confirmed, mut possible) = (0, 0);
     for trace in traces.iter() {
         let written: i64 = trace.sales().map(|sale| sale.quantity).sum();
@@ -86,7 +86,7 @@ fn account(tally: &Tally, traces: &Traces<'_>, sales: &[Sold<'_, '_>]) -> (i64, 
 }
 
 /// Orders that were written more than once, and units that two orders got.
-fn sold_twice(traces: &Traces<'_>, sales: &[Sold<'_, '_>]) -> Vec<String> {
+fn sold_twice(traces: &Traces<'_>, sales: &[OrderSale<'_, '_>]) -> Vec<String> {
     let mut found = Vec::new();
     for trace in traces.iter() {
         let counts: Vec<String> = trace.sales().map(|sale| unit(&sale)).collect();
@@ -97,7 +97,7 @@ fn sold_twice(traces: &Traces<'_>, sales: &[Sold<'_, '_>]) -> Vec<String> {
         }
     }
     // Whoever reaches furthest: a big sale can cover several small ones.
-    let mut furthest: Option<&Sold<'_, '_>> = None;
+    let mut furthest: Option<&OrderSale<'_, '_>> = None;
     for sold in sales {
         let before = first_unit(&sold.sale);
         match furthest {
@@ -127,14 +127,14 @@ fn denied(trace: &Trace<'_>) -> Option<String> {
     let sale = trace.sales().next()?;
     Some(format!(
         "{} ended as {outcome}, which promises that nothing was sold, but the store sold it {}",
-        who(&Sold { trace, sale }),
+        who(&OrderSale { trace, sale }),
         unit(&sale)
     ))
 }
 
 /// A sale between whose read and write somebody else sold.
-fn interleaved(traces: &Traces<'_>, sold: &Sold<'_, '_>) -> Option<String> {
-    let Sold { trace, sale } = sold;
+fn interleaved(traces: &Traces<'_>, sold: &OrderSale<'_, '_>) -> Option<String> {
+    let OrderSale { trace, sale } = sold;
     let Read { at_ns: read_ns, sold: read, .. } = sale.read?;
     let before = sale.sold.saturating_sub(sale.quantity);
     // An order that was written twice did not come between itself.
@@ -158,9 +158,9 @@ fn interleaved(traces: &Traces<'_>, sold: &Sold<'_, '_>) -> Option<String> {
 }
 
 /// Sales under a fencing token that is older than one that the store had seen by then.
-fn regressions(sales: &[Sold<'_, '_>]) -> Vec<String> {
+fn regressions(sales: &[OrderSale<'_, '_>]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut newest: Option<(u64, &Sold<'_, '_>)> = None;
+    let mut newest: Option<(u64, &OrderSale<'_, '_>)> = None;
     for sold in sales {
         let Some(token) = sold.sale.fencing_token else { continue };
         match newest {
@@ -178,17 +178,17 @@ fn regressions(sales: &[Sold<'_, '_>]) -> Vec<String> {
 }
 
 /// A buyer as evidence names it.
-fn who(Sold { trace, sale }: &Sold<'_, '_>) -> String {
-    evidence::who(trace.order_id, sale.server, sale.lock)
+fn who(OrderSale { trace, sale }: &OrderSale<'_, '_>) -> String {
+    findings::who(trace.order_id, sale.server, sale.lock)
 }
 
 /// Units sold before a sale.
-fn first_unit(sale: &Sale<'_>) -> i64 {
+fn first_unit(sale: &ConfirmedSale<'_>) -> i64 {
     sale.sold.saturating_sub(sale.quantity)
 }
 
 /// The units of a sale, counted by the ledger: `unit 7`, `units 7 to 9`.
-fn unit(sale: &Sale<'_>) -> String {
+fn unit(sale: &ConfirmedSale<'_>) -> String {
     let (first, last) = (first_unit(sale).saturating_add(1), sale.sold);
     if first == last { format!("unit {last}") } else { format!("units {first} to {last}") }
 }

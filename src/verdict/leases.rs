@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     history::{
-        lease::{Lease, Released},
+        lease::{HeldLease, Released},
         trace::{Trace, Traces},
     },
-    verdict::evidence::{self, Evidence, TOLD_MAX, ms},
+    verdict::findings::{self, Findings, TOLD_MAX, ms},
 };
 
 /// A time without a break during which a lease stood, or was believed in.
@@ -24,14 +24,14 @@ struct Stretch<'a> {
     from_ns: u64,
     to_ns: u64,
     /// The lease, as its first holder of this stretch had it.
-    lease: Lease<'a>,
+    lease: HeldLease<'a>,
 }
 
 /// Counts overlaps of grants and of beliefs, and tells of them.
-pub(super) fn judge(traces: &Traces<'_>, evidence: &mut Evidence) -> (u64, u64) {
-    let leases: Vec<Lease<'_>> = exclusive(traces).collect();
+pub(super) fn judge(traces: &Traces<'_>, findings: &mut Findings) -> (u64, u64) {
+    let leases: Vec<HeldLease<'_>> = exclusive(traces).collect();
     let at = |clock, at_ns| ms(traces, clock, at_ns);
-    let grants = overlaps(traces, &leases, Lease::stood_until);
+    let grants = overlaps(traces, &leases, HeldLease::stood_until);
     let told = grants.told.iter().map(|(first, second)| {
         format!(
             "the lease of {}, granted at {}, stood until {}, and {} was granted another at {}",
@@ -42,7 +42,7 @@ pub(super) fn judge(traces: &Traces<'_>, evidence: &mut Evidence) -> (u64, u64) 
             at(second.lease.clock, second.from_ns)
         )
     });
-    evidence.tell("grants overlap", told.collect(), grants.count);
+    findings.tell("grants overlap", told.collect(), grants.count);
     let lost = leases.iter().filter(|lease| lease.was_lost());
     let lost = lost.filter_map(|lease| {
         let Released { at_ns, how, .. } = lease.released?;
@@ -53,8 +53,8 @@ pub(super) fn judge(traces: &Traces<'_>, evidence: &mut Evidence) -> (u64, u64) 
         let found = at(lease.clock, at_ns);
         Some(format!("{} held it {until}, and found it {how} at {found}", who(lease)))
     });
-    evidence.add("lease lost", lost);
-    let beliefs = overlaps(traces, &leases, Lease::believed_until);
+    findings.add("lease lost", lost);
+    let beliefs = overlaps(traces, &leases, HeldLease::believed_until);
     let told = beliefs.told.iter().map(|(first, second)| {
         format!(
             "{} believed to be alone from {} to {}, and {} from {} to {}",
@@ -66,7 +66,7 @@ pub(super) fn judge(traces: &Traces<'_>, evidence: &mut Evidence) -> (u64, u64) 
             at(second.lease.clock, second.to_ns)
         )
     });
-    evidence.tell("beliefs overlap", told.collect(), beliefs.count);
+    findings.tell("beliefs overlap", told.collect(), beliefs.count);
     (grants.count, beliefs.count)
 }
 
@@ -75,13 +75,13 @@ pub(super) fn clocks(traces: &Traces<'_>) -> usize {
     exclusive(traces).map(|lease| lease.clock).collect::<BTreeSet<_>>().len()
 }
 
-fn exclusive<'a>(traces: &Traces<'a>) -> impl Iterator<Item = Lease<'a>> {
+fn exclusive<'a>(traces: &Traces<'a>) -> impl Iterator<Item = HeldLease<'a>> {
     traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive)
 }
 
 /// A buyer as evidence names it.
-fn who(lease: &Lease<'_>) -> String {
-    evidence::who(lease.order_id, lease.server, lease.lock)
+fn who(lease: &HeldLease<'_>) -> String {
+    findings::who(lease.order_id, lease.server, lease.lock)
 }
 
 /// Pairs of stretches that overlap: all counted, the first of them told.
@@ -92,8 +92,8 @@ struct Pairs<'a> {
 
 fn overlaps<'a>(
     traces: &Traces<'a>,
-    leases: &[Lease<'a>],
-    until: impl Fn(&Lease<'a>) -> u64,
+    leases: &[HeldLease<'a>],
+    until: impl Fn(&HeldLease<'a>) -> u64,
 ) -> Pairs<'a> {
     let mut pairs = Pairs { count: 0, told: Vec::new() };
     for clock in traces.clocks() {
@@ -108,7 +108,7 @@ fn overlaps<'a>(
 
 /// What leases had without a break, by when it began. One that ended no later than it was known to
 /// have been granted shows nothing.
-fn stretches<'a>(leases: impl Iterator<Item = (Lease<'a>, u64)>) -> Vec<Stretch<'a>> {
+fn stretches<'a>(leases: impl Iterator<Item = (HeldLease<'a>, u64)>) -> Vec<Stretch<'a>> {
     let mut pieces: Vec<Stretch<'_>> = leases
         .map(|(lease, to_ns)| Stretch { from_ns: lease.at_ns, to_ns, lease })
         .filter(|piece| piece.from_ns < piece.to_ns)

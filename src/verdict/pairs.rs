@@ -3,9 +3,9 @@
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    history::{Kind, Record, simulated::event},
+    history::{EventKind, Record, simulated::event},
     stock::ledger::Tally,
-    verdict::{evidence::TOLD_MAX, judge},
+    verdict::{findings::TOLD_MAX, judge},
 };
 
 /// A lease: its clock, its token, and when it was granted, released, and over.
@@ -15,7 +15,7 @@ fn records(holds: &[Hold]) -> Vec<Record> {
     let record = |(at, hold): (usize, &Hold)| {
         let &(clock, token, granted_ns, held_ns, until_ns) = hold;
         let (until_ns, how) = (until_ns.map(|after| granted_ns + after), "released".to_owned());
-        let granted = Kind::Granted {
+        let granted = EventKind::Granted {
             since_ns: granted_ns,
             token: format!("t{token}"),
             fencing_token: None,
@@ -31,7 +31,7 @@ fn records(holds: &[Hold]) -> Vec<Record> {
             run_id: None,
             events: vec![
                 event(granted_ns, granted),
-                event(since_ns + 1, Kind::Released { since_ns, until_ns, how }),
+                event(since_ns + 1, EventKind::Released { since_ns, until_ns, how }),
             ],
         }
     };
@@ -100,7 +100,7 @@ fn many_pairs_take_no_longer_than_few() {
     let mut records = Vec::new();
     for at in 0..LEASES {
         let mut one = self::records(&[(0, 0, at, 10 * LEASES, None)]);
-        if let Kind::Granted { token, .. } = &mut one[0].events[0].kind {
+        if let EventKind::Granted { token, .. } = &mut one[0].events[0].kind {
             *token = format!("t{at}");
         }
         one[0].order_id = format!("order{at}");

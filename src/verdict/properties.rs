@@ -7,9 +7,9 @@ use proptest::{prelude::*, sample::Index};
 
 use crate::{
     history::{
-        Event, Kind,
+        Event, EventKind,
         shaken::{drop_oldest, shake},
-        simulated::{Counts, Lane, Order, Shop, event, shops},
+        simulated::{Counts, Lane, SimulatedOrder, SimulatedShop, event, shops},
     },
     outcome::Outcome,
     stock::ledger::Tally,
@@ -17,12 +17,12 @@ use crate::{
 };
 
 /// What the store of a shop says.
-fn tally(shop: &Shop) -> Tally {
+fn tally(shop: &SimulatedShop) -> Tally {
     let Counts { initial, stock, sold } = shop.counts;
     Tally { initial, stock, sold }
 }
 
-fn verdict(shop: &Shop) -> Verdict {
+fn verdict(shop: &SimulatedShop) -> Verdict {
     let records = shop.records();
     judge(&tally(shop), &records, records.len() as u64)
 }
@@ -33,7 +33,7 @@ fn kinds(verdict: &Verdict) -> BTreeSet<&str> {
 }
 
 /// Every event of a shop, to be changed.
-fn events(shop: &mut Shop) -> Vec<&mut Event> {
+fn events(shop: &mut SimulatedShop) -> Vec<&mut Event> {
     let lanes = shop.orders.iter_mut().flat_map(|order| &mut order.lanes);
     let mut events: Vec<&mut Event> = lanes.flat_map(|lane| &mut lane.events).collect();
     events.sort_by_key(|event| event.at_ns);
@@ -41,14 +41,16 @@ fn events(shop: &mut Shop) -> Vec<&mut Event> {
 }
 
 /// Every sale whose read was recorded: the count that it read, and its own.
-fn sales_with_reads(shop: &mut Shop) -> Vec<(&mut i64, i64)> {
+fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
     let mut found = Vec::new();
     for lane in shop.orders.iter_mut().flat_map(|order| &mut order.lanes) {
         let mut read = None;
         for event in &mut lane.events {
             match &mut event.kind {
-                Kind::Read { sold, .. } => read = Some(sold),
-                Kind::Written { sold, .. } => found.extend(read.take().map(|read| (read, *sold))),
+                EventKind::Read { sold, .. } => read = Some(sold),
+                EventKind::Written { sold, .. } => {
+                    found.extend(read.take().map(|read| (read, *sold)))
+                }
                 _ => {}
             }
         }
@@ -57,11 +59,11 @@ fn sales_with_reads(shop: &mut Shop) -> Vec<(&mut i64, i64)> {
 }
 
 /// Every exclusive lease: its server, when it was granted, and until when it stood at least.
-fn holds(shop: &Shop) -> Vec<(usize, u64, u64)> {
+fn holds(shop: &SimulatedShop) -> Vec<(usize, u64, u64)> {
     let mut found = Vec::new();
     for lane in shop.orders.iter().flat_map(|order| &order.lanes) {
-        let granted = lane.events.iter().find(|it| matches!(it.kind, Kind::Granted { .. }));
-        let read = lane.events.iter().find(|it| matches!(it.kind, Kind::Read { .. }));
+        let granted = lane.events.iter().find(|it| matches!(it.kind, EventKind::Granted { .. }));
+        let read = lane.events.iter().find(|it| matches!(it.kind, EventKind::Read { .. }));
         let pair = granted.zip(read).filter(|(granted, read)| granted.at_ns + 1 < read.at_ns);
         found.extend(pair.map(|(granted, read)| (lane.server, granted.at_ns, read.at_ns)));
     }
@@ -133,7 +135,7 @@ proptest! {
         // Each sale under a token of its own, so that only one can be older than one before.
         let mut tokens: Vec<&mut u64> = Vec::new();
         for event in events(&mut shop) {
-            if let Kind::Written { fencing_token, sold, .. } = &mut event.kind {
+            if let EventKind::Written { fencing_token, sold, .. } = &mut event.kind {
                 tokens.push(fencing_token.insert(sold.unsigned_abs() * 10));
             }
         }
@@ -153,7 +155,7 @@ proptest! {
         let holds = holds(&shop);
         prop_assume!(!holds.is_empty());
         let (server, granted_ns, used_ns) = *at.get(&holds);
-        let second = Kind::Granted {
+        let second = EventKind::Granted {
             since_ns: granted_ns,
             token: "intruder".to_owned(),
             fencing_token: None,
@@ -161,15 +163,15 @@ proptest! {
             exclusive: true,
         };
         let (since_ns, how) = (used_ns, "released".to_owned());
-        let released = Kind::Released { since_ns, until_ns: Some(used_ns), how };
+        let released = EventKind::Released { since_ns, until_ns: Some(used_ns), how };
         let events = vec![
-            event(granted_ns, Kind::Invoke { quantity: 1 }),
+            event(granted_ns, EventKind::Invoke { quantity: 1 }),
             event(granted_ns + 1, second),
             event(used_ns + 1, released),
-            event(used_ns + 2, Kind::Fail { outcome: Outcome::Lost }),
+            event(used_ns + 2, EventKind::Fail { outcome: Outcome::Lost }),
         ];
         let lanes = vec![Lane { server, lock: "safe", events }];
-        shop.orders.push(Order { order_id: "intruder".to_owned(), lanes });
+        shop.orders.push(SimulatedOrder { order_id: "intruder".to_owned(), lanes });
         let verdict = verdict(&shop);
         prop_assert!(verdict.ok, "{verdict:#?}");
         prop_assert_eq!(verdict.overlaps.grants, 1, "{:#?}", verdict);
@@ -192,18 +194,18 @@ proptest! {
         prop_assert!(kinds(&verdict).is_subset(&found), "{verdict:#?}");
     }
 
-    /// Units are sold to two buyers: each was told that they are its own.
+    /// Two buyers get the same units, and each is told that they are its own.
     #[test]
     fn units_sold_to_two_buyers_are_found(mut shop in shops(), at: Index) {
         let sold: Vec<Event> = events(&mut shop)
             .into_iter()
-            .filter(|event| matches!(event.kind, Kind::Written { .. }))
+            .filter(|event| matches!(event.kind, EventKind::Written { .. }))
             .map(|event| event.clone())
             .collect();
         prop_assume!(!sold.is_empty());
         let again = vec![at.get(&sold).clone()];
         let lanes = vec![Lane { server: 0, lock: "atomic", events: again }];
-        shop.orders.push(Order { order_id: "again".to_owned(), lanes });
+        shop.orders.push(SimulatedOrder { order_id: "again".to_owned(), lanes });
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok);
         prop_assert!(kinds(&verdict).contains("sold twice"), "{verdict:#?}");
@@ -219,14 +221,14 @@ proptest! {
         let mut sellers: Vec<(&mut Lane, u32)> = Vec::new();
         for lane in shop.orders.iter_mut().flat_map(|order| &mut order.lanes) {
             let sold = lane.events.iter().find_map(|event| match event.kind {
-                Kind::Written { quantity, .. } => Some(quantity),
+                EventKind::Written { quantity, .. } => Some(quantity),
                 _ => None,
             });
             sellers.extend(sold.map(|quantity| (lane, quantity)));
         }
         prop_assume!(!sellers.is_empty());
         let (lane, quantity) = at.get_mut(&mut sellers);
-        let again = Kind::Written {
+        let again = EventKind::Written {
             since_ns: now_ns + 1,
             stock: counts.stock - i64::from(*quantity),
             quantity: *quantity,
@@ -277,9 +279,9 @@ proptest! {
     #[test]
     fn a_buyer_who_was_told_a_failure_is_found(mut shop in shops(), at: Index) {
         let mut sold: Vec<&mut Event> =
-            events(&mut shop).into_iter().filter(|event| event.kind == Kind::Ok).collect();
+            events(&mut shop).into_iter().filter(|event| event.kind == EventKind::Ok).collect();
         prop_assume!(!sold.is_empty());
-        at.get_mut(&mut sold).kind = Kind::Fail { outcome: Outcome::Unavailable };
+        at.get_mut(&mut sold).kind = EventKind::Fail { outcome: Outcome::Unavailable };
         let verdict = verdict(&shop);
         prop_assert!(!verdict.ok);
         let found = BTreeSet::from(["denied sale", "beliefs overlap"]);

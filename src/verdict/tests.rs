@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    history::{Event, Kind, simulated::event},
+    history::{Event, EventKind, simulated::event},
     outcome::Outcome,
 };
 use locklab_locks::step::Step;
@@ -22,17 +22,17 @@ fn record(order_id: &str, server: &str, events: &[Event]) -> Record {
 }
 
 fn invoke(at: u64) -> Event {
-    event(at * MS, Kind::Invoke { quantity: 1 })
+    event(at * MS, EventKind::Invoke { quantity: 1 })
 }
 
 fn granted(at: u64, token: &str, until: Option<u64>) -> Event {
     let (since_ns, until_ns) = (at * MS, until.map(|until| until * MS));
     let (token, fencing_token, exclusive) = (token.to_owned(), None, true);
-    event(at * MS, Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive })
+    event(at * MS, EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive })
 }
 
 fn read(at: u64, stock: i64, sold: i64) -> Event {
-    event(at * MS, Kind::Read { since_ns: at * MS, stock, sold })
+    event(at * MS, EventKind::Read { since_ns: at * MS, stock, sold })
 }
 
 fn written(at: u64, stock: i64, sold: i64) -> Event {
@@ -41,24 +41,24 @@ fn written(at: u64, stock: i64, sold: i64) -> Event {
 
 fn fenced(at: u64, stock: i64, sold: i64, fencing_token: Option<u64>) -> Event {
     let (since_ns, quantity) = (at * MS, 1);
-    event(at * MS, Kind::Written { since_ns, stock, quantity, sold, fencing_token })
+    event(at * MS, EventKind::Written { since_ns, stock, quantity, sold, fencing_token })
 }
 
 fn released(at: u64, until: Option<u64>, how: &str) -> Event {
     let (until_ns, how) = (until.map(|until| until * MS), how.to_owned());
-    event(at * MS, Kind::Released { since_ns: at * MS, until_ns, how })
+    event(at * MS, EventKind::Released { since_ns: at * MS, until_ns, how })
 }
 
 fn ok(at: u64) -> Event {
-    event(at * MS, Kind::Ok)
+    event(at * MS, EventKind::Ok)
 }
 
 fn fail(at: u64, outcome: Outcome) -> Event {
-    event(at * MS, Kind::Fail { outcome })
+    event(at * MS, EventKind::Fail { outcome })
 }
 
 fn unknown(at: u64, step: Step) -> Event {
-    event(at * MS, Kind::Unknown { step })
+    event(at * MS, EventKind::Unknown { step })
 }
 
 fn tally(initial: i64, stock: i64, sold: i64) -> Tally {
@@ -194,7 +194,7 @@ fn what_shows_when_a_lease_stood() {
     let twice = [granted(1, "aa", Some(90)), granted(30, "cc", Some(40)), read(70, 9, 0)];
     assert_eq!(grants(&twice), (0, 1), "who asks for another does not use the first any more");
     let mut shared = granted(1, "aa", Some(90));
-    if let Kind::Granted { exclusive, .. } = &mut shared.kind {
+    if let EventKind::Granted { exclusive, .. } = &mut shared.kind {
         *exclusive = false;
     }
     assert_eq!(grants(&[shared, read(70, 9, 0)]), (0, 0), "nobody promised anything");
@@ -267,7 +267,7 @@ fn an_order_that_two_servers_recorded() {
 fn certainty_wins() {
     let gave_up = record("a", "front", &[invoke(0), unknown(5, Step::Take)]);
     for end in [ok(9), fail(9, Outcome::SoldOut)] {
-        let sold = i64::from(end.kind == Kind::Ok);
+        let sold = i64::from(end.kind == EventKind::Ok);
         let tally = tally(5, 5 - sold, sold);
         let verdict = judged(&tally, &[gave_up.clone(), record("a", "consumer", &[end])]);
         assert!(verdict.ok && verdict.gaps.is_empty(), "{verdict:#?}");

@@ -2,7 +2,7 @@
 
 use locklab::report::{
     Part, Picture, Report, Timeline,
-    picture::{Group, Groups, Line, Lines},
+    picture::{Curve, Curves, Group, Groups},
     timeline::{Lane, Mark, Shade, Span},
 };
 
@@ -96,15 +96,15 @@ fn timeline(lanes: u64) -> Timeline {
     }
 }
 
-fn lines(count: usize) -> Lines {
+fn lines(count: usize) -> Curves {
     let point = |line: usize, at: i32| {
         let x = f64::from(at * at);
         (x, 1e4 / (1.0 + line as f64) * (1.0 - (-x / 40.0).exp()))
     };
     let line =
-        |line| Line { name: name(line), points: (1..12).map(|at| point(line, at)).collect() };
+        |line| Curve { name: name(line), points: (1..12).map(|at| point(line, at)).collect() };
     let lines = (0..count).map(line).collect();
-    Lines {
+    Curves {
         title: format!("how much is sold, {count} locks"),
         x: "buyers at once",
         y: "purchases/s",

@@ -1,7 +1,7 @@
 //! A store that is driven directly: operations, and in a few words what it answers.
 
 use locklab::{
-    history::{Event, Kind, Record},
+    history::{Event, EventKind, Record},
     outcome::Outcome,
     product::{Item, Product},
     stock::{
@@ -196,7 +196,7 @@ impl Driven {
                 clock: "c".to_owned(),
                 lock: "safe".to_owned(),
                 run_id: None,
-                events: vec![Event { at_ns: number, kind: Kind::Ok }],
+                events: vec![Event { at_ns: number, kind: EventKind::Ok }],
             },
         };
         (0..many.into()).map(note).collect()

@@ -89,13 +89,13 @@ proptest! {
         check_rules(&lines);
         // Nothing is lost, and nothing depends on how the records came in.
         let ok = |f: &str| lines.iter().filter(|it| it.f == f && it.kind == "ok").count();
-        let events: Vec<&Kind> =
+        let events: Vec<&EventKind> =
             records.iter().flat_map(|it| &it.events).map(|it| &it.kind).collect();
-        let count = |is: fn(&Kind) -> bool| events.iter().filter(|it| is(it)).count();
-        prop_assert_eq!(ok("read"), count(|it| matches!(it, Kind::Read { .. })));
-        prop_assert_eq!(ok("write"), count(|it| matches!(it, Kind::Written { .. })));
-        prop_assert_eq!(ok("acquire"), count(|it| matches!(it, Kind::Granted { .. })));
-        prop_assert_eq!(ok("purchase"), count(|it| *it == Kind::Ok));
+        let count = |is: fn(&EventKind) -> bool| events.iter().filter(|it| is(it)).count();
+        prop_assert_eq!(ok("read"), count(|it| matches!(it, EventKind::Read { .. })));
+        prop_assert_eq!(ok("write"), count(|it| matches!(it, EventKind::Written { .. })));
+        prop_assert_eq!(ok("acquire"), count(|it| matches!(it, EventKind::Granted { .. })));
+        prop_assert_eq!(ok("purchase"), count(|it| *it == EventKind::Ok));
         let invoked = |it: &&Line| it.f == "purchase" && it.kind == "invoke";
         prop_assert_eq!(lines.iter().filter(invoked).count(), shop.orders.len());
         prop_assert_eq!(text.lines().filter(|it| !it.starts_with(';')).count(), lines.len());
@@ -116,7 +116,7 @@ proptest! {
             clock,
             lock: "safe".to_owned(),
             run_id: None,
-            events: vec![event(1, Kind::Invoke { quantity: 1 }), event(2, Kind::Ok)],
+            events: vec![event(1, EventKind::Invoke { quantity: 1 }), event(2, EventKind::Ok)],
         };
         let text = edn(std::slice::from_ref(&record));
         prop_assert_eq!(text.matches('\n').count(), 2);
@@ -155,12 +155,12 @@ fn record(order_id: &str, events: Vec<Event>) -> Record {
 
 fn granted(at_ns: u64, token: &str, until_ns: Option<u64>) -> Event {
     let (since_ns, token, fencing_token) = (at_ns - 1, token.to_owned(), Some(7));
-    event(at_ns, Kind::Granted { since_ns, token, fencing_token, until_ns, exclusive: true })
+    event(at_ns, EventKind::Granted { since_ns, token, fencing_token, until_ns, exclusive: true })
 }
 
 fn released(at_ns: u64, until_ns: Option<u64>, how: &str) -> Event {
     let (since_ns, how) = (at_ns - 1, how.to_owned());
-    event(at_ns, Kind::Released { since_ns, until_ns, how })
+    event(at_ns, EventKind::Released { since_ns, until_ns, how })
 }
 
 /// An export without what says where each line comes from.
@@ -173,15 +173,21 @@ fn exported(records: &[Record]) -> Vec<String> {
 #[test]
 fn a_purchase_from_beginning_to_end() {
     let events = vec![
-        event(100, Kind::Invoke { quantity: 2 }),
+        event(100, EventKind::Invoke { quantity: 2 }),
         granted(103, "aa", Some(900)),
-        event(106, Kind::Read { since_ns: 105, stock: 5, sold: 4 }),
+        event(106, EventKind::Read { since_ns: 105, stock: 5, sold: 4 }),
         event(
             109,
-            Kind::Written { since_ns: 107, stock: 3, quantity: 2, sold: 6, fencing_token: Some(7) },
+            EventKind::Written {
+                since_ns: 107,
+                stock: 3,
+                quantity: 2,
+                sold: 6,
+                fencing_token: Some(7),
+            },
         ),
         released(112, Some(900), "released"),
-        event(113, Kind::Ok),
+        event(113, EventKind::Ok),
     ];
     assert_eq!(
         exported(&[record("a", events)]),
@@ -204,9 +210,9 @@ fn a_purchase_from_beginning_to_end() {
 #[test]
 fn what_nobody_knows() {
     let lost = vec![
-        event(10, Kind::Invoke { quantity: 1 }),
-        event(12, Kind::Read { since_ns: 11, stock: 5, sold: 0 }),
-        event(19, Kind::Unknown { step: Step::Write }),
+        event(10, EventKind::Invoke { quantity: 1 }),
+        event(12, EventKind::Read { since_ns: 11, stock: 5, sold: 0 }),
+        event(19, EventKind::Unknown { step: Step::Write }),
     ];
     assert_eq!(
         exported(&[record("a", lost)]),
@@ -221,8 +227,8 @@ fn what_nobody_knows() {
         ]
     );
     let busy = vec![
-        event(10, Kind::Invoke { quantity: 1 }),
-        event(19, Kind::Fail { outcome: Outcome::Busy }),
+        event(10, EventKind::Invoke { quantity: 1 }),
+        event(19, EventKind::Fail { outcome: Outcome::Busy }),
     ];
     assert_eq!(
         exported(&[record("a", busy)]),
@@ -275,7 +281,7 @@ fn a_bad_history_is_not_linearizable() {
     assert!(!held(&[hold("a", 1, 20), hold("b", 10, 40)]));
 
     let buy = |name, from: u64, left| {
-        let written = Kind::Written {
+        let written = EventKind::Written {
             since_ns: from + 2,
             stock: left,
             quantity: 1,
@@ -283,10 +289,10 @@ fn a_bad_history_is_not_linearizable() {
             fencing_token: None,
         };
         let events = vec![
-            event(from, Kind::Invoke { quantity: 1 }),
-            event(from + 1, Kind::Read { since_ns: from, stock: left + 1, sold: 0 }),
+            event(from, EventKind::Invoke { quantity: 1 }),
+            event(from + 1, EventKind::Read { since_ns: from, stock: left + 1, sold: 0 }),
             event(from + 3, written),
-            event(from + 4, Kind::Ok),
+            event(from + 4, EventKind::Ok),
         ];
         record(name, events)
     };
@@ -301,7 +307,7 @@ fn a_bad_history_is_not_linearizable() {
 /// busy.
 #[test]
 fn when_an_order_gets_another_process() {
-    let read = |since_ns, at_ns| event(at_ns, Kind::Read { since_ns, stock: 5, sold: 0 });
+    let read = |since_ns, at_ns| event(at_ns, EventKind::Read { since_ns, stock: 5, sold: 0 });
     let events = vec![
         read(1, 4),
         read(5, 7),
@@ -320,8 +326,9 @@ fn when_an_order_gets_another_process() {
 
 #[test]
 fn what_an_export_cannot_show_is_announced() {
-    let other = Record { clock: "another".to_owned(), ..record("b", vec![event(5, Kind::Ok)]) };
-    let text = edn(&[record("a", vec![event(900, Kind::Invoke { quantity: 1 })]), other]);
+    let other =
+        Record { clock: "another".to_owned(), ..record("b", vec![event(5, EventKind::Ok)]) };
+    let text = edn(&[record("a", vec![event(900, EventKind::Invoke { quantity: 1 })]), other]);
     let warnings: Vec<&str> = text.lines().filter(|line| line.starts_with(';')).collect();
     assert_eq!(warnings.len(), 2, "clocks, and an order that may have sold: {text}");
     assert_eq!(read_back(&text).len(), 1);

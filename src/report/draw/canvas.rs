@@ -63,7 +63,7 @@ pub fn style(size: f64, color: RGBColor, anchor: HPos) -> TextStyle<'static> {
     TextStyle { color: color.to_backend_color(), ..style }.pos(Pos::new(anchor, VPos::Center))
 }
 
-/// How bold text is written, with the middle of its height where it is put.
+/// How bold text is written.
 pub fn bold(size: f64, color: RGBColor, anchor: HPos) -> TextStyle<'static> {
     let style: TextStyle<'_> = ("sans-serif", size, FontStyle::Bold).into_font().into();
     TextStyle { color: color.to_backend_color(), ..style }.pos(Pos::new(anchor, VPos::Center))
@@ -84,7 +84,7 @@ pub fn width(text: &str, size: f64) -> i32 {
     (letters * size / 1.24).ceil() as i32
 }
 
-/// What fits of a text: its middle is left out, for names often differ at their ends.
+/// A text, or what fits of it: its middle is left out, for names often differ at their ends.
 pub fn fit(text: &str, size: f64, room: i32) -> String {
     if width(text, size) <= room {
         return text.to_owned();

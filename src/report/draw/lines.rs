@@ -8,13 +8,13 @@ use super::{
 };
 use crate::report::{
     draw::canvas::{DrawError, canvas, nothing},
-    picture::Lines,
+    picture::Curves,
 };
 
 /// How high the chart is.
 const HEIGHT: i32 = 380;
 
-pub fn draw(lines: &Lines) -> Result<String, DrawError> {
+pub fn draw(lines: &Curves) -> Result<String, DrawError> {
     let drawn = &lines.lines[..lines.lines.len().min(STROKES)];
     let all = || drawn.iter().flat_map(|line| points(&line.points));
     let spans = (scale::span(all().map(|it| it.0)), scale::span(all().map(|it| it.1)));

@@ -60,8 +60,7 @@ impl Scale {
         Self { range, is_logarithmic: false, percent: false }
     }
 
-    /// A scale over a span of values: logarithmic where they lie so far apart that only their
-    /// ratios can be shown.
+    /// Begins at 0, unless values lie so far apart that only their ratios can be shown.
     pub fn of(span: (f64, f64)) -> Self {
         let (least, most) = span;
         if least > LEAST && most / least > 100.0 {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::report::{
     Timeline,
-    picture::{Group, Groups, Line, Lines},
+    picture::{Curve, Curves, Group, Groups},
     timeline::{Lane, Mark, Shade, Span},
 };
 
@@ -57,9 +57,9 @@ fn whatever_was_measured_can_be_drawn() {
             let (up, down) = (samples.iter(), samples.iter().rev());
             up.copied().zip(down.copied()).collect()
         };
-        let lines = samples.iter().map(|it| Line { name: "a line".to_owned(), points: pairs(it) });
+        let lines = samples.iter().map(|it| Curve { name: "a line".to_owned(), points: pairs(it) });
         let (lines, title) = (lines.collect(), "one against the other".to_owned());
-        drawn(&Picture::Lines(Lines { title, x: "buyers", y: "ms", lines }));
+        drawn(&Picture::Lines(Curves { title, x: "buyers", y: "ms", lines }));
         drawn(&Picture::Bars(groups(samples.clone())));
         drawn(&Picture::Distribution(groups(samples)));
     }

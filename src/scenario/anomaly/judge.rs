@@ -39,10 +39,10 @@ impl Ends {
 }
 
 /// What was done with one item, and how it ended.
-pub struct Case<'a> {
+pub struct Trial<'a> {
     /// What was expected.
     pub claim: &'a str,
-    /// What was expected, in a form that can be checked.
+    /// How the purchases are to end for that.
     pub ends: Ends,
     /// What happened before anybody decided.
     pub story: String,
@@ -52,7 +52,7 @@ pub struct Case<'a> {
     pub tally: Tally,
 }
 
-impl Case<'_> {
+impl Trial<'_> {
     /// Adds the case to a part, with the steps by which the database was told of it.
     pub fn judge(self, part: &mut Part, steps: &[Value]) {
         let Self { claim, ends, story, purchases, tally } = self;

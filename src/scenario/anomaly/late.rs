@@ -3,7 +3,7 @@
 //! (PostgreSQL documentation, "Transaction Isolation").
 
 use super::{
-    judge::{Case, Ends},
+    judge::{Ends, Trial},
     ledger::{Awaited, Buyer, Ledger, Writes},
 };
 use crate::{report::Part, scenario::error::ScenarioError};
@@ -97,14 +97,14 @@ async fn race(
     let (sold, ()) = tokio::try_join!(sells, waits)?;
     let look = second.look(item, &left, &values).await?;
     let bought = second.decide(item, look, arm.writes).await;
-    let case = Case {
+    let trial = Trial {
         claim: arm.claim,
         ends: arm.ends,
         story: format!("session {second_id} waited for the lock of session {}", first.id),
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }
 

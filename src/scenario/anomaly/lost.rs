@@ -6,9 +6,9 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    judge::{Case, Ends},
+    databases::Databases,
+    judge::{Ends, Trial},
     ledger::{Awaited, Ledger, Writes},
-    scene::Scene,
 };
 use crate::{
     lab::Lab,
@@ -45,7 +45,11 @@ const TTL: Duration = Duration::from_secs(3);
 
 /// Two buyers of one unit; the connection by which the first holds the lock is killed during its
 /// work.
-pub async fn show(scene: &Scene, ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
+pub async fn show(
+    databases: &Databases,
+    ledger: &Ledger,
+    part: &mut Part,
+) -> Result<(), ScenarioError> {
     let claim = "the holder works over another connection: both sell the unit";
     race(ledger, part, "elsewhere", (claim, Works::Elsewhere, Ends::Overlap)).await?;
     let claim =
@@ -53,7 +57,7 @@ pub async fn show(scene: &Scene, ledger: &Ledger, part: &mut Part) -> Result<(),
     race(ledger, part, "there", (claim, Works::There, Ends::Failed)).await?;
     let claim =
         "control, `mysql-lock`, which asks for its lock before it writes: lost, and sold once";
-    match ask_first(scene, ledger).await {
+    match ask_first(databases, ledger).await {
         Ok(asked) => asked.judge(part, claim, &ledger.steps()),
         Err(error) => part.unknown(claim, error),
     }
@@ -97,7 +101,7 @@ async fn race(
     let second_look = second.look(item, &left, &[item.into()]).await?;
     let sold = first.decide(item, first_look, Writes::StockToo).await;
     let bought = second.decide(item, second_look, Writes::StockToo).await;
-    let case = Case {
+    let trial = Trial {
         claim,
         ends,
         story: format!(
@@ -106,7 +110,7 @@ async fn race(
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }
 
@@ -118,10 +122,10 @@ struct Asked {
     tally: Tally,
 }
 
-/// What the database answers is asked under the strategy, in a lab that sells from that MySQL.
-async fn ask_first(scene: &Scene, ledger: &Ledger) -> Result<Asked, ScenarioError> {
-    let url = scene.mysql_url()?.clone();
-    let config = scene.config.with_servers(&[(Backend::MySql, url)]);
+/// Two buyers of one unit under the strategy, in a lab that sells from that MySQL.
+async fn ask_first(databases: &Databases, ledger: &Ledger) -> Result<Asked, ScenarioError> {
+    let url = databases.mysql_url()?.clone();
+    let config = databases.config.with_servers(&[(Backend::MySql, url)]);
     let lab = Lab::open(&config, CancellationToken::new()).await?;
     let asked = purchases(&lab, ledger).await;
     lab.close(Instant::now()).await;

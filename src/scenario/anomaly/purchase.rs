@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What became of one purchase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Purchase {
-    /// Who.
+    /// Who wanted a unit.
     pub buyer: &'static str,
     /// In which session.
     pub session: i64,

@@ -3,7 +3,7 @@
 //! (The-Leetcode-City 1654).
 
 use super::{
-    judge::{Case, Ends},
+    judge::{Ends, Trial},
     ledger::{Ledger, Writes},
     purchase::Look,
 };
@@ -61,14 +61,14 @@ async fn count(
     let look = buyer.look(item, &left, &[units.into(), item.into()]).await?;
     let bought = buyer.decide(item, look, Writes::Sale).await;
     packer.run("COMMIT").await?;
-    let case = Case {
+    let trial = Trial {
         claim,
         ends,
         story: format!("{UNITS} are sold, one of them locked by session {}", packer.id),
         purchases: vec![bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }
 
@@ -97,13 +97,13 @@ async fn pick(ledger: &Ledger, part: &mut Part) -> Result<(), ScenarioError> {
         }
         purchases.push(buyer.decide(item, look, Writes::Sale).await);
     }
-    let case = Case {
+    let trial = Trial {
         claim: "control, each buyer picks one of many rows with SKIP LOCKED: each is sold once",
         ends: Ends::TurnedAway,
         story: "all pick before anybody commits".to_owned(),
         purchases,
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! 4930).
 
 use super::{
-    judge::{Case, Ends},
+    judge::{Ends, Trial},
     ledger::{Awaited, Ledger, Writes},
     purchase::{Did, Look},
 };
@@ -109,13 +109,13 @@ async fn race(
         }
         Err(refusal) => second.leave(shown, Did::Failed(refusal)).await,
     };
-    let case = Case {
+    let trial = Trial {
         claim,
         ends,
         story: format!("FOR UPDATE waited, and gave {gave}"),
         purchases: vec![sold, bought],
         tally: ledger.tally(item).await?,
     };
-    case.judge(part, &ledger.steps());
+    trial.judge(part, &ledger.steps());
     Ok(())
 }

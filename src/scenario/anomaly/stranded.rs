@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 
-use super::scene::{Pooled, Scene};
+use super::databases::{Databases, Pooled};
 use crate::{
     embedded::pgbouncer,
     report::Part,
@@ -32,7 +32,7 @@ struct Answered {
 
 /// What happened to a lock, and who had it then.
 #[derive(Debug, Serialize)]
-struct Fate {
+struct LockTries {
     /// It was taken, by a client that has gone since.
     taken: Answered,
     /// The client asked for its release before, if it did.
@@ -49,8 +49,8 @@ struct Fate {
 
 /// A session lock through the pooler; and the controls, where it ends with its client, or its
 /// transaction.
-pub async fn show(scene: &Scene, part: &mut Part) -> Result<(), ScenarioError> {
-    let pooled = scene.pooled()?;
+pub async fn show(databases: &Databases, part: &mut Part) -> Result<(), ScenarioError> {
+    let pooled = databases.pooled()?;
     judge_stranded(part, &strand(pooled).await?);
     let claim = "control, the same without the pooler: the lock ends with its client's session";
     judge_free(part, claim, &directly(pooled).await?);
@@ -60,7 +60,7 @@ pub async fn show(scene: &Scene, part: &mut Part) -> Result<(), ScenarioError> {
 }
 
 /// Takes a lock through the pooler, releases it over another session, and goes.
-async fn strand(pooled: &Pooled) -> Result<Fate, ScenarioError> {
+async fn strand(pooled: &Pooled) -> Result<LockTries, ScenarioError> {
     let (key, try_it) = lock("pg_try_advisory_lock");
     let mut client = enter(&pooled.through).await?;
     let taken = ask(&mut client, &try_it).await?;
@@ -97,11 +97,11 @@ async fn strand(pooled: &Pooled) -> Result<Fate, ScenarioError> {
     same.run(Op::Rollback, "ROLLBACK").await?;
     let (released, same) = (Some(released), Some(granted));
     let holders = holders(pooled, key).await?;
-    Ok(Fate { taken, released, meanwhile: None, next, same, holders })
+    Ok(LockTries { taken, released, meanwhile: None, next, same, holders })
 }
 
 /// Takes a lock without the pooler, and goes.
-async fn directly(pooled: &Pooled) -> Result<Fate, ScenarioError> {
+async fn directly(pooled: &Pooled) -> Result<LockTries, ScenarioError> {
     let (key, try_it) = lock("pg_try_advisory_lock");
     let mut client = enter(&pooled.direct).await?;
     let taken = ask(&mut client, &try_it).await?;
@@ -115,11 +115,11 @@ async fn directly(pooled: &Pooled) -> Result<Fate, ScenarioError> {
     };
     let holders = poll("nobody holds the lock", is_free).await?;
     let next = ask(&mut next, &try_it).await?;
-    Ok(Fate { taken, released: None, meanwhile, next, same: None, holders })
+    Ok(LockTries { taken, released: None, meanwhile, next, same: None, holders })
 }
 
 /// Takes a lock of the transaction through the pooler, and commits.
-async fn within(pooled: &Pooled) -> Result<Fate, ScenarioError> {
+async fn within(pooled: &Pooled) -> Result<LockTries, ScenarioError> {
     let (key, try_it) = lock("pg_try_advisory_xact_lock");
     let mut client = enter(&pooled.through).await?;
     client.run(Op::Begin, "BEGIN").await?;
@@ -129,7 +129,7 @@ async fn within(pooled: &Pooled) -> Result<Fate, ScenarioError> {
     client.run(Op::Commit, "COMMIT").await?;
     let holders = holders(pooled, key).await?;
     let next = ask(&mut next, &try_it).await?;
-    Ok(Fate { taken, released: None, meanwhile, next, same: None, holders })
+    Ok(LockTries { taken, released: None, meanwhile, next, same: None, holders })
 }
 
 /// A client, whose connection is closed when it goes.
@@ -161,8 +161,8 @@ async fn holders(pooled: &Pooled, key: u32) -> Result<Vec<(i64, String)>, Backen
     pooled.direct.session_soon().await?.rows(Op::Read, sql, &[key.into()]).await
 }
 
-fn judge_stranded(part: &mut Part, fate: &Fate) {
-    let Fate { taken, released, holders, next, same, .. } = fate;
+fn judge_stranded(part: &mut Part, tries: &LockTries) {
+    let LockTries { taken, released, holders, next, same, .. } = tries;
     let took = taken.session;
     let is_by =
         |answered: &Answered, yes, same| answered.yes == yes && (answered.session == took) == same;
@@ -186,11 +186,11 @@ fn judge_stranded(part: &mut Part, fate: &Fate) {
         format!("by {}", named(holders)),
         matches!(holders.as_slice(), [(holder, _)] if *holder == took),
     );
-    part.evidence.push(json!(fate));
+    part.evidence.push(json!(tries));
 }
 
-fn judge_free(part: &mut Part, claim: &str, fate: &Fate) {
-    let Fate { taken, meanwhile, holders, next, .. } = fate;
+fn judge_free(part: &mut Part, claim: &str, tries: &LockTries) {
+    let LockTries { taken, meanwhile, holders, next, .. } = tries;
     let seen = format!(
         "taken by session {}; another try meanwhile {}; then held by {}; the next try {}",
         taken.session,
@@ -200,7 +200,7 @@ fn judge_free(part: &mut Part, claim: &str, fate: &Fate) {
     );
     let was_held = taken.yes && meanwhile.is_some_and(|meanwhile| !meanwhile.yes);
     part.check(claim, seen, was_held && holders.is_empty() && next.yes);
-    part.evidence.push(json!(fate));
+    part.evidence.push(json!(tries));
 }
 
 fn told(answered: Option<&Answered>) -> String {
@@ -222,9 +222,9 @@ mod tests {
     use super::*;
     use crate::report::Met;
 
-    fn fate() -> Fate {
+    fn tries() -> LockTries {
         let answered = |session, yes| Answered { session, yes };
-        Fate {
+        LockTries {
             taken: answered(1, true),
             released: Some(answered(2, false)),
             meanwhile: Some(answered(2, false)),
@@ -234,32 +234,33 @@ mod tests {
         }
     }
 
-    fn met(judge: impl Fn(&mut Part, &Fate), fate: &Fate) -> Vec<bool> {
+    fn met(judge: impl Fn(&mut Part, &LockTries), tries: &LockTries) -> Vec<bool> {
         let mut part = Part::new("a lock");
-        judge(&mut part, fate);
+        judge(&mut part, tries);
         part.checks.iter().map(|check| check.met == Met::Yes).collect()
     }
 
     #[test]
     fn a_lock_is_stranded_or_it_is_not() {
-        let met = |fate: Fate| met(judge_stranded, &fate);
+        let met = |tries: LockTries| met(judge_stranded, &tries);
         let yes = |session| Answered { session, yes: true };
-        assert_eq!(met(fate()), [true, true, true, true]);
-        assert_eq!(met(Fate { released: Some(yes(2)), ..fate() }), [false, true, true, true]);
-        assert_eq!(met(Fate { released: None, ..fate() }), [false, true, true, true]);
-        assert_eq!(met(Fate { next: yes(2), ..fate() }), [true, false, true, true]);
-        assert_eq!(met(Fate { same: Some(yes(2)), ..fate() }), [true, true, false, true]);
-        assert_eq!(met(Fate { holders: Vec::new(), ..fate() }), [true, true, true, false]);
+        assert_eq!(met(tries()), [true, true, true, true]);
+        assert_eq!(met(LockTries { released: Some(yes(2)), ..tries() }), [false, true, true, true]);
+        assert_eq!(met(LockTries { released: None, ..tries() }), [false, true, true, true]);
+        assert_eq!(met(LockTries { next: yes(2), ..tries() }), [true, false, true, true]);
+        assert_eq!(met(LockTries { same: Some(yes(2)), ..tries() }), [true, true, false, true]);
+        assert_eq!(met(LockTries { holders: Vec::new(), ..tries() }), [true, true, true, false]);
     }
 
     #[test]
     fn a_control_has_to_be_held_and_then_free() {
-        let met = |fate: Fate| met(|part, fate| judge_free(part, "it is free", fate), &fate);
+        let met =
+            |tries: LockTries| met(|part, tries| judge_free(part, "it is free", tries), &tries);
         let next = Answered { session: 2, yes: true };
-        let free = || Fate { holders: Vec::new(), next, ..fate() };
+        let free = || LockTries { holders: Vec::new(), next, ..tries() };
         assert_eq!(met(free()), [true]);
-        assert_eq!(met(fate()), [false], "stranded");
-        assert_eq!(met(Fate { meanwhile: Some(next), ..free() }), [false], "never exclusive");
-        assert_eq!(met(Fate { meanwhile: None, ..free() }), [false]);
+        assert_eq!(met(tries()), [false], "stranded");
+        assert_eq!(met(LockTries { meanwhile: Some(next), ..free() }), [false], "never exclusive");
+        assert_eq!(met(LockTries { meanwhile: None, ..free() }), [false]);
     }
 }

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(Share::above(&[1.0], 0.0).ratio(), 1.0);
     }
 
-    /// R's `binom.test` gives these; and `1 - 0.05^(1/n)` for none of `n`.
+    /// R's `binom.test` gives these, and `1 - 0.05^(1/n)` those for none of `n`.
     #[test]
     fn intervals_are_those_of_clopper_and_pearson() {
         for (k, n, low, high) in [

@@ -6,13 +6,13 @@ use tokio::time::Duration;
 use super::{
     estimate::{DOUBT, Share, samples_for},
     known::{Known, WORK_CUT, ttl},
-    purchases::{Purchase, Tried, millis},
+    purchases::{TimedPurchase, Tried, millis},
 };
 use crate::{
     outcome::Outcome,
     report::{
         Part, Picture,
-        picture::{Group, Line, Lines},
+        picture::{Curve, Curves, Group},
     },
 };
 
@@ -28,8 +28,8 @@ const CAVEAT: &str = "Pauses longer than any sample (garbage collection, SIGSTOP
 type Candidate = (&'static str, Duration, Option<Tried>);
 
 /// Hold times are those of purchases that nobody disturbed.
-pub fn undisturbed(part: &mut Part, purchases: &[Purchase], planned: u32) {
-    let is_good = |it: &&Purchase| it.outcome == Outcome::Sold && !it.violated;
+pub fn undisturbed(part: &mut Part, purchases: &[TimedPurchase], planned: u32) {
+    let is_good = |it: &&TimedPurchase| it.outcome == Outcome::Sold && !it.violated;
     let good = purchases.iter().filter(is_good).count();
     part.check(
         "under a ttl that nothing outlasts, every purchase is sold, and none violates it",
@@ -131,9 +131,9 @@ pub fn risks(known: &Known) -> (Part, Option<Duration>) {
 }
 
 /// The probability against the ttl, between its bounds.
-fn lines(known: &Known) -> Lines {
+fn lines(known: &Known) -> Curves {
     let names = ["as measured", "at least (95 %)", "at most (95 %)"];
-    let mut lines = names.map(|name| Line { name: name.to_owned(), points: Vec::new() });
+    let mut lines = names.map(|name| Curve { name: name.to_owned(), points: Vec::new() });
     for quarter in 1..=40 {
         let Listed { multiple, longer, bounds: (low, high), .. } =
             Listed::new(known, f64::from(quarter) / 4.0);
@@ -141,7 +141,7 @@ fn lines(known: &Known) -> Lines {
             line.points.push((multiple, y));
         }
     }
-    Lines {
+    Curves {
         title: "How often a ttl would be outlasted".to_owned(),
         x: "ttl, as a multiple of the p99 of hold times",
         y: "probability",
@@ -227,7 +227,7 @@ fn control(known: &Known, part: &mut Part, candidate: Option<&Candidate>) {
 /// The probabilities with which a ttl may be violated here: at least by work alone, at most by work
 /// and all that was added to it, acquire and release included. Both are as uncertain as what was
 /// measured.
-fn allowed(known: &Known, ttl: Duration, purchases: &[Purchase]) -> (f64, f64) {
+fn allowed(known: &Known, ttl: Duration, purchases: &[TimedPurchase]) -> (f64, f64) {
     let alone = Share::above(&known.works, millis(ttl));
     let limit = known.limit(ttl);
     let longer = purchases.iter().map(|purchase| {
@@ -244,8 +244,8 @@ fn allowed(known: &Known, ttl: Duration, purchases: &[Purchase]) -> (f64, f64) {
 }
 
 /// Whether what was recorded cannot be.
-fn is_wrong(known: &Known, ttl: Duration, purchase: &Purchase) -> bool {
-    let Purchase { work_ms, held_ms, violated, .. } = *purchase;
+fn is_wrong(known: &Known, ttl: Duration, purchase: &TimedPurchase) -> bool {
+    let TimedPurchase { work_ms, held_ms, violated, .. } = *purchase;
     if violated { held_ms < known.limit(ttl) } else { work_ms > millis(ttl) }
 }
 

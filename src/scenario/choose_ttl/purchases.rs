@@ -32,7 +32,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// A purchase that had the lock.
 #[derive(Debug, Clone, Serialize)]
-pub struct Purchase {
+pub struct TimedPurchase {
     /// The work that was drawn for it, in ms.
     pub work_ms: f64,
     /// From asking for the lock until it was released, in ms: what a ttl has to outlast.
@@ -43,7 +43,7 @@ pub struct Purchase {
     pub violated: bool,
 }
 
-impl Purchase {
+impl TimedPurchase {
     fn new(work: Duration, receipt: &Receipt) -> Self {
         Self {
             work_ms: millis(work),
@@ -66,7 +66,7 @@ pub struct Tried {
     /// The ttl, in ms.
     pub ttl_ms: f64,
     /// Each of those that had the lock.
-    pub purchases: Vec<Purchase>,
+    pub purchases: Vec<TimedPurchase>,
     /// Units that there were.
     pub units: i64,
     /// Units sold, by the ledger.
@@ -109,7 +109,7 @@ struct Buyer<'a> {
 
 impl Buyer<'_> {
     /// Buys until there is no more work, or nothing to sell.
-    async fn buy(self, pile: Pile) -> Result<Vec<Purchase>, ScenarioError> {
+    async fn buy(self, pile: Pile) -> Result<Vec<TimedPurchase>, ScenarioError> {
         let mut purchases = Vec::new();
         while let Some(work) = pile.take() {
             let receipt = time::timeout(work + PATIENCE, self.buy_one(work)).await;
@@ -124,7 +124,7 @@ impl Buyer<'_> {
                     let text = format!("a purchase failed: {why}; see whether its server runs");
                     return Err(ScenarioError::NotMeasured(text));
                 }
-                _ => purchases.push(Purchase::new(work, &receipt)),
+                _ => purchases.push(TimedPurchase::new(work, &receipt)),
             }
         }
         Ok(purchases)
@@ -150,7 +150,7 @@ pub async fn measure(
     lock: StrategyId,
     works: &[Duration],
     buyers: u32,
-) -> Result<Vec<Purchase>, ScenarioError> {
+) -> Result<Vec<TimedPurchase>, ScenarioError> {
     let pile = Pile::new(works);
     let buys = (0..buyers).map(|_| async {
         let product = ground.put_on_sale("choose-ttl", lock, works.len() as u64).await?;
@@ -179,7 +179,7 @@ pub async fn contend(
         let tally = evidence.map(|evidence| evidence.tally).ok_or_else(|| {
             ScenarioError::NotMeasured(format!("{product} is not on sale any more; {AGAIN}"))
         })?;
-        Ok::<(Vec<Purchase>, Tally), ScenarioError>((purchases, tally))
+        Ok::<(Vec<TimedPurchase>, Tally), ScenarioError>((purchases, tally))
     });
     let mut tried =
         Tried { ttl_ms: millis(ttl), purchases: Vec::new(), units: 0, sold: 0, oversold: 0 };

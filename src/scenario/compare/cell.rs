@@ -8,7 +8,7 @@ use super::hand_off::hand_offs;
 use crate::{
     lab::Lab,
     measure::{cpu, sample},
-    report::Entry,
+    report::RunEntry,
     scenario::{
         error::ScenarioError,
         ground::Ground,
@@ -36,7 +36,7 @@ pub struct Cell {
 /// The load, which is the same for all.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Buyers.
+    /// How many buyers there are.
     pub buyers: u32,
     /// How long they buy.
     pub duration: Duration,
@@ -61,7 +61,7 @@ pub struct Sample {
     pub retry: &'static str,
     /// Which of the runs, from 1.
     pub run: u32,
-    /// Purchases.
+    /// How many purchases there were.
     pub purchases: usize,
     /// Units really sold, by the ledger.
     pub sold: i64,
@@ -185,7 +185,7 @@ impl Cell {
         self,
         load: &Load,
         run: u32,
-        entries: &[Entry],
+        entries: &[RunEntry],
         recorded: &Recorded,
         (here, servers): Used,
     ) -> Sample {

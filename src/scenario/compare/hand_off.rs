@@ -2,7 +2,7 @@
 
 use crate::history::{
     Record,
-    lease::Lease,
+    lease::HeldLease,
     trace::{Trace, Traces},
 };
 
@@ -13,7 +13,7 @@ use crate::history::{
 pub fn hand_offs(history: &[Record]) -> Vec<f64> {
     let traces = Traces::new(history);
     let leases = traces.iter().flat_map(Trace::leases).filter(|lease| lease.exclusive);
-    let mut leases: Vec<Lease<'_>> = leases.collect();
+    let mut leases: Vec<HeldLease<'_>> = leases.collect();
     leases.sort_by_key(|lease| (lease.clock, lease.at_ns));
     let pairs = leases.windows(2).filter_map(|pair| {
         let [one, next] = pair else { return None };
@@ -27,13 +27,13 @@ pub fn hand_offs(history: &[Record]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Event, Kind};
+    use crate::history::{Event, EventKind};
 
     /// What one order recorded: a lease from one millisecond to another, without an end if there is
     /// none.
     fn record(order: &str, clock: &str, from_ms: u64, until_ms: Option<u64>) -> Record {
         let (at_ns, since_ns) = (from_ms * 1_000_000, from_ms * 1_000_000 - 1);
-        let granted = Kind::Granted {
+        let granted = EventKind::Granted {
             since_ns,
             token: order.to_owned(),
             fencing_token: None,
@@ -43,7 +43,7 @@ mod tests {
         let mut events = vec![Event { at_ns, kind: granted }];
         if let Some(until_ms) = until_ms {
             let since_ns = until_ms * 1_000_000;
-            let kind = Kind::Released { since_ns, until_ns: None, how: "released".to_owned() };
+            let kind = EventKind::Released { since_ns, until_ns: None, how: "released".to_owned() };
             // The answer to a release may come after the next one has the lock.
             events.push(Event { at_ns: since_ns + 50_000_000, kind });
         }
@@ -81,7 +81,7 @@ mod tests {
         assert!(hand_offs(&elsewhere).is_empty(), "clocks cannot be compared");
         let mut shared = [record("a", "x", 1, Some(10)), record("b", "x", 12, Some(25))];
         for record in &mut shared {
-            if let Kind::Granted { exclusive, .. } = &mut record.events[0].kind {
+            if let EventKind::Granted { exclusive, .. } = &mut record.events[0].kind {
                 *exclusive = false;
             }
         }

@@ -5,7 +5,7 @@ use tokio::time::Duration;
 /// What is done to leaders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
-    /// SIGKILL.
+    /// It is killed, by SIGKILL.
     Kill,
     /// SIGSTOP in the middle of its work, and SIGCONT once another leads.
     Stop,

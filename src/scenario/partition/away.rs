@@ -25,7 +25,7 @@ use crate::{
     strategy::StrategyId,
 };
 
-/// So many purchases are watched, each of which has to fail.
+/// How many purchases are watched of which each has to fail.
 const WATCHED: usize = 20;
 /// Nodes that are a minority, and a majority, of five.
 const MINORITY: usize = 2;
@@ -35,7 +35,7 @@ const MAJORITY: usize = 3;
 const WORK: Duration = Duration::from_millis(10);
 
 /// What was seen.
-struct Seen {
+struct Outage {
     /// Purchases that began after the nodes had gone away.
     began: Vec<Attempt>,
     /// Those among them that ended before the nodes were back, if that was waited for.
@@ -110,7 +110,7 @@ async fn go_away(
     farm: &mut Farm,
     how: How,
     away: usize,
-) -> Result<Seen, ScenarioError> {
+) -> Result<Outage, ScenarioError> {
     let (args, lock, product) = (scene.args, StrategyId::Redlock, Product::default());
     let shops: Vec<_> = farm.labs.iter().map(|lab| Arc::clone(lab.shop())).collect();
     shops[0].reset(&product, args.purchases, Some(lock)).await?;
@@ -152,7 +152,7 @@ async fn go_away(
     farm.until_back().await?;
     let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
     let began = attempts.into_iter().filter(|it| it.began >= broken).collect();
-    Ok(Seen { began, ended, recovery, recorded })
+    Ok(Outage { began, ended, recovery, recorded })
 }
 
 /// How purchases ended, and how many of them.

@@ -31,7 +31,7 @@ pub struct Attempt {
     pub began: Instant,
     /// When it had ended.
     pub ended: Instant,
-    /// How.
+    /// How it ended.
     pub outcome: Outcome,
     /// What the nodes did at its last try.
     pub votes: Option<Votes>,

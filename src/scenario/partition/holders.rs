@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::How,
     embedded::clock::Clock,
-    history::Kind,
+    history::EventKind,
     order::{Order, receipt::Receipt},
     outcome::Outcome,
     product::Product,
@@ -50,13 +50,13 @@ enum Harm {
 }
 
 /// What became of both buyers.
-struct Seen {
+struct Meeting {
     first: Receipt,
     second: Receipt,
     recorded: Recorded,
 }
 
-impl Seen {
+impl Meeting {
     fn describe(&self) -> String {
         let tell = |receipt: &Receipt| {
             let outcome = <&str>::from(receipt.outcome);
@@ -162,7 +162,7 @@ async fn meet(
     farm: &mut Farm,
     lock: StrategyId,
     harm: Harm,
-) -> Result<Seen, ScenarioError> {
+) -> Result<Meeting, ScenarioError> {
     let (ttl, product) = (scene.args.ttl, Product::default());
     let first = Arc::clone(farm.labs[0].shop());
     farm.until_back().await?;
@@ -211,7 +211,7 @@ async fn meet(
     let second = farm.labs[1].shop().purchase(&second).await;
     let first_ended = holder.await.map_err(io::Error::other)?;
     let recorded = Recorded::of_all(&farm.labs, &product, lock).await?;
-    Ok(Seen { first: first_ended, second, recorded })
+    Ok(Meeting { first: first_ended, second, recorded })
 }
 
 /// Steps a clock past the end of every lease of this ttl.
@@ -231,7 +231,7 @@ async fn until_held(
         let evidence = shop.evidence(product, lock.row().store).await?;
         let records = evidence.iter().flat_map(|evidence| &evidence.history);
         let mut events = records.flat_map(|record| &record.events);
-        if events.any(|event| matches!(event.kind, Kind::Granted { .. })) {
+        if events.any(|event| matches!(event.kind, EventKind::Granted { .. })) {
             return Ok(Some(()));
         }
         if has_ended {

@@ -20,7 +20,7 @@ use crate::{
     measure::clock,
     order::Order,
     outcome::Outcome,
-    report::Entry,
+    report::RunEntry,
     scenario::{error::ScenarioError, processes::tell, race::plan::Plan},
     shop::Shop,
 };
@@ -41,7 +41,7 @@ pub enum Said {
     Plans(Vec<Plan>),
     /// When they start, in nanoseconds by CLOCK_MONOTONIC.
     Start {
-        /// When.
+        /// When they start.
         at_ns: u64,
     },
 }
@@ -55,7 +55,7 @@ pub enum Told {
     /// A buyer stands still, as a fault asked.
     Standing,
     /// What became of each purchase of a buyer.
-    Ended(Vec<Entry>),
+    Ended(Vec<RunEntry>),
 }
 
 /// Carries out plans until standard input ends.
@@ -110,7 +110,7 @@ pub async fn buy(
     metrics: &Arc<FaultMetrics>,
     plan: Plan,
     start: Instant,
-) -> Vec<Entry> {
+) -> Vec<RunEntry> {
     let Plan { buyer, mut order, faults, after, until } = plan;
     let ends = start + until.unwrap_or_default();
     let mut entries = Vec::new();
@@ -119,7 +119,7 @@ pub async fn buy(
         order.faults = Faults::new(faults.clone(), Arc::clone(metrics));
         let began_ns = clock::now_ns();
         let receipt = shop.purchase(&order).await;
-        entries.push(Entry::new(buyer, &order, &receipt, began_ns, clock::now_ns()));
+        entries.push(RunEntry::new(buyer, &order, &receipt, began_ns, clock::now_ns()));
         if Instant::now() >= ends || receipt.outcome == Outcome::SoldOut {
             return entries;
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     measure::{clock, proc},
-    report::Entry,
+    report::RunEntry,
     scenario::{error::ScenarioError, ground::Ground, processes::Processes},
 };
 
@@ -23,7 +23,7 @@ pub struct Crew {
     processes: Processes<Told>,
     /// How many buyers have yet to tell what became of them.
     out: usize,
-    entries: Vec<Entry>,
+    entries: Vec<RunEntry>,
 }
 
 impl Crew {
@@ -74,7 +74,7 @@ impl Crew {
 
     /// Has all buyers do what they are to do, from the same instant on; what became of each
     /// purchase.
-    pub async fn race(&mut self) -> Result<Vec<Entry>, ScenarioError> {
+    pub async fn race(&mut self) -> Result<Vec<RunEntry>, ScenarioError> {
         self.go().await?;
         self.entries().await
     }
@@ -102,7 +102,7 @@ impl Crew {
     }
 
     /// Waits until every buyer has told what became of it.
-    pub async fn entries(&mut self) -> Result<Vec<Entry>, ScenarioError> {
+    pub async fn entries(&mut self) -> Result<Vec<RunEntry>, ScenarioError> {
         let (out, entries) = (&mut self.out, &mut self.entries);
         let see = |_, told: Option<Told>| {
             let Some(told) = told else { return Some(Err(GONE.to_owned())) };
@@ -120,7 +120,7 @@ impl Crew {
     }
 }
 
-fn keep(told: Told, out: &mut usize, entries: &mut Vec<Entry>) {
+fn keep(told: Told, out: &mut usize, entries: &mut Vec<RunEntry>) {
     if let Told::Ended(of_one) = told {
         entries.extend(of_one);
         *out -= 1;

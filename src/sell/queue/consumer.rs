@@ -11,7 +11,7 @@ use super::{
     tickets::{Head, Ticket, Tickets},
 };
 use crate::{
-    history::Kind,
+    history::EventKind,
     order::{
         receipt::Receipt,
         recorder::{Recorder, Trail},
@@ -253,7 +253,7 @@ impl Consumers {
         let mut trail = self.recorder.join(order_id, run_id, StrategyId::Queue, product);
         trail.learn(0, &ticket.key.generation);
         let now = trail.now();
-        let kind = Kind::Granted {
+        let kind = EventKind::Granted {
             since_ns: now,
             token: Trail::token(lease.token()),
             fencing_token: Some(fencing_token),
@@ -265,7 +265,7 @@ impl Consumers {
         if matches!(served, Served::Answered) {
             let until_ns = lease.deadline().map(|deadline| trail.ns(deadline));
             let how = "handed_over".to_owned();
-            trail.note(0, Kind::Released { since_ns: trail.now(), until_ns, how });
+            trail.note(0, EventKind::Released { since_ns: trail.now(), until_ns, how });
         }
         Ok(served)
     }
@@ -290,7 +290,7 @@ impl Consumers {
         let Some(seen) = self.stock.read(product).await? else {
             return self.conclude(ticket, Outcome::Conflict, Line::default()).await;
         };
-        trail.note(0, Kind::Read { since_ns, stock: seen.stock, sold: seen.sold });
+        trail.note(0, EventKind::Read { since_ns, stock: seen.stock, sold: seen.sold });
         if seen.stock < i64::from(*quantity) {
             let (stock_before, stock_after) = (Some(seen.stock), Some(seen.stock));
             let line = Line { stock_before, stock_after, fencing_token: Some(fencing_token) };
@@ -324,7 +324,10 @@ impl Consumers {
                 for sale in sales {
                     self.metrics.sales.sold(quantity, &sale);
                     let Sold { stock, sold, .. } = sale;
-                    trail.note(0, Kind::Written { since_ns, stock, quantity, sold, fencing_token });
+                    trail.note(
+                        0,
+                        EventKind::Written { since_ns, stock, quantity, sold, fencing_token },
+                    );
                 }
                 Served::Answered
             }

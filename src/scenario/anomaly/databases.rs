@@ -26,7 +26,7 @@ const POOLER_SESSIONS: u32 = 2;
 type Found<T> = Result<T, String>;
 
 /// The servers.
-pub struct Scene {
+pub struct Databases {
     /// What was configured.
     pub config: Config,
     postgres: Found<Arc<SqlClient>>,
@@ -47,7 +47,7 @@ pub struct Pooled {
     pub direct: Arc<SqlClient>,
 }
 
-impl Scene {
+impl Databases {
     /// Connects to what is needed, or starts it.
     pub async fn open(config: &Config, names: &[AnomalyName]) -> Result<Self, ScenarioError> {
         use AnomalyName::*;

@@ -10,11 +10,11 @@ const NAME_CHARS: usize = 8;
 
 /// Findings, kind after kind.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct Findings {
     lines: Vec<String>,
 }
 
-impl Evidence {
+impl Findings {
     /// Adds findings of a kind that were all put into words.
     pub(super) fn add(&mut self, kind: &str, lines: impl IntoIterator<Item = String>) {
         let mut lines = lines.into_iter();
