@@ -61,6 +61,7 @@ impl Place {
     }
 
     /// Where a server is whose place holds no password.
+    #[cfg(any(feature = "etcd", feature = "zookeeper"))]
     fn plain(url: String) -> Self {
         Self { shown: url.clone(), url, embedded: Vec::new() }
     }
