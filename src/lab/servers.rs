@@ -19,7 +19,7 @@ use locklab_locks::wires::{
     etcd::EtcdClient,
     metrics::Wire,
     redis::{RedisClient, RedisOptions},
-    redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockOptions},
+    redlock::{NODES_MAX, NODES_MIN, Nodes, RedlockMetrics, RedlockOptions},
     sql::{Dialect, SqlClient, SqlOptions},
     zookeeper::ZooKeeperClient,
 };
@@ -147,6 +147,8 @@ async fn redis(
 
 /// The nodes of Redlock.
 async fn redlock(config: &Config, exporter: &Exporter) -> Result<Found<Nodes>, LabError> {
+    // Their series are there from the start, whether there are nodes or not.
+    drop(RedlockMetrics::new(exporter.registry()));
     let named = config.redlock_urls();
     let place = if !named.is_empty() {
         if !(NODES_MIN..=NODES_MAX).contains(&named.len()) {

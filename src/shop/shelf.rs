@@ -13,7 +13,7 @@ use crate::{
         rows::Rows,
     },
     stock::sql::Reading,
-    strategy::StrategyId,
+    strategy::{Family, StrategyId},
 };
 use locklab_locks::{
     fault::FaultMetrics,
@@ -78,7 +78,12 @@ impl Parts<'_> {
     pub fn connect(&self, id: StrategyId) -> Method {
         let Backends { redis, redlock, etcd, zookeeper, postgres, mysql, .. } = self.backends;
         let redis = || Arc::clone(redis);
-        let lock = |lock| self.keep(id, lock);
+        // Its series are there from the start, whether it can be used here or not.
+        let metrics = (id.row().family == Family::Lock).then(|| self.lease_metrics(id));
+        let lock = |lock| match &metrics {
+            Some(metrics) => Method::Lock(self.keeper(lock, Arc::clone(metrics))),
+            None => Method::Absent(format!("{} is listed as one that needs no lock", id.row().name)),
+        };
         match id {
             StrategyId::None => lock(Arc::new(NoLock)),
             StrategyId::Mutex => lock(Arc::new(ProcessMutex::default())),
@@ -120,7 +125,7 @@ impl Parts<'_> {
     #[must_use]
     pub fn renewed_fenced(&self) -> Arc<Keeper> {
         let lock = Arc::new(RenewedLock::new(Arc::clone(&self.backends.redis)));
-        self.keeper(StrategyId::Fenced, lock)
+        self.keeper(lock, self.lease_metrics(StrategyId::Fenced))
     }
 
     fn queue_parts(&self) -> QueueParts<'_> {
@@ -134,13 +139,12 @@ impl Parts<'_> {
         }
     }
 
-    fn keep(&self, id: StrategyId, lock: Arc<dyn Lock>) -> Method {
-        Method::Lock(self.keeper(id, lock))
+    fn lease_metrics(&self, id: StrategyId) -> Arc<LeaseMetrics> {
+        Arc::new(LeaseMetrics::new(self.registry, id.row().name))
     }
 
-    fn keeper(&self, id: StrategyId, lock: Arc<dyn Lock>) -> Arc<Keeper> {
-        let metrics = LeaseMetrics::new(self.registry, id.row().name);
-        Arc::new(Keeper::new(lock, self.releases.clone(), Arc::new(metrics)))
+    fn keeper(&self, lock: Arc<dyn Lock>, metrics: Arc<LeaseMetrics>) -> Arc<Keeper> {
+        Arc::new(Keeper::new(lock, self.releases.clone(), metrics))
     }
 }
 

@@ -61,10 +61,18 @@ async fn every_series_starts_at_zero() {
                 let series = format!("{name}{{lock=\"{lock}\",stage=\"{stage}\"}}");
                 assert_eq!(server.metric(&series).await, 0.0);
             }
-            let series = format!("locklab_lock_hold_seconds_count{{lock=\"{lock}\"}}");
-            assert_eq!(server.metric(&series).await, 0.0);
+            for series in [
+                format!("locklab_lock_hold_seconds_count{{lock=\"{lock}\"}}"),
+                format!("locklab_lock_ambiguous_acquires_total{{lock=\"{lock}\"}}"),
+                format!("locklab_lock_orphans_total{{lock=\"{lock}\",cause=\"dropped\"}}"),
+                format!("locklab_lock_renewals_total{{lock=\"{lock}\",outcome=\"lost\"}}"),
+            ] {
+                assert_eq!(server.metric(&series).await, 0.0);
+            }
         }
     }
+    // There are no nodes here.
+    assert_eq!(server.metric("locklab_redlock_voters").await, 0.0);
     let series = "http_server_request_duration_seconds_count{http_request_method=\"POST\",\
                   http_route=\"/purchase\",http_response_status_code=\"503\"}";
     assert_eq!(server.metric(series).await, 0.0);

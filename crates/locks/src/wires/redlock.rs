@@ -67,14 +67,16 @@ definitions! {
 }
 
 /// Handles of all nodes together.
-struct RedlockMetrics {
+pub struct RedlockMetrics {
     /// Granted, refused, failed.
     votes: [Counter; 3],
     voters: Gauge,
 }
 
 impl RedlockMetrics {
-    fn new(registry: &Registry) -> Self {
+    /// Starts every series at 0.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
         Self {
             votes: ["granted", "refused", "failed"]
                 .map(|vote| REDLOCK_VOTES.counter(registry, &[("vote", vote)])),
