@@ -45,7 +45,7 @@ impl Event {
                 *until_ns = until_ns.map(|until| until + by_ns);
             }
             EventKind::Read { since_ns, .. } | EventKind::Written { since_ns, .. } => {
-                *since_ns += by_ns
+                *since_ns += by_ns;
             }
             EventKind::Invoke { .. }
             | EventKind::Ok

@@ -61,14 +61,15 @@ impl Place {
     }
 
     /// Where a server is whose place holds no password.
+    #[cfg(any(feature = "etcd", feature = "zookeeper"))]
     fn plain(url: String) -> Self {
         Self { shown: url.clone(), url, embedded: Vec::new() }
     }
 }
 
 /// No client, and no server.
-fn absent<T>(reason: impl ToString) -> Found<T> {
-    (Err(reason.to_string()), Place::default())
+fn absent<T>(reason: impl Into<String>) -> Found<T> {
+    (Err(reason.into()), Place::default())
 }
 
 /// Every server, where it is, and those that are private.
@@ -157,7 +158,7 @@ async fn redlock(config: &Config, exporter: &Exporter) -> Result<Found<Nodes>, L
         let started = join_all((0..REDLOCK_NODES).map(|_| embedded::redis::start())).await;
         match started.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(nodes) => Place::of(nodes, Embedded::url),
-            Err(error) => return Ok(absent(error)),
+            Err(error) => return Ok(absent(error.to_string())),
         }
     } else {
         return Ok(absent(
@@ -184,7 +185,7 @@ async fn etcd(config: &Config, exporter: &Exporter) -> Result<Found<EtcdClient>,
     if endpoints.is_empty() && config.embeds(Embed::Etcd) {
         match embedded::etcd::start(ETCD_MEMBERS).await {
             Ok(members) => place = Place::of(members, Embedded::url),
-            Err(error) => return Ok(absent(error)),
+            Err(error) => return Ok(absent(error.to_string())),
         }
         endpoints = place.embedded.iter().map(|member| member.url()).collect();
     }
@@ -214,7 +215,7 @@ async fn zookeeper(
         Some(hosts) => Place::plain(hosts.to_owned()),
         None if config.embeds(Embed::Zookeeper) => match embedded::zookeeper::start().await {
             Ok(server) => Place::of(vec![server], |server| server.address().to_string()),
-            Err(error) => return Ok(absent(error)),
+            Err(error) => return Ok(absent(error.to_string())),
         },
         None => {
             return Ok(absent(

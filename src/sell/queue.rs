@@ -61,6 +61,7 @@ const ANSWER_TTL: Duration = Duration::from_secs(120);
 const ENQUEUES_MAX: u32 = 2;
 
 /// What the queue needs apart from its Redis.
+#[derive(Clone, Copy)]
 pub struct QueueParts<'a> {
     /// Tickets that may wait for one product.
     pub queue_max: u32,

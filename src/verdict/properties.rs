@@ -49,7 +49,7 @@ fn sales_with_reads(shop: &mut SimulatedShop) -> Vec<(&mut i64, i64)> {
             match &mut event.kind {
                 EventKind::Read { sold, .. } => read = Some(sold),
                 EventKind::Written { sold, .. } => {
-                    found.extend(read.take().map(|read| (read, *sold)))
+                    found.extend(read.take().map(|read| (read, *sold)));
                 }
                 _ => {}
             }

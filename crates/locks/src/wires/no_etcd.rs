@@ -16,7 +16,10 @@ pub const REASON: &str =
 pub struct InvalidEndpoint;
 
 /// Nothing has this type.
-pub struct EtcdClient(pub(crate) Infallible);
+pub struct EtcdClient(
+    /// Which nothing is.
+    pub Infallible,
+);
 
 impl EtcdClient {
     /// Never called.

@@ -17,7 +17,10 @@ pub const REASON: &str =
 pub struct InvalidHosts;
 
 /// Nothing has this type.
-pub struct ZooKeeperClient(pub(crate) Infallible);
+pub struct ZooKeeperClient(
+    /// Which nothing is.
+    pub Infallible,
+);
 
 impl ZooKeeperClient {
     /// Never called.
