@@ -49,8 +49,8 @@ pub struct Event {
 }
 
 /// What can happen. `since_ns` is when the request to the server was sent: the effect lies between
-/// that and `at_ns`. They are listed in the order in which they follow each other within a
-/// purchase.
+#[doc = " that and `at_ns`. They are listed in the order in which they follow each other within \
+          a purchase."]
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, ToSchema,
 )]
@@ -105,8 +105,8 @@ pub enum EventKind {
     Released {
         /// When the release was sent.
         since_ns: u64,
-        /// When the lease ended at the latest, renewals included; absent if it never does by
-        /// itself.
+        #[doc = " When the lease ended at the latest, renewals included; absent if it never does \
+                  by itself."]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until_ns: Option<u64>,
         /// `released`, `expired`, `stolen`, `unknown` or `handed_over`.

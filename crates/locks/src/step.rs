@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// A step of a purchase. A fault strikes whenever its step is reached, so again with each retry; at
-/// a step that talks to a server, just before it does, except for a lost reply, which strikes
-/// after.
+#[doc = " a step that talks to a server, just before it does, except for a lost reply, which \
+          strikes after."]
 #[derive(
     Debug,
     Clone,
