@@ -82,7 +82,9 @@ impl Parts<'_> {
         let metrics = (id.row().family == Family::Lock).then(|| self.lease_metrics(id));
         let lock = |lock| match &metrics {
             Some(metrics) => Method::Lock(self.keeper(lock, Arc::clone(metrics))),
-            None => Method::Absent(format!("{} is listed as one that needs no lock", id.row().name)),
+            None => {
+                Method::Absent(format!("{} is listed as one that needs no lock", id.row().name))
+            }
         };
         match id {
             StrategyId::None => lock(Arc::new(NoLock)),

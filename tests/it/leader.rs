@@ -1,6 +1,6 @@
 //! `locklab leader`: elections that were really held, among processes that are really struck.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::{collections::BTreeSet, fs, process::Stdio};
 
 use locklab::measure::proc;
 use nix::{
@@ -103,7 +103,10 @@ async fn killed_it_leaves_no_candidate() {
     until("all candidates stand", async || candidates().len() == 3).await;
     let candidates = candidates();
     for pid in &candidates {
-        assert!(command_line(*pid).contains("--command-timeout=7000000us"));
+        let variables = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables = String::from_utf8_lossy(&variables).into_owned();
+        let is_told = variables.split('\0').any(|it| it == "LOCKLAB_COMMAND_TIMEOUT=7000000us");
+        assert!(is_told, "a candidate waits for servers for another time");
     }
     signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
     child.wait().unwrap();

@@ -355,7 +355,10 @@ async fn a_reset_ends_holders() {
             server.reset("p", 5).await;
             let path = side.buy("ttl=900ms&delay=20s");
             let reset = async {
-                side.held().await;
+                // Whoever has the lock and has not read yet would read what there is after the reset.
+                let history = format!("/history/p?lock={}", side.lock);
+                let has_read = async || server.get(&history).await.text.contains("\"read\"");
+                until("the old one has read", has_read).await;
                 other.reset("p", 1).await;
                 other.post(&side.buy("ttl=600s")).await
             };

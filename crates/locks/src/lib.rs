@@ -195,9 +195,8 @@
 //!
 //! # Each lock
 //!
-//! Each page says what the lock promises, what it does not, and what it sends; those of servers
-//! have
-//! an example.
+//! Each page says what the lock promises, what it does not, and what it sends; those of
+//! servers have an example.
 //!
 //! | lock | page | feature |
 //! |---|---|---|

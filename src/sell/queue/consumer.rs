@@ -10,12 +10,10 @@ use super::{
     candidacy::Candidacy,
     tickets::{Head, Ticket, Tickets},
 };
+use crate::order::receipt::Receipt;
+use crate::order::recorder::{Recorder, Trail};
 use crate::{
     history::EventKind,
-    order::{
-        receipt::Receipt,
-        recorder::{Recorder, Trail},
-    },
     outcome::Outcome,
     product::Product,
     sell::{metrics::QueueMetrics, queue::QueueParts},
@@ -27,15 +25,12 @@ use crate::{
     },
     strategy::StrategyId,
 };
+use locklab_locks::lease::renewal::HOLD_TTLS_MAX;
+use locklab_locks::lease::{
+    Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
+};
 use locklab_locks::{
-    error::BackendError,
-    fault::Faults,
-    lease::{
-        Acquired, Lease, keeper::Keeper, metrics::LeaseMetrics, release::Cause,
-        renewal::HOLD_TTLS_MAX,
-    },
-    lock::fenced::renewed::RenewedLock,
-    step::Step,
+    error::BackendError, fault::Faults, lock::fenced::renewed::RenewedLock, step::Step,
     wires::redis::RedisClient,
 };
 
