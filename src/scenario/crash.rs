@@ -1,6 +1,7 @@
 //! `locklab crash`: the process that holds a lock is killed, or works for longer than its lease
 //! lasts. What does the next buyer do?
 
+use locklab_locks::{fault::PAUSE_MAX, step::Step, wait::Patience};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::time::Duration;
@@ -21,7 +22,6 @@ use crate::{
     },
     strategy::{Expected, Family, StrategyId, server::Backend},
 };
-use locklab_locks::{fault::PAUSE_MAX, step::Step};
 
 /// Units on sale when the holder is killed, as in the PHP lab.
 const UNITS: u64 = 5;
@@ -112,7 +112,9 @@ async fn kill(
         plan
     };
     let step = holder::first_of(lock, &[Step::BeforeWrite, Step::Take]).unwrap_or(Step::Write);
-    let dead = plan(0, Duration::ZERO);
+    // Where a purchase needs a connection of its own, or a place in a queue, it waits for that.
+    let mut dead = plan(0, Duration::ZERO);
+    dead.order.patience = Patience::default();
     let dead_id = dead.order.id.as_str().to_owned();
     let dead = Holder::start(ground, dead, step, PAUSE_MAX).await?;
     let before = holder::buy(ground, plan(1, Duration::ZERO)).await?;

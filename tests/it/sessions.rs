@@ -345,8 +345,7 @@ async fn an_exhausted_pool_is_busy() {
     .await;
 }
 
-/// A reset ends whoever holds the lock: the next buyer gets in at once, and the old one sells
-/// nothing.
+/// A reset ends whoever holds the lock and has read: it sells nothing, and the next gets in.
 #[tokio::test]
 async fn a_reset_ends_holders() {
     join_all(Side::both().await.map(async |side| {
@@ -355,7 +354,6 @@ async fn a_reset_ends_holders() {
             server.reset("p", 5).await;
             let path = side.buy("ttl=900ms&delay=20s");
             let reset = async {
-                // Whoever has the lock and has not read yet would read what there is after the reset.
                 let history = format!("/history/p?lock={}", side.lock);
                 let has_read = async || server.get(&history).await.text.contains("\"read\"");
                 until("the old one has read", has_read).await;
